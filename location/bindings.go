@@ -1,0 +1,296 @@
+package location
+
+import (
+	"container/heap"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Edit is a pure change of an AOR's bindings: it gets the set as it is, which it must not modify, and returns the set as it is to be. An
+// error leaves everything as it was (RFC 3261 §10.3: all or nothing).
+type Edit func(old []Binding) ([]Binding, error)
+
+// Bindings is the table of the bindings that phones made at this gateway. Reading takes a shard's lock; a change is visible at once and
+// its caller is told when it is durable. Safe for concurrent use.
+type Bindings struct {
+	shards  [shardCount]shard
+	seed    maphash.Seed
+	journal *journal // nil: memory only
+	count   atomic.Int64
+
+	dueMu sync.Mutex
+	due   dueHeap
+}
+
+type shard struct {
+	mu sync.RWMutex
+	m  map[AOR]*entry
+}
+
+type entry struct {
+	set     []Binding // replaced, never modified
+	version uint64
+	due     time.Time // what the heap knows; zero when nothing is scheduled
+}
+
+// NewBindings returns a table that is kept in memory only.
+func NewBindings() *Bindings {
+	b := &Bindings{seed: maphash.MakeSeed()}
+	for i := range b.shards {
+		b.shards[i].m = map[AOR]*entry{}
+	}
+	return b
+}
+
+// Open returns the table kept in the file at path, made when missing. Bindings that expired before now are left out. One process
+// may have it open.
+func Open(path string, now time.Time) (*Bindings, error) {
+	b := NewBindings()
+	j, err := openJournal(path)
+	if err != nil {
+		return nil, err
+	}
+	err = j.load(func(aor AOR, set []Binding) {
+		if set = live(set, now); len(set) > 0 {
+			b.put(aor, set)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("location: %s: %w", path, err)
+	}
+	b.journal = j
+	go j.run()
+	return b, nil
+}
+
+// Close writes what is queued and closes the file.
+func (b *Bindings) Close() error {
+	if b.journal == nil {
+		return nil
+	}
+	return b.journal.close()
+}
+
+// Count is the number of bindings held, expired ones included until Sweep removes them.
+func (b *Bindings) Count() int { return int(b.count.Load()) }
+
+// Get lists the bindings of aor that live at now. The slice is shared: do not modify it.
+func (b *Bindings) Get(aor AOR, now time.Time) []Binding {
+	s := b.shard(aor)
+	s.mu.RLock()
+	e := s.m[aor]
+	var set []Binding
+	if e != nil {
+		set = e.set
+	}
+	s.mu.RUnlock()
+	return live(set, now)
+}
+
+// Update changes the bindings of aor. done, called once, tells what came of it: the error of edit, ErrUnavailable when the
+// journal has no room or can not write, or nil and the new set once that is durable. It may be called before Update returns, and must not
+// block. A set that could not be written is taken back unless it was changed again.
+func (b *Bindings) Update(aor AOR, edit Edit, done func(set []Binding, err error)) {
+	s := b.shard(aor)
+	s.mu.Lock()
+	e := s.m[aor]
+	var old []Binding
+	if e != nil {
+		old = e.set
+	}
+	set, err := edit(old)
+	switch {
+	case err != nil:
+	case len(set) > len(old) && b.count.Load()+int64(len(set)-len(old)) > MaxBindings:
+		err = fmt.Errorf("location: %d bindings held: %w", MaxBindings, ErrUnavailable)
+	}
+	if err == nil {
+		err = b.commit(s, aor, old, set, done)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		done(old, err)
+	} else if b.journal == nil {
+		done(set, nil)
+	}
+}
+
+// commit installs a set and hands it to the journal, both under the lock of s, so that the journal sees the changes of one AOR in
+// their order.
+func (b *Bindings) commit(s *shard, aor AOR, old, set []Binding, done func([]Binding, error)) error {
+	version := b.install(s, aor, set)
+	if b.journal == nil {
+		return nil
+	}
+	err := b.journal.put(change{aor, set, func(err error) {
+		if err != nil {
+			b.takeBack(aor, old, version)
+			err = fmt.Errorf("location: journal: %w: %w", err, ErrUnavailable)
+		}
+		done(set, err)
+	}})
+	if err != nil {
+		b.install(s, aor, old)
+	}
+	return err
+}
+
+// put installs a set outside Update.
+func (b *Bindings) put(aor AOR, set []Binding) {
+	s := b.shard(aor)
+	s.mu.Lock()
+	b.install(s, aor, set)
+	s.mu.Unlock()
+}
+
+// install replaces a set; s is locked.
+func (b *Bindings) install(s *shard, aor AOR, set []Binding) (version uint64) {
+	e := s.m[aor]
+	if e == nil {
+		e = &entry{}
+		s.m[aor] = e
+	}
+	b.count.Add(int64(len(set) - len(e.set)))
+	e.set = set
+	e.version++
+	if len(set) == 0 {
+		delete(s.m, aor)
+		return e.version
+	}
+	if next := firstExpiry(set); e.due.IsZero() || next.Before(e.due) {
+		e.due = next
+		b.schedule(aor, next)
+	}
+	return e.version
+}
+
+func (b *Bindings) takeBack(aor AOR, old []Binding, version uint64) {
+	s := b.shard(aor)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.m[aor]
+	if e == nil || e.version == version {
+		b.install(s, aor, old)
+	}
+}
+
+// All iterates over a snapshot of every AOR with bindings that live at now.
+func (b *Bindings) All(now time.Time) iter.Seq2[AOR, []Binding] {
+	return func(yield func(AOR, []Binding) bool) {
+		for i := range b.shards {
+			for aor, set := range b.shards[i].snapshot() {
+				if set = live(set, now); len(set) > 0 && !yield(aor, set) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (s *shard) snapshot() map[AOR][]Binding {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	m := make(map[AOR][]Binding, len(s.m))
+	for aor, e := range s.m {
+		m[aor] = e.set
+	}
+	return m
+}
+
+// Sweep removes the bindings that expired by now and returns the AORs that lost one, with what is left of each. A removal that
+// the journal has no room for is durable by the time that is in it: Open leaves it out.
+func (b *Bindings) Sweep(now time.Time) map[AOR][]Binding {
+	changed := map[AOR][]Binding{}
+	for _, aor := range b.popDue(now) {
+		s := b.shard(aor)
+		s.mu.Lock()
+		e := s.m[aor]
+		if e == nil {
+			s.mu.Unlock()
+			continue
+		}
+		e.due = time.Time{}
+		left := live(e.set, now)
+		if len(left) < len(e.set) {
+			changed[aor] = left
+		}
+		b.install(s, aor, left)
+		if b.journal != nil {
+			_ = b.journal.put(change{aor, left, nil})
+		}
+		s.mu.Unlock()
+	}
+	return changed
+}
+
+// NextExpiry is when Sweep is next needed; zero when nothing is bound.
+func (b *Bindings) NextExpiry() time.Time {
+	b.dueMu.Lock()
+	defer b.dueMu.Unlock()
+	if len(b.due) == 0 {
+		return time.Time{}
+	}
+	return b.due[0].at
+}
+
+func (b *Bindings) shard(aor AOR) *shard {
+	return &b.shards[maphash.String(b.seed, string(aor))%shardCount]
+}
+
+func (b *Bindings) schedule(aor AOR, at time.Time) {
+	b.dueMu.Lock()
+	defer b.dueMu.Unlock()
+	heap.Push(&b.due, dueItem{at, aor})
+}
+
+func (b *Bindings) popDue(now time.Time) []AOR {
+	b.dueMu.Lock()
+	defer b.dueMu.Unlock()
+	var due []AOR
+	for len(b.due) > 0 && !b.due[0].at.After(now) {
+		due = append(due, heap.Pop(&b.due).(dueItem).aor)
+	}
+	return due
+}
+
+// live is the part of set that has not expired; set itself when nothing has.
+func live(set []Binding, now time.Time) []Binding {
+	expired := func(b Binding) bool { return !b.Expires.After(now) }
+	if !slices.ContainsFunc(set, expired) {
+		return set
+	}
+	return slices.DeleteFunc(slices.Clone(set), expired)
+}
+
+func firstExpiry(set []Binding) time.Time {
+	first := set[0].Expires
+	for _, b := range set[1:] {
+		if b.Expires.Before(first) {
+			first = b.Expires
+		}
+	}
+	return first
+}
+
+type dueItem struct {
+	at  time.Time
+	aor AOR
+}
+
+type dueHeap []dueItem
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h dueHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *dueHeap) Push(x any)        { *h = append(*h, x.(dueItem)) }
+func (h *dueHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}

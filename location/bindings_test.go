@@ -1,0 +1,262 @@
+package location
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+)
+
+var (
+	epoch    = time.UnixMilli(1_700_000_000_000)
+	addrport = cmpopts.EquateComparable(netip.AddrPort{})
+)
+
+func binding(contact string, expires time.Time) Binding {
+	return Binding{
+		Contact: contact, Params: `;+sip.instance="<urn:uuid:1>"`, Q: 1000, Expires: expires, CallID: "c1", CSeq: 7,
+		Path: []string{"<sip:edge;lr>"}, UserAgent: "phone", Registered: epoch, Updated: epoch,
+		Hop: Hop{Transport: "TLS", Remote: netip.MustParseAddrPort("[2001:db8::1]:5061"), Local: netip.MustParseAddrPort("127.0.0.1:5061"), Flow: 9},
+	}
+}
+
+// update waits until a change is durable.
+func update(t *testing.T, b *Bindings, aor AOR, edit Edit) ([]Binding, error) {
+	t.Helper()
+	type result struct {
+		set []Binding
+		err error
+	}
+	c := make(chan result, 2)
+	b.Update(aor, edit, func(set []Binding, err error) { c <- result{set, err} })
+	r := <-c
+	select {
+	case <-c:
+		t.Error("done was called twice")
+	default:
+	}
+	return r.set, r.err
+}
+
+func set(bs ...Binding) Edit {
+	return func([]Binding) ([]Binding, error) { return bs, nil }
+}
+
+func open(t *testing.T, path string, now time.Time) *Bindings {
+	t.Helper()
+	b, err := Open(path, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+func TestBindingsSurviveRestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bindings.db")
+	b := open(t, path, epoch)
+	want := []Binding{binding("sip:a@h:5060", epoch.Add(time.Hour)), binding("sip:b@h", epoch.Add(2*time.Hour))}
+	if _, err := update(t, b, "alice@example.org", set(want...)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := update(t, b, "bob@example.org", set(binding("sip:gone@h", epoch.Add(time.Minute)))); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b = open(t, path, epoch.Add(10*time.Minute))
+	if diff := cmp.Diff(want, b.Get("alice@example.org", epoch.Add(10*time.Minute)), addrport); diff != "" {
+		t.Errorf("after the restart (-want +got):\n%s", diff)
+	}
+	if got := b.Get("bob@example.org", epoch); got != nil {
+		t.Errorf("an expired binding came back: %v", got)
+	}
+	if b.Count() != 2 {
+		t.Errorf("count is %d, want 2", b.Count())
+	}
+}
+
+func TestOpenOfAFileInUseSaysSo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bindings.db")
+	open(t, path, epoch)
+	if _, err := Open(path, epoch); err == nil || err.Error() != "location: "+path+" is in use by another process" {
+		t.Errorf("second Open: %v", err)
+	}
+}
+
+func TestUpdateIsAllOrNothing(t *testing.T) {
+	b := NewBindings()
+	first := binding("sip:a@h", epoch.Add(time.Hour))
+	if _, err := update(t, b, "a@d", set(first)); err != nil {
+		t.Fatal(err)
+	}
+	refused := errors.New("refused")
+	if _, err := update(t, b, "a@d", func([]Binding) ([]Binding, error) { return nil, refused }); !errors.Is(err, refused) {
+		t.Errorf("error is %v, want the edit's", err)
+	}
+	if got := b.Get("a@d", epoch); len(got) != 1 {
+		t.Errorf("bindings after a refused edit: %v", got)
+	}
+}
+
+func TestUpdateAfterCloseIsUnavailable(t *testing.T) {
+	b := open(t, filepath.Join(t.TempDir(), "b.db"), epoch)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := update(t, b, "a@d", set(binding("sip:a@h", epoch.Add(time.Hour)))); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("error is %v, want ErrUnavailable", err)
+	}
+	if got := b.Get("a@d", epoch); got != nil {
+		t.Errorf("a change that is not durable is visible: %v", got)
+	}
+}
+
+func TestAFailedWriteIsTakenBack(t *testing.T) {
+	b := open(t, filepath.Join(t.TempDir(), "b.db"), epoch)
+	if _, err := update(t, b, "a@d", set(binding("sip:a@h", epoch.Add(time.Hour)))); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.journal.db.Close(); err != nil { // every commit fails from here on
+		t.Fatal(err)
+	}
+	for _, edit := range []Edit{set(), set(binding("sip:b@h", epoch.Add(time.Hour)))} {
+		if _, err := update(t, b, "a@d", edit); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("error is %v, want ErrUnavailable", err)
+		}
+		if got := b.Get("a@d", epoch); len(got) != 1 || got[0].Contact != "sip:a@h" {
+			t.Errorf("bindings after a failed write: %v", got)
+		}
+	}
+}
+
+func TestSweepRemovesWhatExpired(t *testing.T) {
+	b := NewBindings()
+	short, long := binding("sip:s@h", epoch.Add(time.Minute)), binding("sip:l@h", epoch.Add(time.Hour))
+	if _, err := update(t, b, "a@d", set(short, long)); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.NextExpiry(); !got.Equal(short.Expires) {
+		t.Errorf("NextExpiry is %v, want %v", got, short.Expires)
+	}
+	if got := b.Sweep(epoch); len(got) != 0 {
+		t.Errorf("Sweep before anything expired: %v", got)
+	}
+	if got := b.Get("a@d", short.Expires); len(got) != 1 {
+		t.Errorf("Get shows an expired binding before the sweep: %v", got)
+	}
+	if got := b.Sweep(short.Expires); len(got["a@d"]) != 1 || len(got) != 1 {
+		t.Errorf("first Sweep: %v", got)
+	}
+	if got, ok := b.Sweep(long.Expires)["a@d"]; !ok || len(got) != 0 {
+		t.Errorf("second Sweep: %v, %v", got, ok)
+	}
+	if b.Count() != 0 || !b.NextExpiry().IsZero() {
+		t.Errorf("left over: %d bindings, next expiry %v", b.Count(), b.NextExpiry())
+	}
+}
+
+func TestRefreshingDoesNotGrowTheHeap(t *testing.T) {
+	b := NewBindings()
+	for i := range 1000 {
+		if _, err := update(t, b, "a@d", set(binding("sip:a@h", epoch.Add(time.Hour+time.Duration(i)*time.Second)))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(b.due) != 1 {
+		t.Errorf("%d scheduled expiries for one AOR", len(b.due))
+	}
+}
+
+func TestChangesOfOneAORAreDurableInOrder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "b.db")
+	b := open(t, path, epoch)
+	const n = 200
+	var wg sync.WaitGroup
+	for range n {
+		wg.Add(1)
+		go b.Update("a@d", func(old []Binding) ([]Binding, error) {
+			c := binding("sip:a@h", epoch.Add(time.Hour))
+			if len(old) > 0 {
+				c.CSeq = old[0].CSeq + 1
+			} else {
+				c.CSeq = 1
+			}
+			return []Binding{c}, nil
+		}, func([]Binding, error) { wg.Done() })
+	}
+	wg.Wait()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b = open(t, path, epoch)
+	if got := b.Get("a@d", epoch); len(got) != 1 || got[0].CSeq != n {
+		t.Errorf("after the restart: %v, want CSeq %d", got, n)
+	}
+}
+
+func TestCodecRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := []Binding{}
+		for range rapid.IntRange(0, 4).Draw(t, "n") {
+			b := binding(rapid.String().Draw(t, "contact"), time.UnixMilli(rapid.Int64Range(1, 1<<45).Draw(t, "expires")))
+			b.Params, b.CSeq, b.Hop.Node = rapid.String().Draw(t, "params"), rapid.Uint32().Draw(t, "cseq"), rapid.String().Draw(t, "node")
+			want = append(want, b)
+		}
+		enc := appendSet(nil, want)
+		got, err := parseSet(enc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, addrport); diff != "" {
+			t.Fatalf("(-want +got):\n%s", diff)
+		}
+		for i := range enc {
+			if _, err := parseSet(enc[:i]); err == nil {
+				t.Fatalf("a record cut at %d of %d is accepted", i, len(enc))
+			}
+		}
+	})
+}
+
+func FuzzParseSet(f *testing.F) {
+	f.Add(appendSet(nil, []Binding{binding("sip:a@h", epoch)}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if _, err := parseSet(b); err != nil && !errors.Is(err, errCorrupt) {
+			t.Error(err)
+		}
+	})
+}
+
+func BenchmarkRefresh(b *testing.B) {
+	for _, durable := range []bool{false, true} {
+		b.Run(fmt.Sprintf("durable=%v", durable), func(b *testing.B) {
+			t := NewBindings()
+			if durable {
+				var err error
+				if t, err = Open(filepath.Join(b.TempDir(), "b.db"), epoch); err != nil {
+					b.Fatal(err)
+				}
+				defer t.Close()
+			}
+			b.ReportAllocs()
+			room := make(chan struct{}, 256) // as many as phones would wait at once
+			done := func([]Binding, error) { <-room }
+			edit := set(binding("sip:a@h", epoch.Add(time.Hour)))
+			var i int
+			for b.Loop() {
+				room <- struct{}{}
+				i++
+				t.Update(AOR(fmt.Sprintf("u%07d@bench.test", i%10000)), edit, done)
+			}
+		})
+	}
+}

@@ -1,0 +1,122 @@
+package location
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+)
+
+// The journal's form of a set: a version octet, then each binding's fields in order, strings with a length in front, numbers as
+// varints. Connections do not outlive the process, so Hop.Flow is kept only to know that there was one.
+const codecVersion = 1
+
+var errCorrupt = errors.New("record is damaged")
+
+func appendSet(b []byte, set []Binding) []byte {
+	b = append(b, codecVersion)
+	b = binary.AppendUvarint(b, uint64(len(set)))
+	for i := range set {
+		b = appendBinding(b, &set[i])
+	}
+	return b
+}
+
+func appendBinding(b []byte, v *Binding) []byte {
+	for _, s := range []string{v.Contact, v.Params, v.CallID, v.UserAgent, v.Hop.Transport, v.Hop.Host, v.Hop.Node,
+		addr(v.Hop.Remote), addr(v.Hop.Local)} {
+		b = appendString(b, s)
+	}
+	for _, n := range []uint64{uint64(v.Q), uint64(v.CSeq), v.Hop.Flow, unix(v.Expires), unix(v.Registered), unix(v.Updated),
+		uint64(len(v.Path))} {
+		b = binary.AppendUvarint(b, n)
+	}
+	for _, p := range v.Path {
+		b = appendString(b, p)
+	}
+	return b
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func addr(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+func parseSet(b []byte) ([]Binding, error) {
+	if len(b) == 0 || b[0] != codecVersion {
+		return nil, errCorrupt
+	}
+	r := reader{b: b[1:]}
+	n := r.number()
+	if n > uint64(len(b)) {
+		return nil, errCorrupt
+	}
+	set := make([]Binding, n)
+	for i := range set {
+		r.binding(&set[i])
+	}
+	if r.bad || len(r.b) != 0 {
+		return nil, errCorrupt
+	}
+	return set, nil
+}
+
+// reader takes fields from the front of b; after the first that does not fit, all are zero.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) binding(v *Binding) {
+	v.Contact, v.Params, v.CallID, v.UserAgent = r.string(), r.string(), r.string(), r.string()
+	v.Hop.Transport, v.Hop.Host, v.Hop.Node = r.string(), r.string(), r.string()
+	v.Hop.Remote, v.Hop.Local = r.addr(), r.addr()
+	v.Q, v.CSeq, v.Hop.Flow = int(r.number()), uint32(r.number()), r.number()
+	v.Expires, v.Registered, v.Updated = fromUnix(r.number()), fromUnix(r.number()), fromUnix(r.number())
+	n := r.number()
+	if n > uint64(len(r.b)) {
+		r.bad = true
+		return
+	}
+	for range n {
+		v.Path = append(v.Path, r.string())
+	}
+}
+
+func (r *reader) number() uint64 {
+	n, k := binary.Uvarint(r.b)
+	if k <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[k:]
+	return n
+}
+
+func (r *reader) string() string {
+	n := r.number()
+	if n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return ""
+	}
+	s := string(r.b[:n])
+	r.b = r.b[n:]
+	return s
+}
+
+func (r *reader) addr() netip.AddrPort {
+	s := r.string()
+	if s == "" {
+		return netip.AddrPort{}
+	}
+	a, err := netip.ParseAddrPort(s)
+	if err != nil {
+		r.bad = true
+	}
+	return a
+}
