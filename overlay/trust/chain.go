@@ -1,0 +1,176 @@
+package trust
+
+import (
+	"crypto/sha1" //nolint:gosec // RFC 6940 §11.3.1 names it
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/config"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// known is a certificate whose chain was verified, with the time in which all of the chain is valid.
+type known struct {
+	id                  Identity
+	notBefore, notAfter time.Time
+}
+
+// certificate checks der: its form, its chain, its Node-IDs, and its dates at now. intermediates is called when the
+// certificate is not known yet. The error is a *RefusalError.
+func (v *Verifier) certificate(now time.Time, der []byte, intermediates func() *x509.CertPool) (Identity, error) {
+	sum := sha256.Sum256(der)
+	k, ok := v.cache.get(sum)
+	if !ok {
+		var err error
+		if k, err = v.examine(now, der, intermediates); err != nil {
+			return Identity{}, err
+		}
+		v.cache.put(sum, k)
+	}
+	// RFC 6940 §7.1: "When signatures are verified, the current time MUST be compared to the certificate validity period."
+	if now.Before(k.notBefore) || now.After(k.notAfter) {
+		return Identity{}, &RefusalError{Expired, fmt.Errorf("certificate of %s is valid from %s to %s", k.id.User,
+			k.notBefore.Format(time.RFC3339), k.notAfter.Format(time.RFC3339))}
+	}
+	return k.id, nil
+}
+
+// parse reads the certificate der, from the cache when it is known.
+func (v *Verifier) parse(der []byte) (Identity, error) {
+	if k, ok := v.cache.get(sha256.Sum256(der)); ok {
+		return k.id, nil
+	}
+	if len(der) > maxCertificate {
+		return Identity{}, fmt.Errorf("certificate of %d octets, at most %d are read", len(der), maxCertificate)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return Identity{}, err
+	}
+	id, err := ParseIdentity(v.overlay.InstanceName, cert)
+	if err != nil {
+		return Identity{}, err
+	}
+	for _, n := range id.Nodes {
+		if n.Len() != v.length {
+			return Identity{}, fmt.Errorf("Node-ID of %d octets in an overlay of %d", n.Len(), v.length)
+		}
+	}
+	return id, nil
+}
+
+// examine checks what does not change with time. Nothing that fails is remembered: it costs its sender as much as us.
+func (v *Verifier) examine(now time.Time, der []byte, intermediates func() *x509.CertPool) (known, error) {
+	id, err := v.parse(der)
+	if err != nil {
+		return known{}, &RefusalError{BadCertificate, err}
+	}
+	if _, err := algorithmOf(id.Cert.PublicKey); err != nil {
+		return known{}, &RefusalError{BadCertificate, err}
+	}
+	for _, n := range id.Nodes {
+		// RFC 6940 §11.1: "the certificate with this Node-ID MUST NOT be considered valid"
+		if v.bad[n] {
+			return known{}, &RefusalError{BadNode, fmt.Errorf("node %s of %s was declared bad", n, id.User)}
+		}
+	}
+	if v.overlay.SelfSignedPermitted && selfSigned(id.Cert) {
+		if err := checkSelfSigned(v.overlay.SelfSignedDigest, id); err != nil {
+			return known{}, &RefusalError{BadCertificate, err}
+		}
+		return known{id, id.Cert.NotBefore, id.Cert.NotAfter}, nil
+	}
+	return v.chain(now, id, intermediates())
+}
+
+// chain builds the path to a root-cert. RFC 6940 §11.3: "The client MUST check that the returned certificate chains back to
+// one of the certificates received in the "root-cert" list of the overlay configuration data (including PKIX
+// BasicConstraints checks)."
+func (v *Verifier) chain(now time.Time, id Identity, intermediates *x509.CertPool) (known, error) {
+	chains, err := id.Cert.Verify(x509.VerifyOptions{
+		Roots: v.roots, Intermediates: intermediates, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	if err != nil {
+		reason := WrongCA
+		var invalid x509.CertificateInvalidError
+		if errors.As(err, &invalid) && invalid.Reason == x509.Expired {
+			reason = Expired
+		}
+		return known{}, &RefusalError{reason, fmt.Errorf("certificate of %s: %w", id.User, err)}
+	}
+	best := known{id: id}
+	for _, chain := range chains {
+		k := known{id, chain[0].NotBefore, chain[0].NotAfter}
+		for _, c := range chain[1:] {
+			k.notBefore = latest(k.notBefore, c.NotBefore)
+			k.notAfter = earliest(k.notAfter, c.NotAfter)
+		}
+		if k.notAfter.After(best.notAfter) {
+			best = k
+		}
+	}
+	return best, nil
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// selfSigned reports whether cert was signed with its own key.
+func selfSigned(cert *x509.Certificate) bool {
+	return cert.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil
+}
+
+// checkSelfSigned compares the Node-IDs with the key. RFC 6940 §11.3.1: "When accepting a self-signed certificate, nodes
+// MUST check that the Node-ID and public keys match."
+func checkSelfSigned(digest string, id Identity) error {
+	for i := range id.Nodes {
+		want := SelfSignedNodeID(digest, id.Cert.RawSubjectPublicKeyInfo, selfSignedIndex(i, len(id.Nodes)), id.Nodes[i].Len())
+		if !slices.Contains(id.Nodes, want) {
+			return fmt.Errorf("Node-IDs of %s do not follow from its key", id.User)
+		}
+	}
+	return nil
+}
+
+// selfSignedIndex is 0, for none, with a single Node-ID, and counts from 1 otherwise.
+func selfSignedIndex(i, n int) uint32 {
+	if n == 1 {
+		return 0
+	}
+	return uint32(i) + 1
+}
+
+// SelfSignedNodeID is the Node-ID of length octets that follows from the subjectPublicKeyInfo spki in an overlay of
+// self-signed certificates (RFC 6940 §11.3.1). digest is config.DigestSHA1 or config.DigestSHA256. index is 0 for a
+// certificate with one Node-ID; with several "the index of the Node-ID (from 1 to the number of Node-IDs needed) must be
+// prepended as a 4-byte big-endian integer".
+func SelfSignedNodeID(digest string, spki []byte, index uint32, length int) wire.NodeID {
+	covered := spki
+	if index > 0 {
+		covered = append(binary.BigEndian.AppendUint32(nil, index), spki...)
+	}
+	sum256 := sha256.Sum256(covered)
+	sum := sum256[:]
+	if digest == config.DigestSHA1 {
+		sum1 := sha1.Sum(covered) //nolint:gosec // as above
+		sum = sum1[:]
+	}
+	id, _ := wire.NodeIDFromBytes(sum[:length]) // zero for an impossible length
+	return id
+}
