@@ -47,20 +47,16 @@ func NewBindings() *Bindings {
 	return b
 }
 
-// Open returns the table kept in the file at path, made when missing. Bindings that expired before now are left out. One process
-// may have it open.
-func Open(path string, now time.Time) (*Bindings, error) {
+// Open returns the table kept in the file at path, made when missing. Bindings that expired before now are still in it: the first Sweep
+// removes them and says whose they were, so that records of theirs can be withdrawn. One process may have it open.
+func Open(path string) (*Bindings, error) {
 	b := NewBindings()
 	j, err := openJournal(path)
 	if err != nil {
 		return nil, err
 	}
-	err = j.load(func(aor AOR, set []Binding) {
-		if set = live(set, now); len(set) > 0 {
-			b.put(aor, set)
-		}
-	})
-	if err != nil {
+	if err := j.load(b.put); err != nil {
+		_ = j.db.Close()
 		return nil, fmt.Errorf("location: %s: %w", path, err)
 	}
 	b.journal = j
@@ -203,7 +199,7 @@ func (s *shard) snapshot() map[AOR][]Binding {
 }
 
 // Sweep removes the bindings that expired by now and returns the AORs that lost one, with what is left of each. A removal that
-// the journal has no room for is durable by the time that is in it: Open leaves it out.
+// the journal has no room for is made again by the first Sweep after the next Open.
 func (b *Bindings) Sweep(now time.Time) map[AOR][]Binding {
 	changed := map[AOR][]Binding{}
 	for _, aor := range b.popDue(now) {
