@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"strings"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// Authenticator checks digest credentials in Proxy-Authorization (RFC 3261 §22.3). It does not block.
+type Authenticator interface {
+	// Authenticate returns the user part that the credentials of req prove; ok is false when they prove none, and
+	// challenge then holds the values of Proxy-Authenticate that are owed.
+	Authenticate(req *message.Message) (user string, challenge []string, ok bool)
+}
+
+// admit finds out how the sender is known (RFC 3261 §16.3 step 6). With challenged come the values of Proxy-Authenticate.
+func (p *Proxy) admit(in *inbound) (challenge []string, c code) {
+	in.trusted = p.c.Trusted != nil && p.c.Trusted(in.src)
+	switch {
+	case in.overlay():
+		in.standing = peer
+	case in.trusted:
+		in.standing = known
+	case in.from != "" && p.registered(in.from, in.src):
+		in.standing = known
+	default:
+		challenge, c = p.authenticate(in)
+	}
+	if c == fine {
+		p.clean(in)
+	}
+	return challenge, c
+}
+
+// authenticate asks strangers for credentials.
+func (p *Proxy) authenticate(in *inbound) (challenge []string, c code) {
+	offered := in.req.Has(message.ProxyAuthorization)
+	asked := p.c.RequireAuth && in.from != "" && !in.genuine
+	if p.c.Authenticator == nil || !offered && !asked {
+		return nil, fine
+	}
+	user, challenge, ok := p.c.Authenticator.Authenticate(in.req)
+	if !ok {
+		if asked {
+			// RFC 3261 §22.3: "the proxy server MUST challenge by 407 [..] MUST populate it with a Proxy-Authenticate
+			// header field".
+			return challenge, challenged
+		}
+		return nil, fine
+	}
+	if name, _, _ := strings.Cut(string(in.from), "@"); in.from != "" && name != user {
+		return nil, otherIdentity
+	}
+	in.standing = known
+	return nil, fine
+}
+
+// registered reports whether a phone of aor registered over the flow that src is.
+func (p *Proxy) registered(aor location.AOR, src location.Hop) bool {
+	for _, b := range p.c.Locator.Local(aor) {
+		if sameFlow(b.Hop, src) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameFlow compares connections by number, and UDP by both addresses.
+func sameFlow(a, b location.Hop) bool {
+	if a.Flow != 0 || b.Flow != 0 {
+		return a.Flow == b.Flow
+	}
+	return a.Transport == b.Transport && a.Remote == b.Remote
+}
+
+// clean removes from the copy that is forwarded what is not for those behind us.
+func (p *Proxy) clean(in *inbound) {
+	keep := in.msg.Fields[:0]
+	for _, f := range in.msg.Fields {
+		switch f.Name {
+		case message.ProxyAuthorization:
+			// RFC 3261 §22.3: credentials of our realm are consumed here; those of other realms go on.
+			if p.c.Realm != "" && realm(f.Value) == p.c.Realm {
+				continue
+			}
+		case message.PAssertedIdentity:
+			// RFC 3325 §5: from an element that is not trusted "the proxy MUST [..] remove" it.
+			if !in.trusted {
+				continue
+			}
+		}
+		keep = append(keep, f)
+	}
+	in.msg.Fields = keep
+}
+
+// realm reads the realm of credentials, "" when there is none.
+func realm(credentials string) string {
+	_, params, _ := strings.Cut(credentials, " ")
+	for _, v := range message.AppendValues(nil, params) {
+		if name, value, ok := strings.Cut(v, "="); ok && message.EqualFold(strings.TrimSpace(name), "realm") {
+			return message.Unquote(strings.TrimSpace(value))
+		}
+	}
+	return ""
+}
+
+// mayRelay reports whether the sender may reach places outside our domain: we are no open relay.
+func (in *inbound) mayRelay() bool { return in.genuine || in.standing == known }

@@ -1,0 +1,291 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// call drives the response context of one request: it feeds the fork with events, one after the other, and does what the
+// fork says.
+type call struct {
+	p  *Proxy
+	tx sip.ServerTransaction
+	in *inbound
+
+	mu    sync.Mutex
+	inbox []event
+	busy  bool // somebody empties the inbox
+
+	// The rest belongs to whoever empties the inbox.
+	fork  fork
+	legs  []leg // by branch number
+	seen  []location.AOR
+	ctx   context.Context // of lookups; nil before the first
+	stop  context.CancelFunc
+	timer struct {
+		at   time.Time
+		stop func()
+	}
+	answered, closed bool
+}
+
+// leg is what the driver knows of a branch.
+type leg struct {
+	target
+	hops []location.Hop // to be tried one after the other (RFC 3263 §4.3)
+	at   int            // which one is being tried
+	tx   sip.ClientTransaction
+}
+
+// event is something that happened to a call.
+type event struct {
+	kind   evKind
+	branch int
+	try    int // which of the leg's hops an answer is from
+	res    *message.Message
+	err    error
+	reason string
+	found  []location.Remote
+	hops   []location.Hop
+	uri    string
+	depth  int
+}
+
+type evKind uint8
+
+const (
+	evResponse evKind = iota
+	evFailed
+	evFound    // the overlay answered
+	evResolved // the DNS answered
+	evTick
+	evCancel
+	evEnded
+)
+
+// user is the sip.ClientUser of one attempt of a branch.
+type user struct {
+	c           *call
+	branch, try int
+}
+
+func (u *user) Response(res *message.Message) {
+	u.c.post(event{kind: evResponse, branch: u.branch, try: u.try, res: res})
+}
+
+func (u *user) Failed(err error) {
+	u.c.post(event{kind: evFailed, branch: u.branch, try: u.try, err: err})
+}
+
+// begin starts a call. Its inbox is held busy since open, so that nothing comes in between.
+func (c *call) begin(pl plan) {
+	if pl.aor == "" {
+		c.addTarget(pl.one)
+	} else {
+		c.lookUp(pl.aor, c.in.msg.RequestURI, pl.remote, 0)
+	}
+	c.settle()
+	c.drain()
+}
+
+// post hands an event to the call and, unless somebody does already, deals with it.
+func (c *call) post(e event) {
+	c.mu.Lock()
+	if len(c.inbox) >= maxInbox && e.kind == evResponse && e.res.StatusCode < 300 {
+		c.mu.Unlock()
+		c.p.counters.dropped.Add(1)
+		return // provisional responses and repeated 2xx, which come again
+	}
+	c.inbox = append(c.inbox, e)
+	if c.busy {
+		c.mu.Unlock()
+		return
+	}
+	c.busy = true
+	c.mu.Unlock()
+	c.drain()
+}
+
+// drain deals with events until there are none.
+func (c *call) drain() {
+	for {
+		c.mu.Lock()
+		if len(c.inbox) == 0 {
+			c.busy = false
+			c.mu.Unlock()
+			return
+		}
+		events := c.inbox
+		c.inbox = nil
+		c.mu.Unlock()
+		for i := range events {
+			c.handle(&events[i])
+			c.settle()
+		}
+	}
+}
+
+func (c *call) handle(e *event) {
+	now := c.p.c.Now()
+	switch e.kind {
+	case evResponse:
+		c.response(now, e)
+	case evFailed:
+		c.failed(e)
+	case evFound:
+		c.found(e)
+	case evResolved:
+		c.resolved(e)
+	case evTick:
+		c.timer.at = time.Time{}
+		c.fork.tick(now)
+	case evCancel:
+		c.fork.abort(now, e.reason)
+	case evEnded:
+		c.fork.orphan(now)
+	}
+}
+
+// settle does what the fork wants done, until it wants nothing more, and then looks after timer and end.
+func (c *call) settle() {
+	now := c.p.c.Now()
+	for {
+		actions := c.fork.step(now)
+		if len(actions) == 0 {
+			break
+		}
+		for i := range actions {
+			c.act(&actions[i])
+		}
+	}
+	c.arm(now)
+	if c.fork.done() {
+		c.close()
+	}
+}
+
+func (c *call) act(a *action) {
+	switch a.do {
+	case start:
+		c.start(a.branch)
+	case cancel:
+		if tx := c.legs[a.branch].tx; tx != nil {
+			tx.Cancel(a.reason)
+		} else {
+			c.fork.fail(a.branch, cancelled) // nothing was sent yet
+		}
+	case abandon:
+		if tx := c.legs[a.branch].tx; tx != nil {
+			tx.Abandon()
+		}
+	case relay:
+		c.relay(a.res)
+	case finish:
+		c.finish(a)
+	}
+}
+
+// arm keeps the timer no later than the fork's deadline. One that fires too early does no harm, so it is not moved back.
+func (c *call) arm(now time.Time) {
+	next := c.fork.deadline()
+	if next.IsZero() || !c.timer.at.IsZero() && !next.Before(c.timer.at) {
+		return
+	}
+	if c.timer.stop != nil {
+		c.timer.stop()
+	}
+	c.timer.at = next
+	c.timer.stop = c.p.c.After(next.Sub(now), func() { c.post(event{kind: evTick}) })
+}
+
+// close ends the bookkeeping once everything has ended. Later 2xx still find their way through the user of their branch.
+func (c *call) close() {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	if c.timer.stop != nil {
+		c.timer.stop()
+	}
+	if c.stop != nil {
+		c.stop()
+	}
+	c.p.forget(c.tx)
+}
+
+// relay passes a response upstream at once (RFC 3261 §16.7 step 9).
+func (c *call) relay(res *message.Message) {
+	if res.StatusCode >= 200 && !c.answered {
+		c.answered = true
+		c.p.counters.calls[resultSuccess].Add(1)
+	}
+	c.tx.Respond(res)
+}
+
+// finish sends the best final response.
+func (c *call) finish(a *action) {
+	res := a.best.res
+	if res == nil {
+		res = a.best.code.response(c.in.req)
+	}
+	aggregate(res, a.others)
+	c.p.counters.calls[resultOf(res.StatusCode)].Add(1)
+	c.tx.Respond(res)
+}
+
+// response takes a response on a branch.
+func (c *call) response(now time.Time, e *event) {
+	l := &c.legs[e.branch]
+	if e.try != l.at {
+		return
+	}
+	res := e.res.Clone()
+	// RFC 3261 §16.7 step 3: "The proxy removes the topmost Via header field value from the response. If no Via header
+	// field values remain in the response, the response was meant for this element and MUST NOT be forwarded".
+	res.PopValue(message.Via)
+	if !res.Has(message.Via) {
+		return
+	}
+	if res.StatusCode == 503 && c.tryNext(e.branch) {
+		return // RFC 3263 §4.3: 503 is a failure of this server, not of the request
+	}
+	if res.StatusCode >= 200 {
+		c.p.counters.branches[resultOf(res.StatusCode)].Add(1)
+	}
+	c.fork.response(now, e.branch, res)
+}
+
+// failed takes the end of a branch without a response.
+func (c *call) failed(e *event) {
+	l := &c.legs[e.branch]
+	if e.try != l.at || c.tryNext(e.branch) {
+		return
+	}
+	c.p.counters.branches[resultUnreachable].Add(1)
+	switch {
+	case errors.Is(e.err, sip.ErrTimeout):
+		c.fork.fail(e.branch, timedOut) // RFC 3261 §16.8
+	case l.known:
+		c.fork.fail(e.branch, gatewayUnreachable)
+	default:
+		c.fork.fail(e.branch, unreachable) // RFC 3261 §16.9: as 503, which becomes 500
+	}
+}
+
+// tryNext goes on to the next hop of a branch. RFC 3261 §16.6 step 7: after a failure "the proxy continues to the next
+// address".
+func (c *call) tryNext(branch int) bool {
+	l := &c.legs[branch]
+	if l.at+1 >= len(l.hops) || !c.fork.running(branch) {
+		return false
+	}
+	l.at++
+	c.send(branch)
+	return true
+}

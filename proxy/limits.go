@@ -1,0 +1,29 @@
+package proxy
+
+import "time"
+
+// Numbers of the specifications.
+const (
+	timerC             = 3*time.Minute + time.Second // RFC 3261 §16.6 step 11: "MUST be larger than 3 minutes"
+	cancelWait         = 32 * time.Second            // RFC 3261 §9.1: 64*T1 after CANCEL the transaction is over
+	defaultMaxForwards = 70                          // RFC 3261 §16.6 step 3
+	largestMaxForwards = 255                         // RFC 3261 §20.22
+	defaultBreadth     = 60                          // RFC 5393 §5.3.3, default and maximum
+)
+
+// Limits of ours.
+const (
+	groupWait    = 30 * time.Second       // how long phones of one q ring before those of the next
+	maxTargets   = 20                     // of one request: nobody has more phones, and each costs a transaction
+	maxDepth     = 5                      // of an AOR that forwards to an AOR (RFC 7904 §4.2 leaves it to us)
+	maxInbox     = 256                    // events that wait in one call; more are a flood of provisional responses
+	maxVias      = 2 * defaultMaxForwards // lines of Via; Max-Forwards allows fewer, so more are a loop or a nuisance
+	lookupWait   = 8 * time.Second        // for the overlay or the DNS; a caller does not wait longer
+	lookups      = 64                     // that run at one time
+	lookupQueue  = 1024                   // that wait for their turn; more than some seconds' worth is too late anyway
+	maxCalls     = 20000                  // response contexts, about 10 kB each
+	spareCalls   = 2000                   // more, for requests within dialogs: people can still hang up
+	retryAfter   = "5"                    // seconds, with 503
+	tokenMAC     = 10                     // octets of the HMAC in a route token, as RFC 5626 §5.2 has it
+	maxTokenNode = 255                    // octets of a destination list in a route token: its length is one octet
+)

@@ -1,0 +1,200 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// lookUp adds the targets of aor (RFC 3261 §16.5): phones of this gateway at once, those at other gateways as soon as the
+// overlay has answered. uri is the Request-URI that leads there, depth how many AORs forwarded to this one.
+func (c *call) lookUp(aor location.AOR, uri string, remote bool, depth int) {
+	if slices.Contains(c.seen, aor) || depth > maxDepth {
+		return
+	}
+	c.seen = append(c.seen, aor)
+	for _, b := range c.p.c.Locator.Local(aor) {
+		t, code := c.p.bound(b, c.in.uri.Scheme == "sips")
+		if code != fine {
+			c.fork.note(code) // the other phones ring all the same
+			continue
+		}
+		c.addTarget(t)
+	}
+	switch {
+	case !remote:
+		c.nothingFound()
+	case c.cached(aor, uri, depth):
+	case c.ask(aor, uri, depth):
+	default:
+		c.fork.note(overloaded)
+	}
+}
+
+// cached uses a fresh answer of the overlay when there is one.
+func (c *call) cached(aor location.AOR, uri string, depth int) bool {
+	found, ok := c.p.c.Locator.RemoteCached(aor)
+	if !ok {
+		return false
+	}
+	c.p.counters.lookups[lookupCached].Add(1)
+	c.addRemotes(found, uri, depth)
+	return true
+}
+
+// ask sends a lookup on its way.
+func (c *call) ask(aor location.AOR, uri string, depth int) bool {
+	ctx := c.context()
+	ok := c.p.pool.submit(func() {
+		ctx, cancel := context.WithTimeout(ctx, lookupWait)
+		defer cancel()
+		found, err := c.p.c.Locator.Remote(ctx, aor)
+		c.post(event{kind: evFound, found: found, err: err, uri: uri, depth: depth})
+	})
+	if !ok {
+		c.p.counters.lookups[lookupRejected].Add(1)
+		return false
+	}
+	c.fork.held++
+	return true
+}
+
+func (c *call) context() context.Context {
+	if c.ctx == nil {
+		c.ctx, c.stop = context.WithCancel(c.p.ctx)
+	}
+	return c.ctx
+}
+
+// found takes the answer of the overlay.
+func (c *call) found(e *event) {
+	c.fork.held--
+	switch {
+	case e.err == nil:
+		c.p.counters.lookups[lookupAnswered].Add(1)
+		c.addRemotes(e.found, e.uri, e.depth)
+	case errors.Is(e.err, location.ErrNotFound):
+		c.p.counters.lookups[lookupAnswered].Add(1)
+		c.nothingFound()
+	default:
+		// No answer is not the answer "nobody": never a 404.
+		c.p.counters.lookups[lookupFailures].Add(1)
+		c.fork.note(lookupFailed)
+	}
+}
+
+// addRemotes adds what the overlay knows of an AOR.
+func (c *call) addRemotes(found []location.Remote, uri string, depth int) {
+	for _, r := range found {
+		if r.Node != "" {
+			c.addTarget(nodeTarget(uri, r.Node)) // the AOR stays the Request-URI: the other gateway knows its phones
+			continue
+		}
+		u, err := message.ParseURI(r.URI)
+		if err != nil || !u.IsSIP() {
+			continue
+		}
+		if aor, ok := c.p.c.AOR(u); ok && u.User != "" {
+			c.lookUp(aor, r.URI, true, depth+1)
+			continue
+		}
+		c.addTarget(target{uri: r.URI, q: wholeQ})
+	}
+	c.nothingFound()
+}
+
+// nothingFound notes the reason when an AOR has led nowhere at all.
+func (c *call) nothingFound() {
+	if len(c.legs) > 0 || len(c.fork.results) > 0 || c.fork.held > 0 {
+		return
+	}
+	// RFC 3261 §16.5: a resource "that does not exist" is 404, an empty target set 480. Over the overlay nobody asks us
+	// for a user that was never registered here: the record is only old.
+	if c.in.overlay() || c.p.c.Locator.Known(c.seen[0]) {
+		c.fork.note(notRegistered)
+		return
+	}
+	c.fork.note(unknownUser)
+}
+
+// addTarget adds a target once. RFC 3261 §16.5: "any given URI MUST NOT be added to the set more than once".
+func (c *call) addTarget(t target) {
+	if len(c.legs) >= maxTargets {
+		return
+	}
+	for i := range c.legs {
+		if l := &c.legs[i]; l.hop == t.hop && (l.uri == t.uri || message.EqualURI(l.uri, t.uri)) {
+			return
+		}
+	}
+	c.legs = append(c.legs, leg{target: t})
+	c.fork.add(t.q)
+}
+
+// start starts a branch: it finds the next hop (RFC 3261 §16.6 step 7) and sends.
+func (c *call) start(branch int) {
+	l := &c.legs[branch]
+	if (l.hop != location.Hop{}) {
+		l.hops = []location.Hop{l.hop}
+		c.send(branch)
+		return
+	}
+	uri, ok := nextHop(&l.target, c.in)
+	if !ok {
+		c.fork.fail(branch, unresolvable)
+		return
+	}
+	if hops, ok := c.p.c.Resolver.Immediate(uri); ok {
+		l.hops = hops
+		c.sendFirst(branch)
+		return
+	}
+	ctx := c.context()
+	ok = c.p.pool.submit(func() {
+		ctx, cancel := context.WithTimeout(ctx, lookupWait)
+		defer cancel()
+		hops, err := c.p.c.Resolver.Resolve(ctx, uri)
+		c.post(event{kind: evResolved, branch: branch, hops: hops, err: err})
+	})
+	if !ok {
+		c.fork.fail(branch, overloaded)
+	}
+}
+
+// resolved takes the answer of the DNS.
+func (c *call) resolved(e *event) {
+	if e.err != nil || !c.fork.running(e.branch) {
+		c.fork.fail(e.branch, unresolvable)
+		return
+	}
+	c.legs[e.branch].hops = e.hops
+	c.sendFirst(e.branch)
+}
+
+func (c *call) sendFirst(branch int) {
+	if len(c.legs[branch].hops) == 0 {
+		c.fork.fail(branch, unresolvable)
+		return
+	}
+	c.send(branch)
+}
+
+// via has hop use the socket that the phone behind it knows, as far as that can reach it.
+func (in *inbound) via(hop location.Hop) location.Hop {
+	if hop.Transport == "UDP" && in.socket.IsValid() && hop.Remote.Addr().Is4() == in.socket.Addr().Is4() {
+		hop.Local = in.socket
+	}
+	return hop
+}
+
+// send forwards the request over the current hop of a branch. RFC 3261 §16.6 step 7: "the branch parameter [..] MUST be
+// different for each attempt".
+func (c *call) send(branch int) {
+	l := &c.legs[branch]
+	hop := c.in.via(l.hops[l.at])
+	m := c.p.branchOf(c.in, &l.target, hop, c.fork.branches[branch].breadth)
+	l.tx = c.p.c.Sender.Send(m, hop, newBranch(c.in.hash), &user{c: c, branch: branch, try: l.at})
+}
