@@ -1,0 +1,94 @@
+// Package metrics shows counters to Prometheus. It is the only importer of its library; nothing else knows that there is one. Labels
+// are from closed sets: never an address-of-record, a peer or a Call-ID. Safe for concurrent use.
+package metrics
+
+import (
+	"net/http"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/p2psip/p2psip-gateway/overlay"
+)
+
+// Gauges is what is read at each scrape.
+type Gauges struct {
+	Joined            bool
+	Stored            map[string]int // values held for the overlay, by Kind
+	Bindings          int
+	Transactions      int
+	Connections       int
+	CertificateExpiry time.Time
+	Flow              map[string]uint64 // events of the SIP transports, by name
+	Transaction       map[string]uint64 // events of the SIP transactions, by name
+	Published         map[string]int    // AORs by the state of their record
+}
+
+// Sources is where the numbers come from.
+type Sources struct {
+	Version string
+	Overlay func() overlay.Stats
+	Gauges  func() Gauges
+}
+
+// Metrics counts what has no counter of its own, and collects the rest from its sources.
+type Metrics struct {
+	registry  *prometheus.Registry
+	responses *prometheus.CounterVec
+	refusals  *prometheus.CounterVec
+	lookups   *prometheus.CounterVec
+	lookupDur prometheus.Histogram
+}
+
+// New returns the metrics of one node.
+func New(s Sources) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		responses: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "p2psip_sip_responses_total",
+			Help: "Final responses that a core of this node made itself."}, []string{"core", "method", "code"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "p2psip_sip_refusals_total",
+			Help: "Refusals, by the stable word that their Warning carries."}, []string{"word"}),
+		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "p2psip_location_lookups_total",
+			Help: "Lookups of an address-of-record in the overlay."}, []string{"result"}),
+		lookupDur: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "p2psip_location_lookup_duration_seconds",
+			Help: "How long lookups in the overlay took, cached ones included.", Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9)}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "p2psip_build_info", Help: "1, labelled with version and Go version.",
+		ConstLabels: prometheus.Labels{"version": s.Version, "go": runtime.Version()}})
+	build.Set(1)
+	m.registry.MustRegister(m.responses, m.refusals, m.lookups, m.lookupDur, build, scrape{s},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Handler serves the metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
+}
+
+// Response counts a final response of a core. word is that of a refusal, else empty.
+func (m *Metrics) Response(core, method string, code int, word string) {
+	m.responses.WithLabelValues(core, closed(method), strconv.Itoa(code)).Inc()
+	if word != "" {
+		m.refusals.WithLabelValues(word).Inc()
+	}
+}
+
+// Lookup counts a lookup in the overlay: "found", "none" or "failed".
+func (m *Metrics) Lookup(result string, took time.Duration) {
+	m.lookups.WithLabelValues(result).Inc()
+	m.lookupDur.Observe(took.Seconds())
+}
+
+// closed keeps what strangers can write in a request out of the label set.
+func closed(method string) string {
+	switch method {
+	case "REGISTER", "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "MESSAGE", "SUBSCRIBE", "NOTIFY", "PUBLISH", "REFER", "INFO", "UPDATE", "PRACK":
+		return method
+	}
+	return "other"
+}

@@ -1,0 +1,83 @@
+package metrics
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// scrape reads the sources at each scrape.
+type scrape struct{ s Sources }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("p2psip_"+name, help, labels, nil)
+}
+
+var (
+	descJoined       = desc("overlay_joined", "1 when the peer is part of the ring.")
+	descLinks        = desc("overlay_links", "Overlay links that are up.")
+	descInbox        = desc("overlay_inbox_depth", "Inputs that wait for the event loop.")
+	descMessages     = desc("overlay_messages_total", "RELOAD messages.", "direction", "method")
+	descDropped      = desc("overlay_dropped_messages_total", "RELOAD messages and values that were dropped or refused.", "reason")
+	descRequests     = desc("overlay_requests_total", "Requests of this node to the overlay that ended.", "method", "result")
+	descHops         = desc("overlay_request_hops_total", "Answered requests of this node, by the length of the answer's path.", "hops")
+	descEvents       = desc("overlay_events_total", "Events of the peer.", "event")
+	descRefused      = desc("overlay_refused_connections_total", "Connections to the peer that were refused.", "reason")
+	descApps         = desc("overlay_app_connections_total", "Connections for SIP between gateways.", "result")
+	descQueueFull    = desc("overlay_link_queue_full_total", "Messages for which a link's queue had no room.")
+	descStored       = desc("overlay_stored_values", "Values held for the overlay.", "kind")
+	descExpiry       = desc("overlay_certificate_expiry_timestamp_seconds", "When the node's certificate ends, in seconds since 1970.")
+	descBindings     = desc("location_bindings", "Bindings of phones at this node.")
+	descPublished    = desc("location_records", "Addresses-of-record of this node, by the state of their record in the overlay.", "state")
+	descTransactions = desc("sip_transactions", "SIP transactions that have not ended.")
+	descConnections  = desc("sip_connections", "TCP and TLS connections of the SIP side.")
+	descFlow         = desc("sip_transport_events_total", "Events of the SIP transports.", "event")
+	descTransaction  = desc("sip_transaction_events_total", "Events of the SIP transactions.", "event")
+)
+
+// Describe sends nothing: the collector is unchecked, its label values come and go.
+func (c scrape) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c scrape) Collect(out chan<- prometheus.Metric) {
+	count := func(d *prometheus.Desc, n uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	o, g := c.s.Overlay(), c.s.Gauges()
+	for k, n := range o.Messages {
+		count(descMessages, n, k.Direction, k.Method)
+	}
+	for k, n := range o.Requests {
+		count(descRequests, n, k.Method, k.Result)
+	}
+	for k, n := range o.Hops {
+		count(descHops, n, strconv.Itoa(k))
+	}
+	for d, m := range map[*prometheus.Desc]map[string]uint64{descDropped: o.Dropped, descEvents: o.Events, descRefused: o.Refused, descApps: o.AppConns,
+		descFlow: g.Flow, descTransaction: g.Transaction} {
+		for label, n := range m {
+			count(d, n, label)
+		}
+	}
+	count(descQueueFull, o.LinkQueueFull)
+	gauge(descLinks, float64(o.Links))
+	gauge(descInbox, float64(o.InboxDepth))
+	joined := 0.0
+	if g.Joined {
+		joined = 1
+	}
+	gauge(descJoined, joined)
+	for kind, n := range g.Stored {
+		gauge(descStored, float64(n), kind)
+	}
+	for state, n := range g.Published {
+		gauge(descPublished, float64(n), state)
+	}
+	gauge(descExpiry, float64(g.CertificateExpiry.Unix()))
+	gauge(descBindings, float64(g.Bindings))
+	gauge(descTransactions, float64(g.Transactions))
+	gauge(descConnections, float64(g.Connections))
+}

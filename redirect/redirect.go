@@ -1,0 +1,223 @@
+// Package redirect answers requests with 302 and the addresses at which an address-of-record can be reached (RFC 3261 §8.3, §21.3.3). Where
+// that is, the overlay knows: a redirect peer need not hold one registration. A Server is safe for concurrent use and never blocks.
+package redirect
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// Directory names SIP URIs, without a user part, at which a gateway of the overlay takes requests from anybody:
+// "sip:192.0.2.1:5060;transport=udp". node is as in location.Hop.
+type Directory interface {
+	Addresses(ctx context.Context, node string) ([]string, error)
+}
+
+// Config is what a Server is made of. Every field but Counted must be set.
+type Config struct {
+	// AOR makes a canonical address-of-record of a URI; ok is false when its domain is not ours.
+	AOR       func(message.URI) (location.AOR, bool)
+	Locator   location.Locator
+	Directory Directory
+	Now       func() time.Time
+	Counted   func(method string, status int, word string) // may be nil
+}
+
+// Every answer that is not 302, and why.
+var (
+	badRequest    = &sip.Refusal{Status: 400, Word: "RDR400", Text: "the Request-URI is malformed"}
+	foreignDomain = &sip.Refusal{Status: 403, Word: "RDR403", Text: "not a domain of this server"}
+	unknownUser   = &sip.Refusal{Status: 404, Word: "RDR404", Text: "no such user"}
+	badScheme     = &sip.Refusal{Status: 416, Word: "RDR416", Text: "only sip and sips are understood"}
+	badExtension  = &sip.Refusal{Status: 420, Word: "RDR420", Text: "no option of Require is supported"}
+	notRegistered = &sip.Refusal{Status: 480, Word: "RDR480", Text: "not registered"}
+	tooManyHops   = &sip.Refusal{Status: 483, Word: "RDR483", Text: "Max-Forwards is used up"}
+	cancelled     = &sip.Refusal{Status: 487, Word: "RDR487", Text: "cancelled"}
+	overloaded    = &sip.Refusal{Status: 503, Word: "RDR503", Text: "too many lookups at once"}
+	lookupFailed  = &sip.Refusal{Status: 504, Word: "RDR504", Text: "the overlay did not answer"}
+)
+
+// Server is a redirect server.
+type Server struct {
+	c     Config
+	slots chan struct{} // one for each lookup that runs
+}
+
+// New returns a redirect server.
+func New(c Config) *Server { return &Server{c: c, slots: make(chan struct{}, maxLookups)} }
+
+// Request answers any request but ACK and CANCEL.
+func (s *Server) Request(tx sip.ServerTransaction) {
+	req := tx.Request()
+	aor, why := s.target(req)
+	if why != nil {
+		s.refuse(tx, why)
+		return
+	}
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		s.refuse(tx, overloaded)
+		return
+	}
+	go func() {
+		defer func() { <-s.slots }()
+		ctx, cancel := context.WithTimeout(context.Background(), lookupWait)
+		defer cancel()
+		contacts, err := s.contacts(ctx, aor, req)
+		s.answer(tx, aor, contacts, err)
+	}()
+}
+
+// Cancel answers the INVITE of a CANCEL (RFC 3261 §9.2).
+func (s *Server) Cancel(tx sip.ServerTransaction, _ *message.Message) { s.refuse(tx, cancelled) }
+
+// ACK drops an ACK that belongs to no transaction: a redirect server sends no 2xx to INVITE.
+func (s *Server) ACK(*message.Message, location.Hop) {}
+
+// Ended has nothing to forget.
+func (s *Server) Ended(sip.ServerTransaction) {}
+
+func (s *Server) target(req *message.Message) (location.AOR, *sip.Refusal) {
+	uri, err := message.ParseURI(req.RequestURI)
+	switch {
+	case err != nil:
+		return "", badRequest
+	case uri.Scheme != "sip" && uri.Scheme != "sips":
+		return "", badScheme
+	case req.Get(message.MaxForwards) == "0":
+		return "", tooManyHops // RFC 3261 §16.3 step 3, for the sake of one answer whatever our role
+	case req.Has(message.Require):
+		return "", badExtension // RFC 3261 §8.2.2.3: a redirect server supports no extension
+	}
+	aor, ours := s.c.AOR(uri)
+	if !ours {
+		return "", foreignDomain
+	}
+	if uri.User == "" {
+		return "", unknownUser
+	}
+	return aor, nil
+}
+
+func (s *Server) answer(tx sip.ServerTransaction, aor location.AOR, contacts []string, err error) {
+	switch {
+	case len(contacts) > 0:
+		s.redirect(tx, contacts)
+	case errors.Is(err, location.ErrNotFound):
+		s.refuse(tx, unknownUser)
+	case err != nil:
+		s.refuse(tx, lookupFailed) // the overlay did not answer, which is not the same as "not found"
+	case s.c.Locator.Known(aor):
+		s.refuse(tx, notRegistered)
+	default:
+		s.refuse(tx, unknownUser)
+	}
+}
+
+// contacts lists one Contact value for each place at which aor is registered.
+func (s *Server) contacts(ctx context.Context, aor location.AOR, req *message.Message) ([]string, error) {
+	remotes, err := s.c.Locator.Remote(ctx, aor)
+	var out []string
+	for _, b := range s.c.Locator.Local(aor) {
+		left := int(b.Expires.Sub(s.c.Now()) / time.Second)
+		out = append(out, "<"+b.Contact+">;q="+strconv.FormatFloat(float64(b.Q)/1000, 'f', -1, 64)+";expires="+strconv.Itoa(left))
+	}
+	user, _, _ := strings.Cut(string(aor), "@")
+	for _, r := range remotes {
+		if r.URI != "" {
+			out = append(out, "<"+r.URI+">")
+			continue
+		}
+		addresses, aerr := s.c.Directory.Addresses(ctx, r.Node)
+		if aerr != nil {
+			err = errors.Join(err, aerr)
+			continue
+		}
+		if a := best(addresses, req); a != "" {
+			out = append(out, "<"+withUser(a, user)+">")
+		}
+	}
+	return out, err
+}
+
+// best picks the address that the sender of req can most likely use: of its own transport, and secure when it asked for that.
+func best(addresses []string, req *message.Message) string {
+	secure := strings.HasPrefix(strings.ToLower(req.RequestURI), "sips:")
+	via, err := req.TopVia()
+	want := "udp"
+	if err == nil {
+		want = strings.ToLower(via.Transport)
+	}
+	fallback := ""
+	for _, a := range addresses {
+		uri, err := message.ParseURI(a)
+		if err != nil {
+			continue
+		}
+		transport, ok := message.Param(uri.Params, "transport")
+		if !ok {
+			transport = "udp"
+		}
+		transport = strings.ToLower(transport)
+		if secure {
+			if transport == "tls" {
+				return "sips:" + strings.TrimPrefix(a, "sip:")
+			}
+			continue
+		}
+		if transport == want {
+			return a
+		}
+		if fallback == "" {
+			fallback = a
+		}
+	}
+	return fallback
+}
+
+func withUser(uri, user string) string {
+	scheme, rest, _ := strings.Cut(uri, ":")
+	return scheme + ":" + user + "@" + rest
+}
+
+func (s *Server) redirect(tx sip.ServerTransaction, contacts []string) {
+	res := message.NewResponse(tx.Request(), 302, "", toTag(tx.Request()))
+	for _, c := range contacts {
+		res.Add(message.Contact, c)
+	}
+	s.respond(tx, res, "")
+}
+
+func (s *Server) refuse(tx sip.ServerTransaction, why *sip.Refusal) {
+	res := why.Response(tx.Request(), toTag(tx.Request()))
+	switch why {
+	case badExtension:
+		res.Set(message.Unsupported, tx.Request().Get(message.Require))
+	case overloaded:
+		res.Set(message.RetryAfter, "1")
+	}
+	s.respond(tx, res, why.Word)
+}
+
+func (s *Server) respond(tx sip.ServerTransaction, res *message.Message, word string) {
+	if s.c.Counted != nil {
+		s.c.Counted(tx.Request().Method, res.StatusCode, word)
+	}
+	tx.Respond(res)
+}
+
+// toTag is made of the Call-ID, so that another redirect peer, or this one after a restart, would answer a retransmission alike.
+func toTag(req *message.Message) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(req.Get(message.CallID)))
+	return "r" + strconv.FormatUint(h.Sum64(), 36)
+}

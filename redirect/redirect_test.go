@@ -1,0 +1,173 @@
+package redirect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+type transaction struct {
+	req *message.Message
+	got chan *message.Message
+}
+
+func (t *transaction) Request() *message.Message { return t.req }
+func (t *transaction) Source() location.Hop {
+	return location.Hop{Transport: "UDP", Remote: netip.MustParseAddrPort("127.0.0.1:9")}
+}
+func (t *transaction) Respond(res *message.Message) { t.got <- res }
+func (t *transaction) Trying()                      {}
+
+// world is an overlay with the gateways "one" and "two" and a directory of their addresses.
+type world struct {
+	local   []location.Binding
+	remote  map[location.AOR][]location.Remote
+	err     error
+	blocked chan struct{}
+}
+
+func (w *world) Known(aor location.AOR) bool                         { return strings.HasPrefix(string(aor), "known") }
+func (w *world) Local(location.AOR) []location.Binding               { return w.local }
+func (w *world) RemoteCached(location.AOR) ([]location.Remote, bool) { return nil, false }
+func (w *world) Remote(_ context.Context, aor location.AOR) ([]location.Remote, error) {
+	if w.blocked != nil {
+		<-w.blocked
+	}
+	return w.remote[aor], w.err
+}
+
+func (w *world) Addresses(_ context.Context, node string) ([]string, error) {
+	if node == "dead" {
+		return nil, location.ErrUnavailable
+	}
+	return []string{"sip:" + node + ".example:5060;transport=udp", "sip:" + node + ".example:5060;transport=tcp", "sip:" + node + ".example:5061;transport=tls"}, nil
+}
+
+func ask(t *testing.T, w *world, transport, uri string, lines ...string) (*Server, *transaction) {
+	t.Helper()
+	s := New(Config{
+		AOR: func(u message.URI) (location.AOR, bool) {
+			return location.AOR(u.User + "@example.org"), u.Host == "example.org"
+		},
+		Locator: w, Directory: w, Now: func() time.Time { return time.UnixMilli(0) },
+	})
+	tx := request(t, transport, uri, lines...)
+	s.Request(tx)
+	return s, tx
+}
+
+func request(t *testing.T, transport, uri string, lines ...string) *transaction {
+	t.Helper()
+	text := "INVITE " + uri + " SIP/2.0\r\nVia: SIP/2.0/" + transport + " 127.0.0.1:9;branch=z9hG4bK1\r\nFrom: <sip:x@y>;tag=1\r\nTo: <sip:z@y>\r\n" +
+		"Call-ID: c\r\nCSeq: 1 INVITE\r\n" + strings.Join(append(lines, ""), "\r\n") + "\r\n"
+	req, err := message.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &transaction{req, make(chan *message.Message, 2)}
+}
+
+func TestAnswers(t *testing.T) {
+	binding := location.Binding{Contact: "sip:a@10.0.0.1", Q: 500, Expires: time.UnixMilli(60_000)}
+	two := map[location.AOR][]location.Remote{"bob@example.org": {{Node: "one"}, {Node: "two"}}}
+	for _, c := range []struct {
+		name, transport, uri string
+		w                    world
+		lines                []string
+		status               int
+		contacts             []string
+	}{
+		{name: "every gateway of the AOR", transport: "UDP", uri: "sip:bob@example.org", w: world{remote: two}, status: 302,
+			contacts: []string{"<sip:bob@one.example:5060;transport=udp>", "<sip:bob@two.example:5060;transport=udp>"}},
+		{name: "the caller's own transport", transport: "TLS", uri: "sip:bob@example.org", w: world{remote: two}, status: 302,
+			contacts: []string{"<sip:bob@one.example:5061;transport=tls>", "<sip:bob@two.example:5061;transport=tls>"}},
+		{name: "sips stays sips", transport: "TCP", uri: "sips:bob@example.org", w: world{remote: two}, status: 302,
+			contacts: []string{"<sips:bob@one.example:5061;transport=tls>", "<sips:bob@two.example:5061;transport=tls>"}},
+		{name: "an unknown transport gets the first address", transport: "SCTP", uri: "sip:bob@example.org", w: world{remote: two}, status: 302,
+			contacts: []string{"<sip:bob@one.example:5060;transport=udp>", "<sip:bob@two.example:5060;transport=udp>"}},
+		{name: "a URI of the record", transport: "UDP", uri: "sip:bob@example.org", status: 302,
+			w:        world{remote: map[location.AOR][]location.Remote{"bob@example.org": {{URI: "sip:b@elsewhere.example"}}}},
+			contacts: []string{"<sip:b@elsewhere.example>"}},
+		{name: "a contact of our own", transport: "UDP", uri: "sip:bob@example.org", w: world{local: []location.Binding{binding}}, status: 302,
+			contacts: []string{"<sip:a@10.0.0.1>;q=0.5;expires=60"}},
+		{name: "one gateway without address, one with", transport: "UDP", uri: "sip:bob@example.org", status: 302,
+			w:        world{remote: map[location.AOR][]location.Remote{"bob@example.org": {{Node: "dead"}, {Node: "one"}}}},
+			contacts: []string{"<sip:bob@one.example:5060;transport=udp>"}},
+		{name: "only a gateway whose address nobody knows", transport: "UDP", uri: "sip:bob@example.org", status: 504,
+			w: world{remote: map[location.AOR][]location.Remote{"bob@example.org": {{Node: "dead"}}}}},
+		{name: "known user without a binding", transport: "UDP", uri: "sip:known@example.org", status: 480},
+		{name: "unknown user", transport: "UDP", uri: "sip:nobody@example.org", status: 404},
+		{name: "the overlay does not answer: never 404", transport: "UDP", uri: "sip:nobody@example.org", w: world{err: location.ErrUnavailable}, status: 504},
+		{name: "foreign domain", transport: "UDP", uri: "sip:bob@other.example", status: 403},
+		{name: "no user", transport: "UDP", uri: "sip:example.org", status: 404},
+		{name: "unknown scheme", transport: "UDP", uri: "tel:+1", status: 416},
+		{name: "no hops left", transport: "UDP", uri: "sip:bob@example.org", lines: []string{"Max-Forwards: 0"}, status: 483},
+		{name: "unknown extension", transport: "UDP", uri: "sip:bob@example.org", lines: []string{"Require: x"}, status: 420},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, tx := ask(t, &c.w, c.transport, c.uri, c.lines...)
+			res := <-tx.got
+			if res.StatusCode != c.status {
+				t.Fatalf("status %d, want %d", res.StatusCode, c.status)
+			}
+			if got := res.Values(message.Contact); !slices.Equal(got, c.contacts) {
+				t.Errorf("Contact %q, want %q", got, c.contacts)
+			}
+			if message.Tag(res.Get(message.To)) == "" {
+				t.Error("no To tag")
+			}
+			if c.status == 420 && res.Get(message.Unsupported) != "x" {
+				t.Error("420 without Unsupported")
+			}
+		})
+	}
+}
+
+func TestRFC3261_8_3_CancelledInviteIs487(t *testing.T) {
+	w := &world{blocked: make(chan struct{})}
+	s, tx := ask(t, w, "UDP", "sip:bob@example.org")
+	s.Cancel(tx, nil)
+	if res := <-tx.got; res.StatusCode != 487 {
+		t.Errorf("status %d, want 487", res.StatusCode)
+	}
+	close(w.blocked)
+}
+
+func TestMoreLookupsThanTheLimitAre503(t *testing.T) {
+	w := &world{blocked: make(chan struct{}), err: errors.New("over")}
+	s, first := ask(t, w, "UDP", "sip:bob@example.org")
+	for range maxLookups - 1 {
+		s.slots <- struct{}{}
+	}
+	tx := request(t, "UDP", "sip:bob@example.org")
+	s.Request(tx)
+	if res := <-tx.got; res.StatusCode != 503 || res.Get(message.RetryAfter) == "" {
+		t.Errorf("status %d, Retry-After %q", res.StatusCode, res.Get(message.RetryAfter))
+	}
+	close(w.blocked)
+	if res := <-first.got; res.StatusCode != 504 {
+		t.Errorf("the lookup that ran ended with %d", res.StatusCode)
+	}
+}
+
+func BenchmarkRedirect(b *testing.B) {
+	w := &world{remote: map[location.AOR][]location.Remote{"bob@example.org": {{Node: "one"}}}}
+	t := &testing.T{}
+	s, tx := ask(t, w, "UDP", "sip:bob@example.org")
+	<-tx.got
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Request(tx)
+		if res := <-tx.got; res.StatusCode != 302 {
+			b.Fatal(fmt.Sprint(res.StatusCode))
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package registrar
+
+import (
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// Every status that is not 200, and why. A Refusal is the error of an edit, too.
+var (
+	badRequest    = &sip.Refusal{Status: 400, Word: "REG400", Text: "To, Contact or CSeq is malformed"}
+	challenged    = &sip.Refusal{Status: 401, Word: "REG401", Text: "credentials needed"}
+	foreignDomain = &sip.Refusal{Status: 403, Word: "REG403D", Text: "not a domain of this registrar"}
+	otherUser     = &sip.Refusal{Status: 403, Word: "REG403U", Text: "the credentials are not those of the To user"}
+	tooMany       = &sip.Refusal{Status: 403, Word: "REG403C", Text: "too many contacts"}
+	unknownUser   = &sip.Refusal{Status: 404, Word: "REG404", Text: "no such user"}
+	badScheme     = &sip.Refusal{Status: 416, Word: "REG416", Text: "only sip and sips are understood"}
+	badExtension  = &sip.Refusal{Status: 420, Word: "REG420", Text: "an option of Require is not supported"}
+	tooBrief      = &sip.Refusal{Status: 423, Word: "REG423", Text: "interval too brief"}
+	outdated      = &sip.Refusal{Status: 500, Word: "REG500", Text: "CSeq is not higher than that of the binding"}
+	unavailable   = &sip.Refusal{Status: 503, Word: "REG503", Text: "the bindings can not be stored now"}
+	notPublished  = &sip.Refusal{Status: 503, Word: "REG503O", Text: "the overlay has not taken the registration yet"}
+)
+
+// retryAfter is what a phone is told when disk or overlay could not take its registration: longer than a hiccup, shorter than a coffee.
+const retryAfter = 5 * time.Second
+
+// publish has the overlay told and answers when it knows, or after PublishWait.
+func (r *Registrar) publish(tx sip.ServerTransaction, aor location.AOR, set []location.Binding) {
+	w := &waiter{answer: func(err error) {
+		if err != nil && r.c.Required && len(set) > 0 {
+			r.refuse(tx, notPublished)
+			return
+		}
+		r.respond(tx, r.ok(tx.Request(), set, r.c.Now()), "")
+	}}
+	if len(set) == 0 {
+		r.c.Publisher.Withdraw(aor, w.done)
+	} else {
+		r.c.Publisher.Publish(aor, lastExpiry(set), w.done)
+	}
+	w.wait(r.c.PublishWait)
+}
+
+var errWaited = errors.New("registrar: the overlay did not answer in time")
+
+// waiter gives one answer: what done says, or after wait that nothing was said. A refresh, which the overlay need not hear of, is done before
+// wait and costs no timer.
+type waiter struct {
+	answer func(error)
+	mu     sync.Mutex
+	said   bool
+	timer  *time.Timer
+}
+
+func (w *waiter) done(err error) {
+	w.mu.Lock()
+	first := !w.said
+	w.said = true
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.mu.Unlock()
+	if first {
+		w.answer(err)
+	}
+}
+
+func (w *waiter) wait(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.said {
+		w.timer = time.AfterFunc(d, func() { w.done(errWaited) })
+	}
+}
+
+func lastExpiry(set []location.Binding) time.Time {
+	last := set[0].Expires
+	for _, b := range set[1:] {
+		if b.Expires.After(last) {
+			last = b.Expires
+		}
+	}
+	return last
+}
+
+// ok is the 200 with every binding at this gateway (RFC 3261 §10.3 step 8). Deviation: bindings that the AOR has at other gateways are not
+// ours to list (RFC 7904 §7 gives each its own record).
+func (r *Registrar) ok(req *message.Message, set []location.Binding, now time.Time) *message.Message {
+	res := message.NewResponse(req, 200, "", toTag)
+	buf := make([]byte, 0, 256)
+	for i := range set {
+		b := &set[i]
+		left := int64(math.Ceil(b.Expires.Sub(now).Seconds()))
+		if left <= 0 {
+			continue
+		}
+		buf = append(append(append(buf[:0], '<'), b.Contact...), '>')
+		buf = append(buf, b.Params...)
+		if b.Q != 1000 {
+			buf = append(append(buf, ";q="...), formatQ(b.Q)...)
+		}
+		// "each Contact value MUST feature an "expires" parameter".
+		buf = strconv.AppendInt(append(buf, ";expires="...), left, 10)
+		res.Add(message.Contact, string(buf))
+	}
+	// RFC 3261 §10.3 step 8: "The response SHOULD include a Date header field."
+	res.Set(message.Date, now.UTC().Format(http.TimeFormat))
+	return res
+}
+
+func formatQ(q int) string { return strconv.FormatFloat(float64(q)/1000, 'f', -1, 64) }
+
+// refuse answers with a refusal and the header fields that are owed with it.
+func (r *Registrar) refuse(tx sip.ServerTransaction, why *sip.Refusal) {
+	res := why.Response(tx.Request(), toTag)
+	switch why {
+	case tooBrief:
+		// RFC 3261 §10.3 step 7: "It then MUST generate a 423 [..] with a Min-Expires header field".
+		res.Set(message.MinExpires, strconv.Itoa(int(r.c.MinExpires/time.Second)))
+	case badExtension:
+		// RFC 3261 §8.2.2.3: "MUST generate a response by using status code 420 [..] MUST add an Unsupported header field".
+		res.Set(message.Unsupported, strings.Join(unsupported(tx.Request()), ", "))
+	case unavailable, notPublished:
+		res.Set(message.RetryAfter, strconv.Itoa(int(retryAfter/time.Second)))
+	}
+	r.respond(tx, res, why.Word)
+}
+
+// failure is the refusal that an error of the table means.
+func failure(err error) *sip.Refusal {
+	var why *sip.Refusal
+	if errors.As(err, &why) {
+		return why
+	}
+	return unavailable
+}
+
+// toTag marks the To of our responses. RFC 3261 §8.2.6.2 wants one tag per request; a REGISTER makes no dialog, so one for all does.
+const toTag = "p2psip-registrar"
+
+func (r *Registrar) respond(tx sip.ServerTransaction, res *message.Message, word string) {
+	if r.c.Counted != nil {
+		r.c.Counted(res.StatusCode, word)
+	}
+	tx.Respond(res)
+}

@@ -1,0 +1,201 @@
+package registrar
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// change is what a REGISTER asks for.
+type change struct {
+	query    bool // no Contact: only list
+	star     bool // Contact: *
+	contacts []contact
+	callID   string
+	cseq     uint32
+	agent    string
+	hop      location.Hop
+	now      time.Time
+}
+
+type contact struct {
+	uri     string
+	params  string // without q and expires
+	q       int
+	expires time.Duration // negative: neither parameter nor header field said
+}
+
+// notSaid stands for a contact without a lifetime of its own.
+const notSaid = time.Duration(-1)
+
+// parseContacts reads the Contact values and lifetimes (RFC 3261 §10.3 step 6).
+func parseContacts(req *message.Message) (c change, ok bool) {
+	seq, err := req.CSeq()
+	if err != nil {
+		return c, false
+	}
+	c.callID, c.cseq, c.agent = req.Get(message.CallID), seq.Seq, req.Get(message.UserAgent)
+	values := req.Values(message.Contact)
+	header := notSaid
+	if req.Has(message.Expires) {
+		header = lifetime(req.Get(message.Expires))
+	}
+	if c.query = len(values) == 0; c.query {
+		return c, true
+	}
+	for _, v := range values {
+		if strings.TrimSpace(v) == "*" {
+			// RFC 3261 §10.3 step 6: "If the request has additional Contact fields or an expiration time other than zero, the request
+			// is invalid, and the server MUST return a 400".
+			if len(values) > 1 || header != 0 {
+				return c, false
+			}
+			c.star = true
+			return c, true
+		}
+		one, ok := parseContact(v, header)
+		if !ok {
+			return c, false
+		}
+		c.contacts = append(c.contacts, one)
+	}
+	return c, true
+}
+
+func parseContact(v string, header time.Duration) (contact, bool) {
+	a, err := message.ParseAddress(v)
+	if err != nil {
+		return contact{}, false
+	}
+	if _, err := message.ParseURI(a.URI); err != nil {
+		return contact{}, false
+	}
+	c := contact{uri: a.URI, q: 1000, expires: header}
+	if s, ok := message.Param(a.Params, "expires"); ok {
+		c.expires = lifetime(s)
+	}
+	if s, ok := message.Param(a.Params, "q"); ok {
+		if c.q, ok = parseQ(s); !ok {
+			return contact{}, false
+		}
+	}
+	c.params = message.DelParam(message.DelParam(a.Params, "expires"), "q")
+	return c, true
+}
+
+// lifetime reads an Expires value or expires parameter. RFC 3261 §10.2.1.1, §20.19: "malformed values SHOULD be treated as equivalent to 3600".
+func lifetime(s string) time.Duration {
+	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 32)
+	if err != nil {
+		return time.Hour
+	}
+	return time.Duration(n) * time.Second
+}
+
+// parseQ reads a qvalue, 0 to 1 with at most three decimals, as thousandths (RFC 3261 §25.1).
+func parseQ(s string) (int, bool) {
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || f < 0 || f > 1 || len(s) > len("0.000") {
+		return 0, false
+	}
+	return int(f*1000 + 0.5), true
+}
+
+// edit is RFC 3261 §10.3 step 7: every contact is checked before any is changed.
+func (r *Registrar) edit(c change) location.Edit {
+	return func(old []location.Binding) ([]location.Binding, error) {
+		set := slices.DeleteFunc(slices.Clone(old), func(b location.Binding) bool { return !b.Expires.After(c.now) })
+		if c.star {
+			for _, b := range set {
+				if c.stale(b) {
+					return nil, outdated
+				}
+			}
+			return nil, nil
+		}
+		for _, one := range c.contacts {
+			var err error
+			if set, err = r.apply(set, c, one); err != nil {
+				return nil, err
+			}
+		}
+		return set, nil
+	}
+}
+
+// stale reports whether b was made by a later request of the same sender. RFC 3261 §10.3 step 7: "If it does agree, it MUST
+// [..] be higher than the CSeq stored [..]. Otherwise the update MUST be aborted and the request fails".
+func (c change) stale(b location.Binding) bool { return b.CallID == c.callID && c.cseq <= b.CSeq }
+
+func (r *Registrar) apply(set []location.Binding, c change, one contact) ([]location.Binding, error) {
+	granted, err := r.grant(one.expires)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(set, func(b location.Binding) bool { return message.EqualURI(b.Contact, one.uri) })
+	if at >= 0 && c.stale(set[at]) {
+		return nil, outdated
+	}
+	if granted == 0 {
+		if at >= 0 {
+			set = slices.Delete(set, at, at+1)
+		}
+		return set, nil
+	}
+	b := location.Binding{
+		Contact: one.uri, Params: one.params, Q: one.q, Expires: c.now.Add(granted), CallID: c.callID, CSeq: c.cseq,
+		Hop: c.hop, UserAgent: c.agent, Registered: c.now, Updated: c.now,
+	}
+	if at >= 0 {
+		b.Registered = set[at].Registered
+		set[at] = b
+		return set, nil
+	}
+	if set, err = r.makeRoom(set, one); err != nil {
+		return nil, err
+	}
+	return append(set, b), nil
+}
+
+// grant is the lifetime that a contact gets (RFC 3261 §10.3 step 7).
+func (r *Registrar) grant(asked time.Duration) (time.Duration, error) {
+	switch {
+	case asked == notSaid:
+		return r.c.DefaultExpires, nil
+	case asked == 0:
+		return 0, nil
+	case asked < r.c.MinExpires && asked < time.Hour:
+		// RFC 3261 §10.3 step 7: "If and only if the requested expiration interval is greater than zero AND smaller than one hour AND
+		// less than a registrar-configured minimum, the registrar MAY reject the registration with a response of 423".
+		return 0, tooBrief
+	}
+	return min(asked, r.c.MaxExpires), nil
+}
+
+// makeRoom lets a new contact in: it replaces one of the same device, and at the limit one whose connection is gone, the oldest first. A
+// binding that may still be reached is never dropped.
+func (r *Registrar) makeRoom(set []location.Binding, one contact) ([]location.Binding, error) {
+	if id, ok := message.Param(one.params, "+sip.instance"); ok {
+		set = slices.DeleteFunc(set, func(b location.Binding) bool {
+			other, ok := message.Param(b.Params, "+sip.instance")
+			return ok && other == id
+		})
+	}
+	if len(set) < r.c.MaxContacts {
+		return set, nil
+	}
+	victim := -1
+	for i, b := range set {
+		if !r.c.Alive(b.Hop) && (victim < 0 || b.Updated.Before(set[victim].Updated)) {
+			victim = i
+		}
+	}
+	if victim < 0 {
+		return nil, tooMany
+	}
+	return slices.Delete(set, victim, victim+1), nil
+}

@@ -1,0 +1,165 @@
+// Package registrar turns REGISTER into bindings (RFC 3261 §10.3): it checks, changes the local table, has the address-of-record published
+// in the overlay, and answers. A Registrar is safe for concurrent use and never blocks: what takes time goes on behind it.
+package registrar
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// Bindings is the local table: *location.Bindings.
+type Bindings interface {
+	Get(aor location.AOR, now time.Time) []location.Binding
+	Update(aor location.AOR, edit location.Edit, done func(set []location.Binding, err error))
+}
+
+// Publisher makes it known in the overlay that an AOR is reachable here. Neither method blocks; done, called once, tells that the
+// overlay has the record, or why not. What fails is retried by the Publisher.
+type Publisher interface {
+	Publish(aor location.AOR, until time.Time, done func(error))
+	Withdraw(aor location.AOR, done func(error))
+}
+
+// Authenticator checks digest credentials (RFC 3261 §22).
+type Authenticator interface {
+	// Authenticate returns the user part that the credentials of req prove; ok is false when they prove none, and challenge then holds the
+	// values of WWW-Authenticate that are owed.
+	Authenticate(req *message.Message) (user string, challenge []string, ok bool)
+}
+
+// Config is what a Registrar is made of.
+type Config struct {
+	// AOR makes a canonical address-of-record of a URI; ok is false when its domain is not ours.
+	AOR       func(message.URI) (location.AOR, bool)
+	Bindings  Bindings
+	Publisher Publisher
+	Auth      Authenticator
+	// Known reports whether an AOR is a user of ours.
+	Known func(location.AOR) bool
+	// Trusted names sources that may register any user without credentials; nil: none.
+	Trusted func(location.Hop) bool
+	// Alive reports whether the connection that a binding came over still stands.
+	Alive func(location.Hop) bool
+
+	DefaultExpires, MinExpires, MaxExpires time.Duration
+	MaxContacts                            int
+	// PublishWait is how long the 200 waits for the overlay. When Required is set, a REGISTER that the overlay has not taken by
+	// then is answered 503 instead of 200.
+	PublishWait time.Duration
+	Required    bool
+	Now         func() time.Time
+	// Counted is told the outcome of each REGISTER: its status code, and the word of the refusal if it is one. May be nil.
+	Counted func(status int, word string)
+}
+
+// Registrar answers REGISTER.
+type Registrar struct{ c Config }
+
+// New returns a registrar. Every function of c but Trusted and Counted must be set.
+func New(c Config) *Registrar { return &Registrar{c} }
+
+// extensions that a REGISTER may require. None yet: Path, GRUU and Outbound are refused rather than half done.
+var extensions = []string{}
+
+// Request answers a REGISTER, in the order of RFC 3261 §10.3.
+func (r *Registrar) Request(tx sip.ServerTransaction) {
+	req := tx.Request()
+	if len(unsupported(req)) > 0 {
+		r.refuse(tx, badExtension)
+		return
+	}
+	aor, why := r.target(req)
+	if why != nil {
+		r.refuse(tx, why)
+		return
+	}
+	if !r.authorised(tx, aor) {
+		return
+	}
+	change, ok := parseContacts(req)
+	if !ok {
+		r.refuse(tx, badRequest)
+		return
+	}
+	now := r.c.Now()
+	if change.query {
+		r.respond(tx, r.ok(req, r.c.Bindings.Get(aor, now), now), "")
+		return
+	}
+	change.hop, change.now = tx.Source(), now
+	r.c.Bindings.Update(aor, r.edit(change), func(set []location.Binding, err error) {
+		if err != nil {
+			r.refuse(tx, failure(err))
+			return
+		}
+		r.publish(tx, aor, set)
+	})
+}
+
+// authorised reports whether the sender may change the bindings of aor (RFC 3261 §10.3 steps 3 to 5), and answers when it may not: before
+// anything changes.
+func (r *Registrar) authorised(tx sip.ServerTransaction, aor location.AOR) bool {
+	if r.c.Trusted == nil || !r.c.Trusted(tx.Source()) {
+		user, challenge, ok := r.c.Auth.Authenticate(tx.Request())
+		if !ok {
+			res := challenged.Response(tx.Request(), toTag)
+			for _, v := range challenge {
+				res.Add(message.WWWAuthenticate, v)
+			}
+			r.respond(tx, res, challenged.Word)
+			return false
+		}
+		if name, _, _ := strings.Cut(string(aor), "@"); user != name {
+			// RFC 3261 §10.3 step 4: "If the authenticated user is not authorized to modify bindings, the registrar MUST return a 403".
+			r.refuse(tx, otherUser)
+			return false
+		}
+	}
+	if !r.c.Known(aor) {
+		// RFC 3261 §10.3 step 5: "If the address-of-record is not valid [..] the registrar MUST send a 404".
+		r.refuse(tx, unknownUser)
+		return false
+	}
+	return true
+}
+
+// target is the address-of-record that req is about.
+func (r *Registrar) target(req *message.Message) (location.AOR, *sip.Refusal) {
+	uri, err := message.ParseURI(req.RequestURI)
+	if err != nil {
+		return "", badRequest
+	}
+	if uri.Scheme != "sip" && uri.Scheme != "sips" {
+		return "", badScheme
+	}
+	// RFC 3261 §10.3 step 1: the Request-URI names the domain. For other domains we are no open registrar.
+	if _, ours := r.c.AOR(uri); !ours {
+		return "", foreignDomain
+	}
+	to, err := message.ParseAddress(req.Get(message.To))
+	if err != nil {
+		return "", badRequest
+	}
+	if uri, err = message.ParseURI(to.URI); err != nil || uri.User == "" {
+		return "", badRequest
+	}
+	aor, ours := r.c.AOR(uri)
+	if !ours {
+		return "", foreignDomain
+	}
+	return aor, nil
+}
+
+func unsupported(req *message.Message) (bad []string) {
+	for _, v := range req.Values(message.Require) {
+		if !slices.ContainsFunc(extensions, func(e string) bool { return strings.EqualFold(v, e) }) {
+			bad = append(bad, v)
+		}
+	}
+	return bad
+}
