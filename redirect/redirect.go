@@ -93,7 +93,7 @@ func (s *Server) target(req *message.Message) (location.AOR, *sip.Refusal) {
 		return "", badRequest
 	case uri.Scheme != "sip" && uri.Scheme != "sips":
 		return "", badScheme
-	case req.Get(message.MaxForwards) == "0":
+	case exhausted(req):
 		return "", tooManyHops // RFC 3261 §16.3 step 3, for the sake of one answer whatever our role
 	case req.Has(message.Require):
 		return "", badExtension // RFC 3261 §8.2.2.3: a redirect server supports no extension
@@ -106,6 +106,11 @@ func (s *Server) target(req *message.Message) (location.AOR, *sip.Refusal) {
 		return "", unknownUser
 	}
 	return aor, nil
+}
+
+func exhausted(req *message.Message) bool {
+	n, ok := req.Hops()
+	return ok && n == 0
 }
 
 func (s *Server) answer(tx sip.ServerTransaction, aor location.AOR, contacts []string, err error) {

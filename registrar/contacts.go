@@ -2,7 +2,6 @@ package registrar
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -38,71 +37,47 @@ func parseContacts(req *message.Message) (c change, ok bool) {
 	if err != nil {
 		return c, false
 	}
-	c.callID, c.cseq, c.agent = req.Get(message.CallID), seq.Seq, req.Get(message.UserAgent)
+	c.callID, c.cseq, c.agent = strings.Clone(req.Get(message.CallID)), seq.Seq, strings.Clone(req.Get(message.UserAgent))
 	values := req.Values(message.Contact)
 	header := notSaid
 	if req.Has(message.Expires) {
-		header = lifetime(req.Get(message.Expires))
+		header = time.Duration(message.ParseExpires(req.Get(message.Expires))) * time.Second
 	}
 	if c.query = len(values) == 0; c.query {
 		return c, true
 	}
 	for _, v := range values {
-		if strings.TrimSpace(v) == "*" {
-			// RFC 3261 §10.3 step 6: "If the request has additional Contact fields or an expiration time other than zero, the request
-			// is invalid, and the server MUST return a 400".
-			if len(values) > 1 || header != 0 {
-				return c, false
-			}
-			c.star = true
-			return c, true
-		}
-		one, ok := parseContact(v, header)
-		if !ok {
+		one, err := message.ParseContact(v)
+		if err != nil {
 			return c, false
 		}
-		c.contacts = append(c.contacts, one)
-	}
-	return c, true
-}
-
-func parseContact(v string, header time.Duration) (contact, bool) {
-	a, err := message.ParseAddress(v)
-	if err != nil {
-		return contact{}, false
-	}
-	if _, err := message.ParseURI(a.URI); err != nil {
-		return contact{}, false
-	}
-	c := contact{uri: a.URI, q: 1000, expires: header}
-	if s, ok := message.Param(a.Params, "expires"); ok {
-		c.expires = lifetime(s)
-	}
-	if s, ok := message.Param(a.Params, "q"); ok {
-		if c.q, ok = parseQ(s); !ok {
-			return contact{}, false
+		if one.Star {
+			// RFC 3261 §10.3 step 6: "If the request has additional Contact fields or an expiration time other than zero, the request
+			// is invalid, and the server MUST return a 400".
+			c.star = true
+			return c, len(values) == 1 && header == 0
 		}
+		if s, ok := message.Param(one.Params, "q"); ok {
+			if _, ok := message.ParseQ(s); !ok {
+				return c, false
+			}
+		}
+		if _, err := message.ParseURI(one.URI); err != nil {
+			return c, false
+		}
+		c.contacts = append(c.contacts, newContact(one, header))
 	}
-	c.params = message.DelParam(message.DelParam(a.Params, "expires"), "q")
 	return c, true
 }
 
-// lifetime reads an Expires value or expires parameter. RFC 3261 §10.2.1.1, §20.19: "malformed values SHOULD be treated as equivalent to 3600".
-func lifetime(s string) time.Duration {
-	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 32)
-	if err != nil {
-		return time.Hour
+// newContact takes what outlives the request, so nothing of it may alias the request's octets.
+func newContact(v message.ContactValue, header time.Duration) contact {
+	c := contact{uri: strings.Clone(v.URI), q: v.Q, expires: header}
+	if v.HasExpires {
+		c.expires = time.Duration(v.Expires) * time.Second
 	}
-	return time.Duration(n) * time.Second
-}
-
-// parseQ reads a qvalue, 0 to 1 with at most three decimals, as thousandths (RFC 3261 §25.1).
-func parseQ(s string) (int, bool) {
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil || f < 0 || f > 1 || len(s) > len("0.000") {
-		return 0, false
-	}
-	return int(f*1000 + 0.5), true
+	c.params = strings.Clone(message.DelParam(message.DelParam(v.Params, "expires"), "q"))
+	return c
 }
 
 // edit is RFC 3261 §10.3 step 7: every contact is checked before any is changed.

@@ -1,0 +1,119 @@
+package digest
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"time"
+)
+
+// A nonce is base64(time | serial | algorithms | code): when it was made, what tells it from others of that time, the
+// algorithms of the challenge as bits, and a keyed code over these and the realm. So any nonce of ours is known
+// without a table of those handed out (RFC 7616 §3.3 asks for such a construction), and nobody answers with an
+// algorithm that was not offered.
+const (
+	nonceBody = 8 + 8 + 1
+	nonceSize = nonceBody + macLen
+)
+
+// nonce is one of ours, read back.
+type nonce struct {
+	id      [16]byte // time and serial
+	made    time.Time
+	offered uint8 // bit a stands for algorithm a
+}
+
+func (s *Server) newNonce(now time.Time, offered uint8) string {
+	var b [nonceSize]byte
+	binary.BigEndian.PutUint64(b[:], uint64(now.UnixNano()))
+	_, _ = rand.Read(b[8:16]) // never fails
+	b[16] = offered
+	copy(b[nonceBody:], s.code(b[:nonceBody]))
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// readNonce reads back a nonce of ours, however old; ok is false for any other.
+func (s *Server) readNonce(text string) (n nonce, ok bool) {
+	var b [nonceSize + 2]byte
+	if len(text) != base64.RawURLEncoding.EncodedLen(nonceSize) {
+		return n, false
+	}
+	if k, err := base64.RawURLEncoding.Strict().Decode(b[:], []byte(text)); err != nil || k != nonceSize {
+		return n, false
+	}
+	n.offered = b[16]
+	n.made = time.Unix(0, int64(binary.BigEndian.Uint64(b[:])))
+	copy(n.id[:], b[:16])
+	return n, hmac.Equal(b[nonceBody:nonceSize], s.code(b[:nonceBody]))
+}
+
+func (s *Server) code(body []byte) []byte {
+	h := hmac.New(sha256.New, s.key[:])
+	_, _ = h.Write(body) // a hash does not fail
+	_, _ = h.Write([]byte(s.realm))
+	return h.Sum(nil)[:macLen]
+}
+
+// counts remembers which counts (nc) of which nonces have been used. Only credentials that are right get in. It holds
+// two generations; dropping one forgets the use of its nonces, so they, and any made before them, are stale from then
+// on.
+type counts struct {
+	cur, old map[[16]byte]window
+	curLast  time.Time // when the youngest nonce in cur was made
+	oldLast  time.Time
+	floor    time.Time // nonces made up to then are not good any more
+	began    time.Time // when cur was begun
+}
+
+// window is the highest count used and, as bits, which of those just below it: bit i is high-1-i.
+type window struct {
+	high  uint32
+	below uint64
+}
+
+// use notes a count of a nonce. It is false when the count was used before, or may have been.
+func (c *counts) use(n nonce, count uint32, now time.Time) bool {
+	if len(c.cur) >= perGen || now.Sub(c.began) > NonceLife {
+		c.floor, c.oldLast, c.old = c.oldLast, c.curLast, c.cur
+		c.curLast, c.cur, c.began = time.Time{}, make(map[[16]byte]window), now
+	}
+	if !n.made.After(c.floor) {
+		return false
+	}
+	w, ok := c.cur[n.id]
+	if !ok {
+		w = c.old[n.id]
+	}
+	if !w.use(count) {
+		return false
+	}
+	c.cur[n.id] = w
+	if n.made.After(c.curLast) {
+		c.curLast = n.made
+	}
+	return true
+}
+
+// use takes a count that is higher than any before, or lower and not used; 0 is none.
+func (w *window) use(count uint32) bool {
+	switch {
+	case count > w.high:
+		up := count - w.high
+		w.below <<= up // 0 for 64 and more
+		if w.high != 0 && up <= windowBits {
+			w.below |= 1 << (up - 1)
+		}
+		w.high = count
+		return true
+	case count == w.high || count == 0 || w.high-count > windowBits:
+		return false
+	}
+	bit := uint64(1) << (w.high - count - 1)
+	if w.below&bit != 0 {
+		return false
+	}
+	w.below |= bit
+	return true
+}
