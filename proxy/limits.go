@@ -19,7 +19,7 @@ const (
 	maxInbox     = 256                    // events that wait in one call; more are a flood of provisional responses
 	maxVias      = 2 * defaultMaxForwards // lines of Via; Max-Forwards allows fewer, so more are a loop or a nuisance
 	lookupWait   = 8 * time.Second        // for the overlay or the DNS; a caller does not wait longer
-	lookups      = 64                     // that run at one time
+	lookups      = 512                    // that run at one time: one that hangs takes lookupWait, and must not hold up the others
 	lookupQueue  = 1024                   // that wait for their turn; more than some seconds' worth is too late anyway
 	maxCalls     = 20000                  // response contexts, about 10 kB each
 	spareCalls   = 2000                   // more, for requests within dialogs: people can still hang up

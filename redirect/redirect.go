@@ -21,14 +21,15 @@ type Directory interface {
 	Addresses(ctx context.Context, node string) ([]string, error)
 }
 
-// Config is what a Server is made of. Every field but Counted must be set.
+// Config is what a Server is made of. Every field must be set.
 type Config struct {
 	// AOR makes a canonical address-of-record of a URI; ok is false when its domain is not ours.
 	AOR       func(message.URI) (location.AOR, bool)
 	Locator   location.Locator
 	Directory Directory
 	Now       func() time.Time
-	Counted   func(method string, status int, word string) // may be nil
+	// Answered is told of each answer: its status code, and the word of the refusal if it is one. It must not block.
+	Answered func(tx sip.ServerTransaction, status int, word string)
 }
 
 // Every answer that is not 302, and why.
@@ -214,9 +215,7 @@ func (s *Server) refuse(tx sip.ServerTransaction, why *sip.Refusal) {
 }
 
 func (s *Server) respond(tx sip.ServerTransaction, res *message.Message, word string) {
-	if s.c.Counted != nil {
-		s.c.Counted(tx.Request().Method, res.StatusCode, word)
-	}
+	s.c.Answered(tx, res.StatusCode, word)
 	tx.Respond(res)
 }
 

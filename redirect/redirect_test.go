@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
@@ -58,6 +59,7 @@ func ask(t *testing.T, w *world, transport, uri string, lines ...string) (*Serve
 			return location.AOR(u.User + "@example.org"), u.Host == "example.org"
 		},
 		Locator: w, Directory: w, Now: func() time.Time { return time.UnixMilli(0) },
+		Answered: func(sip.ServerTransaction, int, string) {},
 	})
 	tx := request(t, transport, uri, lines...)
 	s.Request(tx)

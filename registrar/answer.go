@@ -148,8 +148,6 @@ func failure(err error) *sip.Refusal {
 const toTag = "p2psip-registrar"
 
 func (r *Registrar) respond(tx sip.ServerTransaction, res *message.Message, word string) {
-	if r.c.Counted != nil {
-		r.c.Counted(res.StatusCode, word)
-	}
+	r.c.Answered(tx, res.StatusCode, word)
 	tx.Respond(res)
 }

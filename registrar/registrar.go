@@ -53,14 +53,14 @@ type Config struct {
 	PublishWait time.Duration
 	Required    bool
 	Now         func() time.Time
-	// Counted is told the outcome of each REGISTER: its status code, and the word of the refusal if it is one. May be nil.
-	Counted func(status int, word string)
+	// Answered is told of each answer: its status code, and the word of the refusal if it is one. It must not block.
+	Answered func(tx sip.ServerTransaction, status int, word string)
 }
 
 // Registrar answers REGISTER.
 type Registrar struct{ c Config }
 
-// New returns a registrar. Every function of c but Trusted and Counted must be set.
+// New returns a registrar. Every function of c but Trusted must be set.
 func New(c Config) *Registrar { return &Registrar{c} }
 
 // extensions that a REGISTER may require. None yet: Path, GRUU and Outbound are refused rather than half done.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
@@ -72,6 +73,7 @@ type bench struct {
 	overlay  *overlay
 	now      time.Time
 	cseq     int
+	word     string // of the last refusal
 	source   location.Hop
 }
 
@@ -88,6 +90,7 @@ func newBench(t *testing.T, change ...func(*Config)) *bench {
 		DefaultExpires: time.Hour, MinExpires: time.Minute, MaxExpires: 2 * time.Hour, MaxContacts: 3,
 		PublishWait: 300 * time.Millisecond,
 		Now:         func() time.Time { return b.now },
+		Answered:    func(_ sip.ServerTransaction, status int, word string) { b.word = word },
 	}
 	for _, f := range change {
 		f(&c)
@@ -214,6 +217,9 @@ func TestRefusalsChangeNothing(t *testing.T) {
 			}
 			if len(b.overlay.published) != 1 || len(b.overlay.withdrawn) != 0 {
 				t.Errorf("the overlay was told: %v, %v", b.overlay.published, b.overlay.withdrawn)
+			}
+			if !strings.Contains(res.Get(message.Warning), fmt.Sprintf("REG%d", c.status)) || !strings.HasPrefix(b.word, fmt.Sprintf("REG%d", c.status)) {
+				t.Errorf("Warning %q, told %q", res.Get(message.Warning), b.word)
 			}
 			switch c.status {
 			case 401:
