@@ -1,0 +1,121 @@
+package flow
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
+)
+
+// listener accepts TCP or TLS connections.
+type listener struct {
+	t         *Table
+	l         net.Listener
+	transport string
+	address   sip.Address
+	fixed     bool // the address is as configured, whichever of this host a peer uses
+	tls       *tls.Config
+}
+
+func openListener(t *Table, l Listen) (*listener, error) {
+	ln, err := net.ListenTCP(network("tcp", l.Addr.Addr()), net.TCPAddrFromAddrPort(l.Addr))
+	if err != nil {
+		return nil, err
+	}
+	r := &listener{t: t, l: ln, transport: l.Transport, address: advertised(l, addrPort(ln.Addr()))}
+	r.fixed = l.AdvertiseHost != "" || !r.address.Local.Addr().IsUnspecified()
+	if l.Transport == TLS {
+		// No ALPN: some carriers break off at a protocol name that they do not know.
+		r.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: t.cfg.Certificate}
+	}
+	return r, nil
+}
+
+// accept survives every error but the end of the listener: running out of descriptors passes.
+func (l *listener) accept() {
+	wait := acceptPause
+	for {
+		c, err := l.l.Accept()
+		if errors.Is(err, net.ErrClosed) || l.t.ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			if wait == acceptPause {
+				l.t.cfg.Log.Error().Err(err).Str("transport", l.transport).Msg("sip: accepting a connection")
+			}
+			l.t.counters.drop(refuseError)
+			if !l.t.pause(wait) {
+				return
+			}
+			wait = min(2*wait, acceptPauseMax)
+			continue
+		}
+		wait = acceptPause
+		l.start(c)
+	}
+}
+
+// start enters the connection before its handshake, so that the limits count it, and reads it in a goroutine of its own.
+func (l *listener) start(c net.Conn) {
+	s := &stream{conn: c, class: accepted, hop: location.Hop{Transport: l.transport}, address: l.address}
+	if local := addrPort(c.LocalAddr()).Addr(); !l.fixed && local.IsValid() {
+		s.address.Host = local.String()
+	}
+	if l.tls != nil {
+		select {
+		case l.t.shakes <- struct{}{}:
+		default:
+			l.t.counters.drop(refuseHandshakes)
+			_ = c.Close()
+			return
+		}
+		s.conn = tls.Server(c, l.tls)
+	}
+	if err := l.t.add(s); err != nil {
+		if l.tls != nil {
+			<-l.t.shakes
+		}
+		_ = c.Close()
+		return
+	}
+	go func() {
+		if l.tls != nil && !l.handshake(s) {
+			l.t.wg.Done()
+			return
+		}
+		s.read()
+	}()
+}
+
+// handshake runs with a limit of its own: a silent client costs one of the places for handshakes for ten seconds.
+func (l *listener) handshake(s *stream) bool {
+	defer func() { <-l.t.shakes }()
+	err := s.conn.SetDeadline(time.Now().Add(handshakeLimit))
+	if err == nil {
+		err = s.conn.(*tls.Conn).HandshakeContext(l.t.ctx)
+	}
+	if err == nil {
+		err = s.conn.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		l.t.counters.drop(refuseHandshake)
+		s.close(err)
+		return false
+	}
+	return true
+}
+
+// pause waits, and reports false when the table closes.
+func (t *Table) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-t.ctx.Done():
+		return false
+	}
+}

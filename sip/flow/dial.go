@@ -1,0 +1,183 @@
+package flow
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
+)
+
+// dial is a connection that is being opened, and who waits for it.
+type dial struct {
+	waiting []outgoing
+}
+
+type outgoing struct {
+	b       []byte
+	receipt *Receipt
+}
+
+// keyOf is where a connection to a hop is looked for.
+func keyOf(to location.Hop) streamKey {
+	if to.Node != "" {
+		return streamKey{node: to.Node}
+	}
+	k := streamKey{transport: to.Transport, remote: to.Remote}
+	if a, err := netip.ParseAddr(to.Host); to.Transport == TLS && (err != nil || a != to.Remote.Addr()) {
+		k.host = to.Host
+	}
+	return k
+}
+
+// sendStream finds the connection for a hop, or queues the message for one that is being opened, opening it when needed.
+func (t *Table) sendStream(to location.Hop, o outgoing) error {
+	key := keyOf(to)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range [2]*stream{t.byFlow[to.Flow], t.byKey[key]} {
+		// The message keeps its place behind those sent before it: the queue of the connection is filled under the lock.
+		if s != nil && s.send(o.b, o.receipt) == nil {
+			s.touch()
+			return nil
+		} else if s != nil && !s.ended() {
+			return ErrQueue
+		}
+	}
+	if d := t.dials[key]; d != nil {
+		if len(d.waiting) >= dialQueue {
+			t.counters.drop(dropDialQueue)
+			return ErrQueue
+		}
+		d.waiting = append(d.waiting, o)
+		return nil
+	}
+	switch {
+	case t.closed:
+		return ErrClosed
+	case key.node != "" && t.cfg.DialNode == nil, key.node == "" && (!to.Remote.IsValid() || to.Remote.Port() == 0):
+		return ErrNoRoute
+	case len(t.dials) >= maxDials:
+		t.counters.drop(dropDials)
+		return ErrQueue
+	}
+	t.dials[key] = &dial{waiting: []outgoing{o}}
+	t.wg.Go(func() { t.dial(key) })
+	return nil
+}
+
+func (s *stream) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed || s.draining
+}
+
+// dial opens the connection for key and sends what waits for it, or fails each of those.
+func (t *Table) dial(key streamKey) {
+	s, err := t.open(key)
+	if err == nil {
+		if err = t.add(s); err != nil {
+			_ = s.conn.Close()
+		}
+	}
+	t.mu.Lock()
+	waiting := t.dials[key].waiting
+	delete(t.dials, key)
+	if err == nil {
+		waiting = s.sendAll(waiting)
+	}
+	t.mu.Unlock()
+	if err != nil {
+		t.counters.drop(dropDialFailed)
+		t.cfg.Log.Debug().Err(err).Stringer("remote", key.remote).Str("node", key.node).Msg("sip: opening a connection")
+	}
+	for _, o := range waiting {
+		o.receipt.fail(err)
+	}
+	if err == nil {
+		s.read()
+	}
+}
+
+// sendAll queues messages in order and returns those that found no room.
+func (s *stream) sendAll(q []outgoing) (failed []outgoing) {
+	for _, o := range q {
+		if s.send(o.b, o.receipt) != nil {
+			failed = append(failed, o)
+		}
+	}
+	return failed
+}
+
+func (t *Table) open(key streamKey) (*stream, error) {
+	if key.node != "" {
+		return t.openNode(key.node)
+	}
+	ctx, cancel := context.WithTimeout(t.ctx, connectTimeout)
+	defer cancel()
+	var d net.Dialer
+	c, err := d.DialContext(ctx, network("tcp", key.remote.Addr()), key.remote.String())
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{conn: c, class: dialled, hop: location.Hop{Transport: key.transport, Host: key.host}}
+	s.address = t.listenAddress(key.transport, key.remote.Addr())
+	if key.transport == TLS {
+		return s, t.secure(s, key)
+	}
+	return s, nil
+}
+
+// secure runs the client's handshake: the certificate must hold the name that the destination was found under (RFC 3261 §26.3.1,
+// RFC 5922 §7), or the address when it was found under none.
+func (t *Table) secure(s *stream, key streamKey) error {
+	name := key.host
+	if name == "" {
+		name = key.remote.Addr().String()
+	}
+	tc := tls.Client(s.conn, &tls.Config{
+		MinVersion: tls.VersionTLS12, ServerName: name, RootCAs: t.cfg.Roots, InsecureSkipVerify: name == location.AnyHost,
+	})
+	ctx, cancel := context.WithTimeout(t.ctx, handshakeLimit)
+	defer cancel()
+	if err := tc.HandshakeContext(ctx); err != nil {
+		_ = s.conn.Close()
+		return err
+	}
+	s.conn = tc
+	return nil
+}
+
+func (t *Table) openNode(gr string) (*stream, error) {
+	ctx, cancel := context.WithTimeout(t.ctx, nodeTimeout)
+	defer cancel()
+	c, peer, err := t.cfg.DialNode(ctx, gr)
+	if err != nil {
+		return nil, err
+	}
+	return nodeStream(c, gr, peer), nil
+}
+
+// nodeStream is a connection to a gateway. Its GRUU may have been dialled under another name than the one it has for itself.
+func nodeStream(c net.Conn, names ...string) *stream {
+	s := &stream{conn: c, class: node, address: sip.Address{Transport: TLS, Local: addrPort(c.LocalAddr())}}
+	for _, gr := range names {
+		s.hop = location.Hop{Transport: TLS, Node: gr}
+		s.keys = append(s.keys, streamKey{node: gr})
+	}
+	return s
+}
+
+// AddNode takes over a connection that another gateway of the overlay opened; gr is the gr value of its GRUU. Requests may be
+// sent over it as over one of ours (RFC 7904 §5.1). The connection is closed when the table refuses it.
+func (t *Table) AddNode(c net.Conn, gr string) error {
+	s := nodeStream(c, gr)
+	if err := t.add(s); err != nil {
+		_ = c.Close()
+		return err
+	}
+	go s.read()
+	return nil
+}

@@ -1,0 +1,238 @@
+// Package flow holds the transports: UDP sockets, TCP and TLS connections of phones and trunks, and the connections to other
+// gateways of the overlay (RFC 3261 §18, RFC 3581, RFC 5626 §4.4, RFC 7904 §5.1). It frames, parses, fills in received and rport,
+// says where each message came from as a location.Hop, and delivers octets to a Hop: over the connection it names, over
+// another one to the same place, or over a new one. It knows no transactions; sip/transaction is its only user besides the
+// gateway's assembly.
+//
+// A Table is safe for concurrent use. Messages of one flow are delivered in wire order, from one goroutine: that of the UDP
+// socket or of the connection. Sending never waits for the network, with one exception: who writes to a UDP socket whose kernel
+// buffer is full waits for room. There is no state for a UDP source, and no goroutine for an idle writer.
+package flow
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// Names of the transports as Via and Hop write them.
+const (
+	UDP = "UDP"
+	TCP = "TCP"
+	TLS = "TLS"
+)
+
+// Config says what a Table listens on and how it reaches others. The zero value of each field but Listen is usable.
+type Config struct {
+	Listen []Listen
+	// Domain is the sent-by of a Via towards a gateway of the overlay: the overlay's SIP domain (RFC 7904 §5.1).
+	Domain string
+	// Certificate gives the certificate of a TLS listener at each handshake. Needed for a TLS listener.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// Roots are the authorities that a dialled TLS server must have its certificate from; nil: those of the system.
+	Roots *x509.CertPool
+	// DialNode opens a connection to a gateway of the overlay and tells the gr value of its GRUU; nil: there is no overlay.
+	DialNode func(ctx context.Context, gr string) (conn net.Conn, peerGR string, err error)
+	// Closed, when set, is told of each connection that ended. It is called once for a flow, from any goroutine, and must not block.
+	Closed func(location.Hop)
+
+	MaxConnections int // at once, accepted and dialled; 0: 20,000
+	MaxPerAddress  int // accepted from one IPv4 address or IPv6 /64; 0: 1,000
+	Log            zerolog.Logger
+}
+
+// Listen is one socket.
+type Listen struct {
+	Transport string         // UDP, TCP or TLS
+	Addr      netip.AddrPort // port 0 lets the system choose
+	// AdvertiseHost and AdvertisePort are what others are told (Via, Record-Route, Path); empty and 0: the bound address and port.
+	AdvertiseHost string
+	AdvertisePort uint16
+}
+
+// Receiver takes what arrives.
+type Receiver interface {
+	// Deliver takes a message in the order of its flow. Its top Via has received and rport when it is a request. It must not block.
+	Deliver(m *message.Message, from location.Hop)
+}
+
+// Errors of sending.
+var (
+	ErrClosed  = errors.New("flow: connection closed")
+	ErrQueue   = errors.New("flow: queue full")
+	ErrNoRoute = errors.New("flow: no socket or transport for the destination")
+)
+
+// Table owns the listeners and connections.
+type Table struct {
+	cfg      Config
+	receiver Receiver
+	udp      []*udpSocket
+	streams  []*listener
+	refusals *rate.Limiter
+	tag      string // To tag of our answers to malformed requests
+	counters counters
+	shakes   chan struct{} // one place for each running handshake
+	next     atomic.Uint64 // the last flow number
+	ctx      context.Context
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
+
+	mu     sync.Mutex
+	byFlow map[uint64]*stream
+	byKey  map[streamKey]*stream
+	dials  map[streamKey]*dial
+	per    map[netip.Addr]int
+	closed bool
+}
+
+// New binds every socket. Nothing is read before Serve.
+func New(cfg Config) (*Table, error) {
+	if cfg.MaxConnections == 0 {
+		cfg.MaxConnections = defaultConnections
+	}
+	if cfg.MaxPerAddress == 0 {
+		cfg.MaxPerAddress = defaultPerAddress
+	}
+	t := &Table{
+		cfg:      cfg,
+		refusals: rate.NewLimiter(refusalRate, refusalRate),
+		tag:      strconv.FormatUint(rand.Uint64(), 36),
+		shakes:   make(chan struct{}, maxHandshakes),
+		byFlow:   map[uint64]*stream{},
+		byKey:    map[streamKey]*stream{},
+		dials:    map[streamKey]*dial{},
+		per:      map[netip.Addr]int{},
+	}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	// A number that was stored durably must not match a connection of a later process: start far away from any other start.
+	t.next.Store(rand.Uint64()>>1 | 1<<62)
+	for _, l := range cfg.Listen {
+		if err := t.bind(l); err != nil {
+			t.Close()
+			return nil, fmt.Errorf("flow: listen %s %s: %w", l.Transport, l.Addr, err)
+		}
+	}
+	return t, nil
+}
+
+func (t *Table) bind(l Listen) error {
+	switch l.Transport {
+	case UDP:
+		u, err := openUDP(t, l)
+		if err != nil {
+			return err
+		}
+		t.udp = append(t.udp, u)
+	case TCP, TLS:
+		if l.Transport == TLS && t.cfg.Certificate == nil {
+			return errors.New("no certificate")
+		}
+		s, err := openListener(t, l)
+		if err != nil {
+			return err
+		}
+		t.streams = append(t.streams, s)
+	default:
+		return errors.New("unknown transport")
+	}
+	return nil
+}
+
+// Serve starts reading; r gets what arrives. It returns at once and may be called once.
+func (t *Table) Serve(r Receiver) {
+	t.receiver = r
+	for _, u := range t.udp {
+		t.wg.Go(u.read)
+	}
+	for _, l := range t.streams {
+		t.wg.Go(l.accept)
+	}
+}
+
+// Close closes every socket and connection and waits for their goroutines. Whoever waits for a connection is told ErrClosed.
+func (t *Table) Close() {
+	t.cancel()
+	for _, u := range t.udp {
+		_ = u.conn.Close()
+	}
+	for _, l := range t.streams {
+		_ = l.l.Close()
+	}
+	t.mu.Lock()
+	t.closed = true
+	all := make([]*stream, 0, len(t.byFlow))
+	for _, s := range t.byFlow {
+		all = append(all, s)
+	}
+	t.mu.Unlock()
+	for _, s := range all {
+		s.close(ErrClosed)
+	}
+	t.wg.Wait()
+}
+
+// Listeners lists the bound sockets in the order UDP, TCP and TLS as configured, each as others are told.
+func (t *Table) Listeners() []sip.Address {
+	var r []sip.Address
+	for _, u := range t.udp {
+		r = append(r, u.address)
+	}
+	for _, l := range t.streams {
+		r = append(r, l.address)
+	}
+	return r
+}
+
+// advertised is the address of a socket as others are told.
+func advertised(l Listen, local netip.AddrPort) sip.Address {
+	a := sip.Address{Transport: l.Transport, Host: l.AdvertiseHost, Port: l.AdvertisePort, Local: local}
+	if a.Host == "" {
+		a.Host = reachable(local.Addr()).String()
+	}
+	if a.Port == 0 {
+		a.Port = local.Port()
+	}
+	return a
+}
+
+// reachable is a, or for a wildcard address the first address of this host in the same family that others can use.
+func reachable(a netip.Addr) netip.Addr {
+	if !a.IsUnspecified() {
+		return a
+	}
+	ifaces, err := net.InterfaceAddrs()
+	if err != nil {
+		return a
+	}
+	for _, i := range ifaces {
+		p, err := netip.ParsePrefix(i.String())
+		if err == nil && p.Addr().Is4() == a.Is4() && p.Addr().IsGlobalUnicast() {
+			return p.Addr()
+		}
+	}
+	return a
+}
+
+// network is the name for package net: each family has sockets of its own, so that no address is ever an IPv4-mapped one.
+func network(base string, a netip.Addr) string {
+	if a.Is4() {
+		return base + "4"
+	}
+	return base + "6"
+}

@@ -1,0 +1,44 @@
+package flow
+
+import "time"
+
+// Constants of the specifications.
+const (
+	defaultPort    = 5060             // RFC 3261 §18.2.2, §19.1.2: UDP and TCP
+	defaultTLSPort = 5061             // RFC 3261 §19.1.2: TLS
+	maxDatagram    = 65535            // RFC 3261 §18.1.1: "MUST be able to handle messages up to the maximum datagram packet size"
+	congestionSafe = 1300             // RFC 3261 §18.1.1: octets up to which a request may go over UDP when the path MTU is unknown
+	pongWait       = 10 * time.Second // RFC 5626 §4.4.1: no CRLF within 10 seconds of the ping: the flow has failed
+	pingInterval   = 25 * time.Second // RFC 6940 §6.5.2.1 sends at this pace on an idle link; RFC 5626 §4.4.1 allows it
+)
+
+// Implementation limits.
+const (
+	batchSize       = 32               // datagrams for one system call: 2 MB of buffers for a socket
+	udpQueue        = 4096             // datagrams that wait while the kernel's buffer is full; later ones are lost, as UDP may
+	udpCorked       = 64               // answers held back while a batch is worked off; a longer queue is written at once
+	udpKernelBuffer = 4 << 20          // asked of the kernel for each direction: rides out a burst while Go's scheduler is away
+	maxSources      = 64               // addresses of this host whose control message is kept ready
+	streamQueue     = 1024             // messages that wait for a slow peer
+	streamQueueSize = 1 << 20          // octets likewise
+	coalesce        = 16 << 10         // octets written at once: one TLS record
+	writeStuck      = 10 * time.Second // a peer that takes no octet for so long is gone or hostile
+	messageDeadline = 30 * time.Second // from the first octet of a message to its last (TRN-01: slow loris)
+	firstMessage    = 30 * time.Second // an accepted connection has to say something by then
+	acceptedIdle    = 65 * time.Minute // longer than the usual registration of 3600 s: a phone's connection is its address
+	dialledIdle     = 10 * time.Minute // a connection of ours that nobody used; a new one is dialled when needed
+	nodeIdle        = 180 * time.Second
+	connectTimeout  = 4 * time.Second
+	nodeTimeout     = 25 * time.Second // AppAttach: 15 s for the answer and 10 s for the link
+	handshakeLimit  = 10 * time.Second
+	maxHandshakes   = 256                  // TLS handshakes of accepted connections at once: each costs a millisecond of CPU
+	maxDials        = 256                  // connections being opened at once
+	dialQueue       = 64                   // messages that wait for one connection to open
+	acceptPause     = 5 * time.Millisecond // after an error of accept, doubled up to acceptPauseMax
+	acceptPauseMax  = time.Second
+	refusalRate     = 50 // answers to malformed requests in a second: the source may be forged
+	maxPings        = 16 // keep-alives answered from one read
+
+	defaultConnections = 20000
+	defaultPerAddress  = 1000 // a NAT with a company behind it
+)

@@ -1,0 +1,154 @@
+package flow
+
+import (
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+var (
+	crlf     = []byte("\r\n")
+	crlfcrlf = []byte("\r\n\r\n")
+)
+
+// Why a connection was closed by us.
+var (
+	errSlow  = errors.New("flow: message took too long")
+	errIdle  = errors.New("flow: idle")
+	errPong  = errors.New("flow: no answer to keep-alive")
+	errFrame = errors.New("flow: end of message not known")
+)
+
+// source is what the message.Reader of a connection reads from: the connection, with the deadline that its state asks for.
+type source struct {
+	s      *stream
+	reader *message.Reader
+	heard  time.Time // when octets last came
+	begun  time.Time // when the message that is being read began; zero between messages
+	any    bool      // a whole message has come
+	pinged time.Time // when a ping went out that has not been answered; zero: none
+	pings  int       // that came in one read
+}
+
+// read runs the connection until it ends.
+func (s *stream) read() {
+	defer s.t.wg.Done()
+	src := &source{s: s, heard: time.Now()}
+	src.reader = message.NewReader(src)
+	for {
+		m, ping, err := src.reader.Next()
+		if ping {
+			// RFC 5626 §4.4.1: the server "MUST respond with a single CRLF".
+			if src.pings++; src.pings <= maxPings {
+				_ = s.send(crlf, nil)
+			}
+			s.t.counters.drop(dropKeepAlive)
+			continue
+		}
+		perr := message.AsParseError(err)
+		if err != nil && perr == nil {
+			s.close(err)
+			return
+		}
+		src.begun, src.any = time.Time{}, true
+		s.touch()
+		s.t.deliver(m, perr, s.hop)
+		if perr != nil && perr.Fatal {
+			// RFC 3261 §18.3: the octets that follow belong to nobody knows what.
+			s.drain()
+			s.linger()
+			return
+		}
+	}
+}
+
+// linger reads and drops what still comes, so that the refusal is not lost in a reset, until the writer has closed the connection.
+func (s *stream) linger() {
+	_ = s.conn.SetReadDeadline(time.Now().Add(time.Second))
+	_, _ = io.Copy(io.Discard, io.LimitReader(s.conn, message.MaxMessage))
+	s.close(errFrame)
+}
+
+// Read implements io.Reader.
+func (r *source) Read(p []byte) (int, error) {
+	if r.reader.Partial() && r.begun.IsZero() {
+		r.begun = time.Now()
+	}
+	for {
+		until, why := r.deadline()
+		if err := r.s.conn.SetReadDeadline(until); err != nil {
+			return 0, err
+		}
+		n, err := r.s.conn.Read(p)
+		if n > 0 {
+			r.heard, r.pinged, r.pings = time.Now(), time.Time{}, 0
+			return n, nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return 0, err
+		}
+		if err := r.late(why); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// deadline is how long to wait for octets, and the error that is due then; nil: a keep-alive is due.
+func (r *source) deadline() (time.Time, error) {
+	until, why := r.idle()
+	if r.s.class == node {
+		until, why = r.keepAlive(until, why)
+	}
+	if slow := r.begun.Add(messageDeadline); !r.begun.IsZero() && slow.Before(until) {
+		return slow, errSlow
+	}
+	return until, why
+}
+
+func (r *source) idle() (time.Time, error) {
+	switch {
+	case r.s.class == node:
+		return r.s.lastUse().Add(nodeIdle), errIdle
+	case r.s.class == dialled:
+		return later(r.s.lastUse(), r.heard).Add(dialledIdle), errIdle
+	case r.any:
+		return later(r.s.lastUse(), r.heard).Add(acceptedIdle), errIdle
+	default:
+		return r.s.lastUse().Add(firstMessage), errIdle
+	}
+}
+
+func (r *source) keepAlive(until time.Time, why error) (time.Time, error) {
+	next, what := r.heard.Add(pingInterval), error(nil)
+	if !r.pinged.IsZero() {
+		next, what = r.pinged.Add(pongWait), errPong
+	}
+	if next.Before(until) {
+		return next, what
+	}
+	return until, why
+}
+
+// late decides what a deadline that passed means: the connection may have been used by a sender meanwhile.
+func (r *source) late(why error) error {
+	if why == nil {
+		r.pinged = time.Now()
+		return r.s.send(crlfcrlf, nil)
+	}
+	if errors.Is(why, errIdle) {
+		if until, again := r.deadline(); !errors.Is(again, errIdle) || time.Now().Before(until) {
+			return nil
+		}
+	}
+	return why
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

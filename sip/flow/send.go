@@ -1,0 +1,169 @@
+package flow
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// Send writes one message in wire form to a hop: over the connection that it names while that stands, else over another one to the
+// same place, else over a new one; over UDP from the socket that it names. b is the table's to read until it is written, and
+// must not change. receipt may be nil. An error means that nothing was sent and that receipt will not be told.
+func (t *Table) Send(to location.Hop, b []byte, receipt *Receipt) error {
+	switch {
+	case to.Node != "", to.Transport == TCP, to.Transport == TLS:
+		err := t.sendStream(to, outgoing{b, receipt})
+		if err == nil {
+			t.counters.sent[transportIndex(to.Transport)].Add(1)
+		}
+		return err
+	case to.Transport != UDP:
+		return ErrNoRoute
+	}
+	u := t.socketFor(to)
+	if u == nil || !to.Remote.IsValid() || to.Remote.Port() == 0 {
+		return ErrNoRoute
+	}
+	// RFC 3261 §18.1.1 has a larger request go over TCP. Deviation: no TCP is known to be there for a Hop that says UDP, so it is sent in
+	// fragments and counted. Responses go the way that their request came, whatever their size.
+	if receipt != nil && len(b) > congestionSafe {
+		t.counters.oversize.Add(1)
+	}
+	return u.send(datagram{b, to.Remote, to.Local.Addr(), receipt})
+}
+
+// ResponseHop is where a response goes whose top Via is via, that of the request as it was received from from (RFC 3261 §18.2.2, RFC
+// 3581 §4).
+func (t *Table) ResponseHop(from location.Hop, via message.ViaValue) location.Hop {
+	if from.Node != "" {
+		return from // the connection, else a new one to the same node: the addresses in Via mean nothing there
+	}
+	to := from
+	port := via.Port
+	if port == 0 {
+		port = portOf(from.Transport)
+	}
+	to.Remote = netip.AddrPortFrom(from.Remote.Addr(), port)
+	if from.Transport != UDP {
+		// Used when the connection is gone: "the server SHOULD open a connection to the IP address in the "received" parameter, if
+		// present, using the port in the "sent-by" value".
+		if _, err := netip.ParseAddr(via.Host); err != nil && from.Transport == TLS {
+			to.Host = strings.Clone(via.Host) // kept for as long as the transaction
+		}
+		return to
+	}
+	if maddr, ok := message.Param(via.Params, "maddr"); ok {
+		// "if the Via header field value contains a "maddr" parameter, the response MUST be forwarded to the address listed there".
+		// Deviation: only to an address, and no multicast one.
+		if a, err := netip.ParseAddr(maddr); err == nil && !a.IsMulticast() && a.Is4() == from.Remote.Addr().Is4() {
+			to.Remote = netip.AddrPortFrom(a, port)
+			return to
+		}
+	}
+	if _, ok := message.Param(via.Params, "rport"); ok {
+		to.Remote = from.Remote
+	}
+	return to
+}
+
+func portOf(transport string) uint16 {
+	if transport == TLS {
+		return defaultTLSPort
+	}
+	return defaultPort
+}
+
+// Alive reports whether the connection of to still stands. A hop without connection, as over UDP, is always alive.
+func (t *Table) Alive(to location.Hop) bool {
+	if to.Flow == 0 {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byFlow[to.Flow] != nil
+}
+
+// Address is how the other side of to reaches us. Host is empty for a gateway of the overlay.
+func (t *Table) Address(to location.Hop) sip.Address {
+	if to.Node != "" {
+		return sip.Address{Transport: TLS}
+	}
+	if to.Transport == UDP {
+		if u := t.socketFor(to); u != nil {
+			return u.addressFor(to.Local.Addr())
+		}
+		return sip.Address{Transport: UDP}
+	}
+	if to.Flow != 0 {
+		t.mu.Lock()
+		s := t.byFlow[to.Flow]
+		t.mu.Unlock()
+		if s != nil {
+			return s.address
+		}
+	}
+	return t.listenAddress(to.Transport, to.Remote.Addr())
+}
+
+// listenAddress is the first listener of a transport, one of the same family before the others. Without any it is where UDP is
+// listened: responses follow the connection, and nobody but a gateway of the overlay may find an address without a host.
+func (t *Table) listenAddress(transport string, family netip.Addr) sip.Address {
+	found := sip.Address{Transport: transport}
+	for _, l := range t.streams {
+		if l.transport != transport {
+			continue
+		}
+		if l.address.Local.Addr().Is4() == family.Is4() {
+			return l.address
+		}
+		if found.Host == "" {
+			found = l.address
+		}
+	}
+	if found.Host == "" && len(t.udp) > 0 {
+		a := t.socketFor(location.Hop{Remote: netip.AddrPortFrom(family, 0)})
+		if a == nil {
+			a = t.udp[0]
+		}
+		found.Host, found.Port, found.Local = a.address.Host, a.address.Port, a.address.Local
+	}
+	return found
+}
+
+// Via is the value of our Via towards a hop. RFC 3261 §18.1.1: "the client transport MUST insert a value of the "sent-by" field".
+func (t *Table) Via(to location.Hop, branch string) string {
+	if to.Node != "" {
+		// RFC 7904 §5.1 has overlay names in Via; a sent-by holds no more than a host: the overlay's domain. Responses follow the connection.
+		return "SIP/2.0/TLS " + t.cfg.Domain + ";branch=" + branch
+	}
+	a := t.Address(to)
+	b := append(make([]byte, 0, 96), "SIP/2.0/"...)
+	b = append(append(b, a.Transport...), ' ')
+	b = appendHostPort(b, a)
+	b = append(append(b, ";branch="...), branch...)
+	if a.Transport == UDP {
+		b = append(b, ";rport"...) // RFC 3581 §3: the way back through a NAT of ours
+	}
+	return string(b)
+}
+
+func appendHostPort(b []byte, a sip.Address) []byte {
+	host := a.Host
+	if host == "" {
+		host = "invalid.invalid" // no listener of that transport: responses follow the connection (RFC 5626 §4.2.1 does so)
+	}
+	// RFC 3261 §25.1: IPv6reference = "[" IPv6address "]".
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
+		b = append(append(append(b, '['), host...), ']')
+	} else {
+		b = append(b, host...)
+	}
+	if a.Port != 0 {
+		b = strconv.AppendUint(append(b, ':'), uint64(a.Port), 10)
+	}
+	return b
+}

@@ -1,0 +1,260 @@
+package flow
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// batchConn is what ipv4.PacketConn and ipv6.PacketConn have in common: recvmmsg and sendmmsg.
+type batchConn interface {
+	ReadBatch(ms []ipv4.Message, flags int) (int, error)
+	WriteBatch(ms []ipv4.Message, flags int) (int, error)
+}
+
+// udpSocket is one listener; every datagram of its family that has no better socket leaves through it.
+type udpSocket struct {
+	t       *Table
+	conn    *net.UDPConn
+	batch   batchConn
+	local   netip.AddrPort
+	address sip.Address
+	fixed   bool        // the address is as configured, whichever of this host a peer uses
+	info    *packetInfo // of a socket on the wildcard address
+
+	mu       sync.Mutex
+	queue    []datagram
+	spare    []datagram // the queue before, kept for its memory
+	corked   bool       // a batch is being worked off: its answers leave together
+	flushing bool       // somebody writes; what is queued meanwhile, he writes too
+	out      []ipv4.Message
+}
+
+type datagram struct {
+	b       []byte
+	to      netip.AddrPort
+	from    netip.Addr // of this host
+	receipt *Receipt
+}
+
+func openUDP(t *Table, l Listen) (*udpSocket, error) {
+	c, err := net.ListenUDP(network("udp", l.Addr.Addr()), net.UDPAddrFromAddrPort(l.Addr))
+	if err != nil {
+		return nil, err
+	}
+	// The kernel grants what its limits allow; less is no error.
+	_ = c.SetReadBuffer(udpKernelBuffer)
+	_ = c.SetWriteBuffer(udpKernelBuffer)
+	u := &udpSocket{t: t, conn: c, local: addrPort(c.LocalAddr())}
+	u.address = advertised(l, u.local)
+	u.fixed = l.AdvertiseHost != "" || !u.local.Addr().IsUnspecified()
+	var v4 *ipv4.PacketConn
+	var v6 *ipv6.PacketConn
+	if u.local.Addr().Is4() {
+		v4 = ipv4.NewPacketConn(c)
+		u.batch = v4
+	} else {
+		v6 = ipv6.NewPacketConn(c)
+		u.batch = v6
+	}
+	if u.local.Addr().IsUnspecified() {
+		u.info = newPacketInfo(v4, v6)
+	}
+	u.out = make([]ipv4.Message, batchSize)
+	for i := range u.out {
+		u.out[i].Buffers = make([][]byte, 1)
+		u.out[i].Addr = &net.UDPAddr{IP: make(net.IP, 0, 16)}
+	}
+	return u, nil
+}
+
+func (u *udpSocket) read() {
+	in := make([]ipv4.Message, batchSize)
+	for i := range in {
+		in[i].Buffers = [][]byte{make([]byte, maxDatagram)}
+		if u.info != nil {
+			in[i].OOB = u.info.room()
+		}
+	}
+	for {
+		n, err := u.batch.ReadBatch(in, 0)
+		if errors.Is(err, net.ErrClosed) || u.t.ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			u.t.cfg.Log.Error().Err(err).Stringer("local", u.local).Msg("sip: reading from the UDP socket")
+			if !u.t.pause(acceptPauseMax) {
+				return
+			}
+			continue
+		}
+		u.cork()
+		for i := range in[:n] {
+			u.receive(in[i].Buffers[0][:in[i].N], addrPort(in[i].Addr), in[i].OOB[:in[i].NN])
+		}
+		u.uncork()
+	}
+}
+
+func (u *udpSocket) receive(b []byte, from netip.AddrPort, oob []byte) {
+	local := u.local
+	if u.info != nil {
+		if a := u.info.destination(oob); a.IsValid() {
+			local = netip.AddrPortFrom(a, local.Port())
+		}
+	}
+	if junk(b) {
+		u.t.counters.drop(dropKeepAlive)
+		return
+	}
+	if res, ok := stun(b, from); ok {
+		u.t.counters.drop(dropKeepAlive)
+		_ = u.send(datagram{b: res, to: from, from: local.Addr()})
+		return
+	}
+	m, err := message.Parse(b)
+	u.t.deliver(m, message.AsParseError(err), location.Hop{Transport: UDP, Remote: from, Local: local})
+}
+
+// junk reports a keep-alive: NAT pinholes are held open with CRLFs, NULs, or a few octets of anything.
+func junk(b []byte) bool {
+	if len(b) <= 4 {
+		return true
+	}
+	for _, c := range b {
+		if c != '\r' && c != '\n' && c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (u *udpSocket) cork() {
+	u.mu.Lock()
+	u.corked = true
+	u.mu.Unlock()
+}
+
+func (u *udpSocket) uncork() {
+	u.mu.Lock()
+	u.corked = false
+	u.flush()
+	u.mu.Unlock()
+}
+
+// send queues a datagram and writes the queue unless somebody else will.
+func (u *udpSocket) send(d datagram) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.queue) >= udpQueue {
+		u.t.counters.drop(dropUDPQueue)
+		return ErrQueue
+	}
+	u.queue = append(u.queue, d)
+	if !u.corked || len(u.queue) >= udpCorked {
+		u.flush()
+	}
+	return nil
+}
+
+// flush writes until the queue is empty. The caller holds mu, which is given up during the writes.
+func (u *udpSocket) flush() {
+	if u.flushing {
+		return
+	}
+	u.flushing = true
+	for len(u.queue) > 0 {
+		q := u.queue
+		u.queue = u.spare[:0]
+		u.mu.Unlock()
+		for rest := q; len(rest) > 0; {
+			n := min(len(rest), batchSize)
+			u.write(rest[:n])
+			rest = rest[n:]
+		}
+		clear(q)
+		u.mu.Lock()
+		u.spare = q
+	}
+	u.flushing = false
+}
+
+// write sends up to batchSize datagrams. One that cannot be sent does not hold up the others.
+func (u *udpSocket) write(q []datagram) {
+	for i, d := range q {
+		u.out[i].Buffers[0] = d.b
+		setAddr(u.out[i].Addr.(*net.UDPAddr), d.to)
+		if u.info != nil {
+			u.out[i].OOB = u.info.source(d.from)
+		}
+	}
+	for i := 0; i < len(q); {
+		n, err := u.batch.WriteBatch(u.out[i:len(q)], 0)
+		u.t.counters.sent[udpIndex].Add(uint64(max(n, 0)))
+		i += max(n, 0)
+		if err != nil && i < len(q) {
+			u.t.counters.drop(dropUDPWrite)
+			q[i].receipt.fail(err)
+			i++
+		}
+	}
+}
+
+func setAddr(a *net.UDPAddr, to netip.AddrPort) {
+	if to.Addr().Is4() {
+		ip := to.Addr().As4()
+		a.IP = append(a.IP[:0], ip[:]...)
+	} else {
+		ip := to.Addr().As16()
+		a.IP = append(a.IP[:0], ip[:]...)
+	}
+	a.Port, a.Zone = int(to.Port()), to.Addr().Zone()
+}
+
+// addrPort is the address of a socket or peer, never an IPv4-mapped one; zero for an address that is not of TCP or UDP.
+func addrPort(a net.Addr) netip.AddrPort {
+	var p netip.AddrPort
+	switch a := a.(type) {
+	case *net.UDPAddr:
+		p = a.AddrPort()
+	case *net.TCPAddr:
+		p = a.AddrPort()
+	}
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+}
+
+// socketFor is the socket that a datagram to a hop leaves through: the one it names, else the first of the same family.
+func (t *Table) socketFor(to location.Hop) *udpSocket {
+	var first *udpSocket
+	for _, u := range t.udp {
+		if u.owns(to.Local) {
+			return u
+		}
+		if first == nil && u.local.Addr().Is4() == to.Remote.Addr().Is4() {
+			first = u
+		}
+	}
+	return first
+}
+
+// owns reports whether a datagram that came to an address of ours came to this socket.
+func (u *udpSocket) owns(a netip.AddrPort) bool {
+	return u.local == a || u.info != nil && u.local.Port() == a.Port() && u.local.Addr().Is4() == a.Addr().Is4()
+}
+
+// addressFor is how others reach this socket, when they sent to one address of this host.
+func (u *udpSocket) addressFor(local netip.Addr) sip.Address {
+	a := u.address
+	if !u.fixed && local.IsValid() && !local.IsUnspecified() {
+		a.Host = local.String()
+	}
+	return a
+}

@@ -1,0 +1,134 @@
+package transaction
+
+import (
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// Deliver implements flow.Receiver.
+func (l *Layer) Deliver(m *message.Message, from location.Hop) {
+	via, err := m.TopVia()
+	if err != nil {
+		return // the reader has checked it
+	}
+	switch {
+	case !m.IsRequest():
+		l.response(m, via)
+	case m.Method == "ACK":
+		l.ack(m, via, from)
+	case m.Method == "CANCEL":
+		l.cancel(m, via, from)
+	default:
+		l.request(m, via, from)
+	}
+}
+
+func (l *Layer) response(m *message.Message, via message.ViaValue) {
+	cseq, _ := m.CSeq()
+	e := l.table.get(l.hasher.client(via.Branch, cseq.Method))
+	if e == nil {
+		// RFC 6026 §7.3: "The proxy MUST NOT forward the response if there is no matching transaction state machine."
+		l.counters.drop(dropStray)
+		return
+	}
+	e.received(m)
+}
+
+func (l *Layer) ack(m *message.Message, via message.ViaValue, from location.Hop) {
+	// RFC 3261 §17.2.3: "The method of the request matches the one that created the transaction, except for ACK, where the method of
+	// the request that created the transaction is INVITE."
+	if e := l.table.get(l.hasher.server(m, via, "INVITE")); e == nil || !e.acknowledged() {
+		l.handler.ACK(m, from)
+	}
+}
+
+func (l *Layer) request(m *message.Message, via message.ViaValue, from location.Hop) {
+	k := l.hasher.server(m, via, m.Method)
+	if e := l.table.get(k); e != nil && e.repeated(from, via) {
+		return
+	}
+	initial := message.Tag(m.Get(message.To)) == ""
+	if initial && l.draining.Load() {
+		l.counters.drop(dropDraining)
+		l.busy(m, via, from)
+		return
+	}
+	e := l.newServer(k, m, via, from)
+	if initial {
+		e.merge = l.hasher.merge(m)
+		if !l.table.put(e.merge, e) {
+			// RFC 3261 §8.2.2.2: "the UAS core SHOULD generate a 482 (Loop Detected) response".
+			l.counters.drop(dropMerged)
+			l.reply(m, via, from, 482)
+			return
+		}
+	}
+	e.mu.Lock()
+	if !l.enter(e) {
+		e.mu.Unlock()
+		if initial {
+			l.table.del(e.merge, e)
+		}
+		l.counters.drop(dropOverload)
+		l.busy(m, via, from)
+		return
+	}
+	e.step(evStart, nil, nil)
+	e.queue(call{what: callRequest, server: e.server})
+	e.mu.Unlock()
+	e.run()
+}
+
+func (l *Layer) newServer(k key, m *message.Message, via message.ViaValue, from location.Hop) *entry {
+	e := &entry{l: l, key: k, hop: l.transport.ResponseHop(from, via)}
+	e.machine = machine{kind: otherServer, reliable: reliable(from)}
+	if m.Method == "INVITE" {
+		e.machine.kind = inviteServer
+	}
+	e.server = &serverTx{e: e, req: m, from: from}
+	return e
+}
+
+// cancel answers a CANCEL (RFC 3261 §9.2), in a transaction of its own, and tells the core of the INVITE.
+func (l *Layer) cancel(m *message.Message, via message.ViaValue, from location.Hop) {
+	k := l.hasher.server(m, via, "CANCEL")
+	if e := l.table.get(k); e != nil && e.repeated(from, via) {
+		return
+	}
+	status, tag := 481, l.hasher.tag(k)
+	invite := l.table.get(l.hasher.server(m, via, "INVITE"))
+	if invite != nil {
+		// "the To tag of the response to the CANCEL and the To tag in the response to the original request SHOULD be the same".
+		status, tag = 200, l.hasher.tag(invite.key)
+	} else {
+		l.counters.drop(dropCancel)
+	}
+	res := message.NewResponse(m, status, "", tag).AppendTo(nil)
+	e := l.newServer(k, m, via, from)
+	e.server = nil // the core is not concerned
+	e.mu.Lock()
+	if l.enter(e) {
+		e.step(evStart, nil, nil)
+		e.step(evFinal, nil, res)
+	} else {
+		_ = e.send(res)
+	}
+	e.mu.Unlock()
+	if invite != nil {
+		invite.cancelled(m)
+	}
+}
+
+// busy answers 503 without a transaction: a retransmission asks anew.
+func (l *Layer) busy(m *message.Message, via message.ViaValue, from location.Hop) {
+	l.reply(m, via, from, 503, message.Field{Name: message.RetryAfter, Value: retryAfter})
+}
+
+// reply answers without a transaction. The To tag depends on the request alone, as RFC 3261 §8.2.7 wants of a stateless answer.
+func (l *Layer) reply(m *message.Message, via message.ViaValue, from location.Hop, status int, extra ...message.Field) {
+	res := message.NewResponse(m, status, "", l.hasher.tag(l.hasher.server(m, via, m.Method)))
+	res.Fields = append(res.Fields, extra...)
+	if l.transport.Send(l.transport.ResponseHop(from, via), res.AppendTo(nil), nil) != nil {
+		l.counters.unsent.Add(1)
+	}
+}

@@ -1,0 +1,225 @@
+package transaction
+
+import (
+	"sync"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// entry is what table and wheel hold of a transaction: when it has finished, all that is left of it.
+//
+// The lock guards the machine and lasts for a step, sending included; no user is called under it. What users are to be told queues up
+// in calls and is run by whoever finds it waiting and may call them: a reader of the network or the wheel's goroutine, one at a
+// time. A user who calls in (Respond, Cancel) never finds himself called back from there.
+type entry struct {
+	l     *Layer
+	key   key
+	merge key // zero: none
+	place place
+
+	mu      sync.Mutex
+	machine machine
+	watched instant      // what the wheel was told
+	hop     location.Hop // client: where the request went; server: where the responses go
+	last    []byte       // what a retransmission repeats; nil: nothing
+	server  *serverTx    // nil when the core has been told Ended, and in the answer to a CANCEL
+	client  *clientTx    // nil when its user needs to be told nothing more
+	calls   []call
+	calling bool // somebody runs calls
+}
+
+// call is something to tell a user.
+type call struct {
+	what   callKind
+	m      *message.Message
+	err    error
+	server *serverTx
+	user   sip.ClientUser
+}
+
+type callKind uint8
+
+const (
+	callRequest callKind = iota
+	callCancel
+	callEnded
+	callResponse
+	callFailed
+)
+
+// step runs the machine and does what it says. The caller holds mu. wire is what doSend writes.
+func (e *entry) step(ev event, m *message.Message, wire []byte) action {
+	before := e.machine.state
+	a := e.machine.step(ev, e.l.now(), e.l.timers())
+	if a&doAnswer != 0 && e.server != nil {
+		res := message.NewResponse(e.server.req, 500, "", e.l.hasher.tag(e.key))
+		wire = res.AppendTo(nil)
+		a = e.machine.step(evFinal, e.l.now(), e.l.timers())
+	}
+	if a&doRefuse != 0 {
+		e.l.counters.refused(e.machine.kind, ev)
+	}
+	a |= e.transmit(a, m, wire)
+	e.tell(a, m)
+	if before != e.machine.state && e.machine.state >= completed {
+		e.l.counters.finished(e.machine.kind, before)
+	}
+	if a&doDestroy != 0 {
+		e.l.remove(e)
+	}
+	if due := e.machine.due(); due != e.watched {
+		e.watched = due
+		e.l.wheel.set(e, due)
+	}
+	return a
+}
+
+// transmit writes what an action wants written, and returns what comes of a failure.
+func (e *entry) transmit(a action, m *message.Message, wire []byte) action {
+	switch {
+	case a&doSend != 0:
+		e.last = wire
+		if e.machine.state == accepted {
+			e.last = nil // the core repeats a 2xx (RFC 6026 §7.1)
+		}
+		return e.send(wire)
+	case a&doTrying != 0:
+		wire = message.NewResponse(e.server.req, 100, "", "").AppendTo(nil)
+		e.last = wire
+		return e.send(wire)
+	case a&doACK != 0:
+		e.last = newACK(e.client.req, m).AppendTo(nil)
+		return e.send(e.last)
+	case a&doRepeat != 0 && e.last != nil:
+		e.l.counters.repeated.Add(1)
+		return e.send(e.last)
+	}
+	return 0
+}
+
+func (e *entry) send(wire []byte) action {
+	unanswered := e.client != nil && e.machine.unanswered()
+	var err error
+	if unanswered {
+		err = e.l.transport.Send(e.hop, wire, &e.client.receipt)
+	} else {
+		// RFC 6026 §7.1: a server transaction "MUST remain in its current state" when a response cannot be sent.
+		err = e.l.transport.Send(e.hop, wire, nil)
+	}
+	if err == nil {
+		return 0
+	}
+	e.l.counters.unsent.Add(1)
+	if !unanswered {
+		return 0
+	}
+	return e.machine.step(evBroken, e.l.now(), e.l.timers())
+}
+
+// tell queues what the user is to learn, then drops what is not needed any longer.
+func (e *entry) tell(a action, m *message.Message) {
+	if s := e.server; s != nil && a&doEnded != 0 {
+		e.queue(call{what: callEnded, server: s})
+		e.server = nil
+	}
+	if e.machine.state == confirmed {
+		e.last = nil
+	}
+	c := e.client
+	if c == nil {
+		return
+	}
+	switch {
+	case c.user == nil:
+	case a&doPass != 0 && m != nil && m.StatusCode != 100:
+		e.queue(call{what: callResponse, m: m, user: c.user})
+	case a&doTimeout != 0:
+		e.queue(call{what: callFailed, err: sip.ErrTimeout, user: c.user})
+	case a&doBroken != 0:
+		e.queue(call{what: callFailed, err: sip.ErrTransport, user: c.user})
+	}
+	if a&doForget == 0 {
+		return
+	}
+	c.receipt.Release()
+	c.req = nil
+	if e.machine.state != completed || e.machine.kind != inviteClient {
+		e.last = nil
+	}
+	if e.machine.state != accepted {
+		e.client = nil
+	}
+}
+
+func (e *entry) queue(c call) {
+	if len(e.calls) >= maxCalls && c.what == callResponse {
+		e.l.counters.drop(dropCalls)
+		return
+	}
+	e.calls = append(e.calls, c)
+}
+
+// run tells the users what is queued, unless somebody does so already. Only who may call users runs it, without locks.
+func (e *entry) run() {
+	e.mu.Lock()
+	if e.calling {
+		e.mu.Unlock()
+		return
+	}
+	e.calling = true
+	for len(e.calls) > 0 {
+		c := e.calls[0]
+		e.calls[0] = call{}
+		if e.calls = e.calls[1:]; len(e.calls) == 0 {
+			e.calls = nil
+		}
+		e.mu.Unlock()
+		e.call(c)
+		e.mu.Lock()
+	}
+	e.calling = false
+	e.mu.Unlock()
+}
+
+// hand has somebody else run what is queued. The caller holds mu.
+func (e *entry) hand() {
+	if len(e.calls) > 0 && !e.calling {
+		e.l.wheel.later(news{e: e})
+	}
+}
+
+func (e *entry) call(c call) {
+	switch c.what {
+	case callRequest:
+		e.l.handler.Request(c.server)
+	case callCancel:
+		e.l.handler.Cancel(c.server, c.m)
+	case callEnded:
+		e.l.handler.Ended(c.server)
+	case callResponse:
+		c.user.Response(c.m)
+	case callFailed:
+		c.user.Failed(c.err)
+	}
+}
+
+// tick is the wheel's: the time that the entry waited for has come.
+func (e *entry) tick() {
+	e.mu.Lock()
+	e.watched = 0
+	e.step(evTick, nil, nil)
+	e.mu.Unlock()
+	e.run()
+}
+
+// told is the wheel's: the transport failed, or calls wait.
+func (e *entry) told(err error) {
+	if err != nil {
+		e.mu.Lock()
+		e.step(evBroken, nil, nil)
+		e.mu.Unlock()
+	}
+	e.run()
+}

@@ -1,0 +1,147 @@
+package transaction
+
+import (
+	"sync"
+	"time"
+)
+
+// wheel holds when each transaction is to be looked at next. A transaction is in it at most once; there is no timer object, and
+// one goroutine for all.
+type wheel struct {
+	mu    sync.Mutex
+	slots [wheelSlots]*entry // doubly linked lists
+	now   int64              // the last tick worked off
+	count int
+	wake  chan struct{} // one place: something is in the wheel, or in soon
+	soon  []news        // what is to be told by the wheel's goroutine
+}
+
+// news is what somebody found out who must not call the users of transactions.
+type news struct {
+	e   *entry
+	err error // what the transport said; nil: there are calls to run
+}
+
+// place is where an entry hangs in the wheel; the wheel's lock guards it.
+type place struct {
+	next, prev *entry
+	due        int64 // in ticks; 0: not in the wheel
+}
+
+// set has e looked at when due has come; 0 takes it out.
+func (w *wheel) set(e *entry, due instant) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e.place.due != 0 {
+		w.unlink(e)
+	}
+	if due == 0 {
+		return
+	}
+	e.place.due = max(int64((due+tickLength-1)/tickLength), w.now+1)
+	w.link(e)
+	if w.count == 1 {
+		w.kick()
+	}
+}
+
+func (w *wheel) link(e *entry) {
+	head := &w.slots[e.place.due%wheelSlots]
+	e.place.prev, e.place.next = nil, *head
+	if *head != nil {
+		(*head).place.prev = e
+	}
+	*head = e
+	w.count++
+}
+
+func (w *wheel) unlink(e *entry) {
+	if e.place.prev != nil {
+		e.place.prev.place.next = e.place.next
+	} else {
+		w.slots[e.place.due%wheelSlots] = e.place.next
+	}
+	if e.place.next != nil {
+		e.place.next.place.prev = e.place.prev
+	}
+	e.place = place{}
+	w.count--
+}
+
+// advance takes out what is due at now and appends it to out.
+func (w *wheel) advance(now instant, out []*entry) []*entry {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	until := int64(now / tickLength)
+	// A slot need not be looked at twice, however long ago the last call was.
+	for t := max(w.now+1, until-wheelSlots+1); t <= until; t++ {
+		for e := w.slots[t%wheelSlots]; e != nil; {
+			next := e.place.next
+			if e.place.due <= until {
+				w.unlink(e)
+				out = append(out, e)
+			}
+			e = next
+		}
+	}
+	w.now = max(w.now, until)
+	return out
+}
+
+// later has the wheel's goroutine tell the news.
+func (w *wheel) later(n news) {
+	w.mu.Lock()
+	w.soon = append(w.soon, n)
+	w.mu.Unlock()
+	w.kick()
+}
+
+// take gives out the news, and what is in the wheel.
+func (w *wheel) take(buf []news) (n []news, count int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n = w.soon
+	w.soon = buf[:0]
+	return n, w.count
+}
+
+func (w *wheel) kick() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run is the goroutine: it sleeps while the wheel is empty.
+func (l *Layer) run() {
+	defer close(l.done)
+	w := l.wheel
+	timer := time.NewTimer(tickLength)
+	defer timer.Stop()
+	var due []*entry
+	var told []news
+	for {
+		tell, count := w.take(told)
+		for _, n := range tell {
+			n.e.told(n.err)
+		}
+		clear(tell)
+		told = tell
+		due = w.advance(l.now(), due[:0])
+		for _, e := range due {
+			e.tick()
+		}
+		clear(due)
+		if count == 0 {
+			timer.Stop()
+		} else {
+			timer.Reset(tickLength)
+		}
+		select {
+		case <-timer.C:
+		case <-w.wake:
+		case <-l.stop:
+			return
+		}
+	}
+}
