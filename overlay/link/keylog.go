@@ -1,0 +1,22 @@
+//go:build keylog
+
+package link
+
+import (
+	"io"
+	"os"
+	"sync"
+)
+
+// keyLog writes TLS secrets to the file that SSLKEYLOGFILE names, for captures. Only builds with the tag keylog have it.
+var keyLog = sync.OnceValue(func() io.Writer {
+	name := os.Getenv("SSLKEYLOGFILE")
+	if name == "" {
+		return nil
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil
+	}
+	return f
+})
