@@ -21,9 +21,12 @@ type Hop struct {
 	Remote    netip.AddrPort // the other end
 	Local     netip.AddrPort // our end: the socket to send from; zero lets the SIP stack choose
 	Flow      uint64         // number of a connection of this process; 0 is none. Never reused, never 0 for a stream that was received on
-	Host      string         // name that the certificate of a dialled TLS connection must hold; empty: the address
+	Host      string         // name that the certificate of a dialled TLS connection must hold; empty: the address; AnyHost: none
 	Node      string         // base64 destination list (a GRUU's gr value) of a node of the overlay; empty for plain SIP
 }
+
+// AnyHost, as the Host of a Hop, takes any certificate: that of a phone which is dialled at an address and has no name to prove.
+const AnyHost = "*"
 
 // Binding is one contact of an AOR (RFC 3261 §10.3).
 type Binding struct {

@@ -1,0 +1,24 @@
+package chord
+
+// Specification constants.
+const (
+	// Bits is the size of a position: "the size of the Resource-ID is 128 bits" (RFC 6940 §10.2).
+	Bits = 128
+	// Neighbors is how many predecessors, and how many successors, a peer attempts to maintain (RFC 6940 §10.7: "at least
+	// three predecessors and three successors").
+	Neighbors = 3
+	// Replicas is how many successors hold a copy of what a peer is responsible for (RFC 6940 §10.4).
+	Replicas = 2
+	// FingerGoal is the number of fingers up to which a peer looks for more (RFC 6940 §10.7.4.3).
+	FingerGoal = 16
+	// MaxFingers is how many fingers "an implementation SHOULD be capable of" (RFC 6940 §10.7.4.3).
+	MaxFingers = 128
+)
+
+// Implementation limits.
+const (
+	// MaxPeers bounds the routing table: neighbours, fingers, and as many again that made us their finger.
+	MaxPeers = 2*Neighbors + 2*MaxFingers
+	// maxEstimate caps SizeEstimate, which divides by a measured distance that may be tiny.
+	maxEstimate = 1 << 30
+)

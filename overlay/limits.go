@@ -1,0 +1,27 @@
+package overlay
+
+import "time"
+
+// Specification constants.
+const (
+	listenPriority = 126<<24 | 65535<<8 | 255 // RFC 5245 §4.1.2.1: of a host candidate, one component
+	fragmentOffset = 0xffffff                 // RFC 6940 §6.3.2: the low bits of the fragment field
+)
+
+// Implementation limits.
+const (
+	maxInbox    = 256  // inputs that wait for the loop; readers wait, callers get ErrOverload
+	maxJobs     = 1024 // signatures to make or check that wait for a worker; past that they fail
+	maxOps      = 4096 // local operations under way
+	maxLinks    = 1024 // overlay links, and so 2048 goroutines
+	maxDials    = 32   // connections being opened at a time
+	maxAddress  = 8    // addresses tried for one peer
+	maxParked   = 64   // application connections that came before the answer that explains them
+	maxAppConns = 256  // AppAttach requests of ours under way
+
+	dialTimeout   = 10 * time.Second       // all candidates of one peer together, TLS included
+	appWait       = 10 * time.Second       // from an AppAttach's answer to the connection
+	postTimeout   = 2 * time.Second        // a caller waits so long for room in the inbox
+	leaveTimeout  = 3 * time.Second        // for the hand-over of what is stored
+	statusTimeout = 500 * time.Millisecond // then the previous snapshot does
+)

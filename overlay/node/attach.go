@@ -1,0 +1,326 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// attach is an Attach of ours (RFC 6940 §6.5.1). It ends when there is a link with the node that answered.
+type attach struct {
+	request *request
+	node    wire.NodeID // to whom it goes or, once it is answered, who answered; zero before for a resource
+	stage   attachStage
+	update  bool      // the answer asks for our Update
+	expires time.Time // from stage answered on
+	done    func(node wire.NodeID, err error)
+}
+
+type attachStage uint8
+
+const (
+	asking   attachStage = iota
+	answered             // the other side dials
+	yielded              // the Attaches crossed and theirs goes on (RFC 6940 §6.5.1.2)
+)
+
+func (n *Node) advance(a *attach, s attachStage) {
+	a.stage, a.expires = s, n.now.Add(linkWait)
+}
+
+// dial is a Dial effect that is being carried out.
+type dial struct {
+	id        DialID
+	bootstrap bool
+	node      wire.NodeID // whom an answered Attach came from
+	update    bool        // it wants our Update
+}
+
+const attachTexts = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/" // ice-char (RFC 5245 §15.1)
+
+// randomText is for ICE credentials, which mean nothing without ICE but are part of the structure.
+func (n *Node) randomText(length int) string {
+	b := make([]byte, length)
+	for i := range b {
+		b[i] = attachTexts[n.c.Rand.IntN(len(attachTexts))]
+	}
+	return string(b)
+}
+
+func (n *Node) attachBody(role string) wire.Attach {
+	return wire.Attach{Ufrag: n.randomText(ufragLen), Password: n.randomText(passwordLen), Role: role,
+		Candidates: n.c.Candidates, SendUpdate: true}
+}
+
+// attachTo asks the last node of dest for a link. done is called once, not within attachTo. It reports false, and does nothing,
+// when there is one under way already or there are too many.
+func (n *Node) attachTo(dest wire.DestinationList, link LinkID, done func(wire.NodeID, error)) bool {
+	last, _ := dest.Last()
+	if len(n.attaches) >= maxAttaches || last.Type == wire.DestNode && n.attaching(last.Node) {
+		return false
+	}
+	a := &attach{node: last.Node, done: done}
+	a.request = n.request(outgoing{dest: dest, link: link, body: &wire.AttachReq{Attach: n.attachBody(wire.RolePassive)},
+		done: func(r result) { n.attachAnswered(a, r) }})
+	if a.request == nil {
+		return false
+	}
+	n.attaches = append(n.attaches, a)
+	return true
+}
+
+// attaching reports whether an Attach to id is under way.
+func (n *Node) attaching(id wire.NodeID) bool {
+	return slices.ContainsFunc(n.attaches, func(a *attach) bool { return a.node == id })
+}
+
+func (n *Node) attachAnswered(a *attach, r result) {
+	if !slices.Contains(n.attaches, a) {
+		return
+	}
+	ans, ok := r.body.(*wire.AttachAns)
+	switch {
+	case ok && ans.Role == wire.RoleActive:
+		a.node, a.update = r.from, ans.SendUpdate
+		n.advance(a, answered)
+	case r.refused != nil && r.refused.ErrorCode == wire.ErrorInProgress && !a.node.IsZero():
+		n.advance(a, yielded)
+	case r.refused != nil:
+		n.endAttach(a, &refusedError{r.refused})
+		return
+	case r.err != nil:
+		n.endAttach(a, r.err)
+		return
+	default:
+		n.endAttach(a, ErrUntrusted)
+		return
+	}
+	n.attachLinked(a.node)
+}
+
+// refusedError is an ErrorResponse as the reason of a failure.
+type refusedError struct{ e *wire.Error }
+
+func (r *refusedError) Error() string { return "node: refused: " + r.e.ErrorCode.String() }
+
+// attachLinked ends the Attaches that wanted the link that is there now.
+func (n *Node) attachLinked(id wire.NodeID) {
+	p := n.peers[id]
+	if p == nil || p.links == nil {
+		return
+	}
+	for _, a := range slices.Clone(n.attaches) {
+		if a.stage != asking && a.node == id {
+			p.link().attached = true
+			if a.update && n.member() && n.announced.ready {
+				// The answer asked for an Update.
+				n.update(p, wire.ChordFull)
+			}
+			n.endAttach(a, nil)
+		}
+	}
+}
+
+func (n *Node) endAttach(a *attach, err error) {
+	n.attaches = slices.DeleteFunc(n.attaches, func(o *attach) bool { return o == a })
+	n.forget(a.request)
+	if err != nil {
+		n.event(EventAttachFailed, a.node, err.Error())
+		n.leaveAlone(a.node)
+	}
+	n.after(func() { a.done(a.node, err) })
+}
+
+// leaveAlone keeps the node from trying id again at once.
+func (n *Node) leaveAlone(id wire.NodeID) {
+	if id.IsZero() || n.peers[id] != nil {
+		return
+	}
+	for k, until := range n.avoid { // the order does not matter
+		if !until.After(n.now) {
+			delete(n.avoid, k)
+		}
+	}
+	if len(n.avoid) < maxAvoid {
+		n.avoid[id] = n.now.Add(avoidTime)
+	}
+}
+
+func (n *Node) avoided(id wire.NodeID) bool { return n.avoid[id].After(n.now) }
+
+// expireAttaches gives up those whose link did not come.
+func (n *Node) expireAttaches() {
+	for _, a := range slices.Clone(n.attaches) {
+		if !a.expires.IsZero() && !a.expires.After(n.now) {
+			n.endAttach(a, ErrLinkDown)
+		}
+	}
+}
+
+// answerAttach answers an AttachReq and dials its sender: "passive" is who asks, "active" who answers (RFC 6940 §6.5.1.1).
+func (n *Node) answerAttach(in *inbound, req *wire.AttachReq) {
+	if req.Role != wire.RolePassive || !n.dialable(req.Candidates) {
+		n.refuse(in, wire.NewError(wire.ErrorInvalidMessage, "role or candidates"))
+		return
+	}
+	last, _ := in.header.Destinations.Last()
+	switch {
+	case last == wire.ToResource(joinPoint(in.sender)):
+		n.entering(in.sender, in.link)
+		n.yieldJoin(in.sender)
+		n.yieldAttaches(in.sender)
+	case last.Type == wire.DestNode && n.staleLink(in.sender):
+		n.entering(in.sender, in.link)
+	}
+	if !n.crossing(in.sender) {
+		n.refuse(in, wire.NewError(wire.ErrorInProgress, ""))
+		return
+	}
+	// Who seeks the owner of a resource may be linked with it: a second link would carry nothing. Who names us has no link, even
+	// if we have not noticed yet that it is down.
+	p := n.peers[in.sender]
+	linked := p != nil && last.Type == wire.DestResource && slices.ContainsFunc(p.links, func(c *conn) bool { return c.attached })
+	if !linked && len(n.dials) >= maxDials {
+		// RFC 6940 §6.5.1.2: "If the peer is overloaded [...], it MAY generate an error instead of an AttachReqAns."
+		n.forbid(in, "too many links")
+		return
+	}
+	delete(n.avoid, in.sender)
+	n.respond(in, &wire.AttachAns{Attach: n.attachBody(wire.RoleActive)}, nil)
+	switch {
+	case !linked:
+		n.dialNode(&dial{node: in.sender, update: req.SendUpdate}, req.Candidates)
+	case req.SendUpdate && n.member():
+		n.update(p, wire.ChordFull)
+	}
+}
+
+// staleLink reports whether there has been a link with a node for longer than its Attach, which names us, can have been on its
+// way: then it knows nothing of the link, and has started again.
+func (n *Node) staleLink(id wire.NodeID) bool {
+	p := n.peers[id]
+	return p != nil && p.ready && n.now.Sub(p.link().made) > crossingTime
+}
+
+// entering is for a node that attaches to where it wants to join: what we know of an earlier life of it is void, except the
+// link over which we hear that.
+func (n *Node) entering(id wire.NodeID, link LinkID) {
+	p := n.peers[id]
+	if p == nil || !p.ready {
+		return
+	}
+	for _, c := range slices.Clone(p.links) {
+		if c.id != link {
+			n.out.Close = append(n.out.Close, c.id)
+			n.dropConn(c)
+		}
+	}
+	if p.ready {
+		n.notReady(p, true)
+	}
+}
+
+// yieldAttaches ends what we asked of a node that now looks for its place: it is no peer, so on the ring our Attach can not have
+// reached it, and does not cross its own in the sense of RFC 6940 §6.5.1.2. Our links with a neighbour that was lost and starts again
+// would wait for that request to time out.
+func (n *Node) yieldAttaches(to wire.NodeID) {
+	for _, a := range n.attaches {
+		if a.node == to && a.stage == asking {
+			n.forget(a.request)
+			n.advance(a, yielded)
+		}
+	}
+}
+
+// crossing decides about an Attach from a node to which we have sent one ourselves (RFC 6940 §6.5.1.2). It reports whether
+// theirs is to be answered.
+func (n *Node) crossing(from wire.NodeID) bool {
+	for _, a := range n.attaches {
+		switch {
+		case a.node != from || a.stage == yielded:
+		case a.stage == answered:
+			// "If the peer has already sent an Attach request to and received the response from the originating peer [...], it
+			// SHOULD generate an Error_In_Progress error".
+			return n.peers[from] != nil
+		case n.c.Self.Compare(from) > 0:
+			// "If the peer's own Node-ID is larger [...], it MUST generate an Error_In_Progress error".
+			return false
+		default:
+			// "If the peer's own Node-ID is smaller [...], it MUST cancel retransmission of its own incomplete Attach request. It
+			// MUST then process this Attach request". Ours ends when the link is up.
+			n.forget(a.request)
+			n.advance(a, yielded)
+		}
+	}
+	return true
+}
+
+// dialable reports whether some candidate is of a kind that this overlay uses, and none of the other. RFC 6940 §6.5.1.1: "A single
+// AttachReqAns MUST NOT include both candidates whose OverlayLinkType protocols use ICE (the default) and candidates that
+// specify "No-ICE"."
+func (n *Node) dialable(candidates []wire.IceCandidate) bool {
+	usable := false
+	for _, c := range candidates {
+		if (c.Link == wire.LinkDTLSUDPSR) == n.c.Overlay.NoICE {
+			return false
+		}
+		usable = usable || c.Address.IsValid()
+	}
+	return usable
+}
+
+func (n *Node) dialNode(d *dial, candidates []wire.IceCandidate) {
+	n.lastDial++
+	d.id = n.lastDial
+	n.dials[d.id] = d
+	n.out.Dial = append(n.out.Dial, Dial{Dial: d.id, Peer: d.node, Candidates: candidates})
+}
+
+// dialDone goes on when a link that we dialled is up.
+func (n *Node) dialDone(d *dial, c *conn) {
+	if d.bootstrap {
+		n.bootstrapUp(d.id, c)
+		return
+	}
+	if d.update && n.member() {
+		// RFC 6940 §6.4.2.3: "it MUST send an Update message back to the sender of the Attach request after completion of the
+		// corresponding ICE check and TLS connection. Note that the sender of such an Attach request may not have joined".
+		n.update(n.peers[c.node], wire.ChordFull)
+	}
+}
+
+// DialFailed reports that a Dial effect led to nothing.
+func (n *Node) DialFailed(now time.Time, id DialID, err error) {
+	d := n.dials[id]
+	if !n.begin(now) || d == nil {
+		return
+	}
+	delete(n.dials, id)
+	n.dialFailed(d)
+	n.settle()
+}
+
+func (n *Node) dialFailed(d *dial) {
+	if d.bootstrap {
+		n.bootstrapFailed(d.id)
+		return
+	}
+	n.event(EventAttachFailed, d.node, "dial")
+}
+
+// answerAppAttach answers an AppAttachReq and has the connection opened (RFC 6940 §6.5.2).
+func (n *Node) answerAppAttach(in *inbound, req *wire.AppAttachReq) {
+	switch {
+	case !slices.Contains(n.c.Applications, req.Application):
+		// RFC 6940 §6.5.2.2: "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error."
+		n.refuse(in, wire.NewError(wire.ErrorNotFound, "application"))
+	case req.Role != wire.RolePassive || !n.dialable(req.Candidates):
+		n.refuse(in, wire.NewError(wire.ErrorInvalidMessage, "role or candidates"))
+	default:
+		n.respond(in, &wire.AppAttachAns{AppAttach: wire.AppAttach{Ufrag: n.randomText(ufragLen),
+			Password: n.randomText(passwordLen), Application: req.Application, Role: wire.RoleActive,
+			Candidates: n.c.AppCandidates}}, nil)
+		n.out.Apps = append(n.out.Apps, AppDial{Peer: in.sender, Application: req.Application, Candidates: req.Candidates})
+	}
+}

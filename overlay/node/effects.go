@@ -1,0 +1,114 @@
+package node
+
+import (
+	"github.com/p2psip/p2psip-gateway/overlay/trust"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// Effects is what the driver owes after an input, to be carried out in the order of the fields. The slices are the driver's.
+type Effects struct {
+	Close   []LinkID // no LinkDown is owed for these
+	Forward []Forward
+	Seal    []Seal
+	Verify  []Verify
+	Dial    []Dial
+	Apps    []AppDial
+	Done    []Done
+	Events  []Event
+}
+
+// Forward sends octets, a whole RELOAD message, on a link. The octets must not be changed: they may be sent again.
+type Forward struct {
+	Link LinkID
+	Raw  []byte
+}
+
+// Seal asks for a message to be signed and encoded: by By, or by the node's own signer when By is nil.
+type Seal struct {
+	Job     JobID
+	By      *trust.Signer
+	Message *wire.Message
+}
+
+// Verify asks for the signatures of a message to be checked. Asked is the Resource-ID that a FetchAns is about, which its
+// octets do not say and the signatures of its values cover; it is empty for other messages.
+type Verify struct {
+	Job     JobID
+	Message *wire.Message
+	Asked   wire.ResourceID
+}
+
+// Dial asks for a link, to one of Candidates or to the bootstrap Address. Peer, when it is not zero, is the Node-ID that
+// the certificate must hold (RFC 6940 §6.5.1.13). LinkUp or DialFailed is owed for it.
+type Dial struct {
+	Dial       DialID
+	Peer       wire.NodeID
+	Candidates []wire.IceCandidate
+	Address    string
+}
+
+// AppDial asks the driver to open the connection of an application that a peer asked for with AppAttach; this side
+// is the TLS client (RFC 6940 §6.5.2, §6.5.1.13).
+type AppDial struct {
+	Peer        wire.NodeID
+	Application wire.ApplicationID
+	Candidates  []wire.IceCandidate
+}
+
+// job is a Seal or Verify effect that is being carried out.
+type job struct {
+	verified func(trust.Verified, error)
+	sealed   func([]byte, error)
+	link     LinkID // from which the message to be verified came
+}
+
+func (n *Node) newJob(j *job) (JobID, bool) {
+	if len(n.jobs) >= maxJobs {
+		return 0, false
+	}
+	n.lastJob++
+	n.jobs[n.lastJob] = j
+	return n.lastJob, true
+}
+
+func (n *Node) takeJob(id JobID) *job {
+	j := n.jobs[id]
+	delete(n.jobs, id)
+	if j != nil && j.verified != nil {
+		if c := n.conns[j.link]; c != nil {
+			c.verifying--
+		}
+	}
+	return j
+}
+
+// seal has a message signed. done is not called when too much is being sealed already: then seal reports false.
+func (n *Node) seal(by *trust.Signer, m *wire.Message, done func(raw []byte, err error)) bool {
+	id, ok := n.newJob(&job{sealed: done})
+	if !ok {
+		return false
+	}
+	n.out.Seal = append(n.out.Seal, Seal{Job: id, By: by, Message: m})
+	return true
+}
+
+// verify has the signatures of a message that came from c, nil for our own, checked.
+func (n *Node) verify(c *conn, m *wire.Message, asked wire.ResourceID, done func(trust.Verified, error)) {
+	j := &job{verified: done}
+	if c != nil {
+		if c.verifying >= maxVerifyingPerLink {
+			n.drop(c.node, DropOverload)
+			return
+		}
+		j.link = c.id
+	}
+	id, ok := n.newJob(j)
+	if !ok {
+		n.drop(n.c.Self, DropOverload)
+		return
+	}
+	if c != nil {
+		c.verifying++
+	}
+	n.out.Verify = append(n.out.Verify, Verify{Job: id, Message: m, Asked: asked})
+}

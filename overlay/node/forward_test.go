@@ -1,0 +1,46 @@
+package node_test
+
+import (
+	"testing"
+
+	"github.com/p2psip/p2psip-gateway/overlay/node"
+	"github.com/p2psip/p2psip-gateway/overlay/sim"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// transit is a peer, a link of it, and a Store that comes over the link and is for somebody else.
+func transit(t testing.TB) (*sim.World, *node.Node, node.LinkID, []byte) {
+	w := ring(t, 8)
+	client := w.NewClient(w.Host(0))
+	r := homed(w, client.Host, w.Host(1))
+	m := client.Message(storeReq(r, 0, 0, w.Next(r)), wire.ToResource(r.Resource))
+	return w, w.Host(0).Node, client.Link(), client.Seal(m, r)
+}
+
+// maxForwardAllocs is what one forwarded request may allocate: the octets that leave, the list of effects, and the
+// Resource-ID of the destination.
+const maxForwardAllocs = 4
+
+func TestForwardingAllocatesLittle(t *testing.T) {
+	w, n, link, raw := transit(t)
+	forwarded := 0
+	allocs := testing.AllocsPerRun(100, func() {
+		n.Receive(w.Now(), link, raw)
+		forwarded += len(n.Take().Forward)
+	})
+	if allocs > maxForwardAllocs || forwarded != 101 {
+		t.Errorf("%v allocations, limit %d; %d of 101 forwarded", allocs, maxForwardAllocs, forwarded)
+	}
+}
+
+func BenchmarkForwardOneMessage(b *testing.B) {
+	w, n, link, raw := transit(b)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(raw)))
+	for b.Loop() {
+		n.Receive(w.Now(), link, raw)
+		if len(n.Take().Forward) != 1 {
+			b.Fatal("not forwarded")
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/chord"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// leaving is a node's way out.
+type leaving struct {
+	op      OpID
+	todo    []wire.ResourceID // that our successor is not known to hold
+	sent    int
+	told    bool // the neighbours were told
+	answers int  // that are still awaited
+}
+
+// leave begins to leave: first our successor gets what it will be responsible for.
+func (n *Node) leave(op OpID) {
+	n.state = Leaving
+	n.leaving = &leaving{op: op}
+	n.joining, n.timers[timerJoin] = nil, time.Time{}
+	n.timers[timerLeave] = n.now.Add(leaveWait)
+	n.after(n.leaveAgain)
+}
+
+// leaveAgain looks at what there is to hand over: at first, and when the successor is another.
+func (n *Node) leaveAgain() {
+	l := n.leaving
+	l.todo = nil
+	if s := n.ring.Successors(); len(s) > 0 {
+		for _, res := range n.store.Resources() {
+			at, ok := chord.PointOfResource(res)
+			if ok && n.responsible(at) && !slices.Contains(n.holding(res).holders, s[0]) {
+				l.todo = append(l.todo, res)
+			}
+		}
+	}
+	n.leaveStep()
+}
+
+// leaveStep hands over what is left, and then tells the neighbours.
+func (n *Node) leaveStep() {
+	l := n.leaving
+	for s := n.ring.Successors(); len(s) > 0 && l.sent < copyWindow && len(l.todo) > 0; {
+		res := l.todo[0]
+		l.todo = l.todo[1:]
+		if n.sendCopy(res, s[0], 1, func(bool) { l.sent--; n.leaveStep() }) {
+			l.sent++
+		}
+	}
+	switch {
+	case l.sent > 0:
+	case !l.told:
+		n.tellLeave()
+	case l.answers == 0:
+		n.left()
+	}
+}
+
+// tellLeave sends Leave to the neighbours. RFC 6940 §10.9: "peers SHOULD send a Leave request to all members of their Neighbor Table
+// before exiting the Overlay Instance." A successor is told our predecessors ("from_pred"), a predecessor our successors.
+func (n *Node) tellLeave() {
+	l := n.leaving
+	l.told = true
+	n.timers[timerLeave] = n.now.Add(leaveAnswerWait)
+	predecessors := n.ring.Predecessors()
+	for _, id := range n.ring.Neighbors() {
+		data := wire.ChordLeave{Type: wire.LeaveFromPred, Nodes: predecessors}
+		if slices.Contains(predecessors, id) {
+			data = wire.ChordLeave{Type: wire.LeaveFromSucc, Nodes: n.ring.Successors()}
+		}
+		data.Nodes = slices.DeleteFunc(slices.Clone(data.Nodes), func(o wire.NodeID) bool { return o == id })
+		l.answers++
+		n.request(outgoing{dest: toNode(id), link: n.peers[id].link().id,
+			body: &wire.LeaveReq{Leaving: n.c.Self, OverlaySpecific: data.AppendTo(nil)},
+			done: func(result) {
+				l.answers--
+				n.leaveStep()
+			}})
+	}
+	if l.answers == 0 {
+		n.left()
+	}
+}
+
+// left ends everything.
+func (n *Node) left() {
+	if n.state == Left {
+		return
+	}
+	n.state = Left
+	for _, p := range n.sortedPeers() {
+		for _, c := range p.links {
+			n.out.Close = append(n.out.Close, c.id)
+		}
+	}
+	n.event(EventLeft, n.c.Self, "")
+	n.finishOp(Done{Op: n.leaving.op})
+}
+
+// answerLeave takes a neighbour out of the ring (RFC 6940 §6.4.2.2).
+func (n *Node) answerLeave(in *inbound, req *wire.LeaveReq) {
+	switch {
+	case req.Leaving != in.sender:
+		// RFC 6940 §6.4.2.2: "Receivers of the LeaveReq MUST verify that the leaving_peer_id field matches the Node-ID used to sign
+		// the message and, if not, the message MUST be rejected with an Error_Forbidden error."
+		n.forbid(in, "leaving_peer_id is not the signer")
+		return
+	case !in.direct() || in.link == 0 || n.peers[in.sender] == nil:
+		// "receiving peers MUST verify that any LeaveReq they receive arrives from a transport channel that is bound to the Node-ID".
+		n.forbid(in, "not on a link of the leaving node")
+		return
+	}
+	n.respond(in, &wire.LeaveAns{}, nil)
+	p := n.peers[in.sender]
+	p.left = true
+	if p.ready {
+		// RFC 6940 §10.9: "Any peer which receives a Leave for a peer n in its neighbor set MUST follow procedures as if it had
+		// detected a peer failure". There is nothing to wait for, though: who takes its place is in the message.
+		n.notReady(p, false)
+	}
+	n.avoid[in.sender] = n.now.Add(avoidTime)
+	if l, err := n.schema.ParseChordLeave(req.OverlaySpecific); err == nil && n.member() {
+		for _, id := range l.Nodes[:min(len(l.Nodes), maxLearned)] {
+			n.seek(id)
+		}
+	}
+}
+
+// seek attaches to a neighbour that a leaving node named. It is routed, not sent through the teacher, who will be gone.
+func (n *Node) seek(id wire.NodeID) {
+	if id != n.c.Self && id.Len() == n.c.Self.Len() && n.peers[id] == nil && !n.attaching(id) && !n.avoided(id) && n.ring.Wanted(id) {
+		n.attachTo(toNode(id), 0, n.neighborAttached)
+	}
+}

@@ -1,0 +1,80 @@
+package node
+
+import "time"
+
+// Specification constants.
+const (
+	// DefaultHoldDown is the successor replacement hold-down time (RFC 6940 §3, §10.7.1).
+	DefaultHoldDown = 30 * time.Second
+	// attachAttempts is how often a neighbour that does not answer is attached to before a joining node goes on without it.
+	attachAttempts = 2
+	ufragLen       = 4  // characters of an ICE user fragment, at least (RFC 5245 §15.4)
+	passwordLen    = 22 // characters of an ICE password, at least (RFC 5245 §15.4)
+)
+
+// Implementation limits: times.
+const (
+	// DefaultPingInterval is how long a peer may be silent. With two pings of one reliability timer each, a peer that is dead
+	// behind a link that seems alive is found within a quarter more than this, and 6 s. One that is dead for TCP is found at
+	// once.
+	DefaultPingInterval = 5 * time.Second
+	// missedPings in a row make a peer dead: one may be lost with a packet or behind a full queue.
+	missedPings = 2
+	// linkWait is how long an answered Attach waits for its link: a TCP and TLS handshake over a bad path.
+	linkWait = 10 * time.Second
+	// dialStagger is how long one bootstrap address may keep the next one waiting.
+	dialStagger = 500 * time.Millisecond
+	// firstBackoff and maxBackoff bound the pause between attempts to join; it doubles. A node that a person has just
+	// started is to be seen within a minute when its bootstrap node comes up.
+	firstBackoff = 250 * time.Millisecond
+	maxBackoff   = 30 * time.Second
+	// stepWait is how long a joining node waits for the next message of the admitting peer.
+	stepWait = 15 * time.Second
+	// neighborsWait is how long a joining node tries to link with its neighbours: two attempts of one request lifetime.
+	neighborsWait = attachAttempts * 15 * time.Second
+	// announceWait is how long a new peer waits for links with neighbours that it only learned of when it was admitted.
+	announceWait = 3 * time.Second
+	// avoidTime is how long a node that could not be attached to is left alone, unless it is heard of first hand.
+	avoidTime = 30 * time.Second
+	// replayLifetime is how long requests that cost a connection are remembered: the message signature covers no time
+	// (RFC 6940 §6.3.4), so a captured one is good for ever.
+	replayLifetime = 10 * time.Minute
+	// copyRetry is when a copy that failed is tried again, and dropDelay for how long a peer keeps values for which it is out of
+	// the replica set: the set may come back.
+	// maxCopyRetry bounds the pause between attempts, which doubles.
+	copyRetry    = 5 * time.Second
+	maxCopyRetry = 10 * time.Minute
+	dropDelay    = time.Minute
+	// leaveWait bounds the hand-over of a leaving node and leaveAnswerWait the answers to its Leave: a person waits for it.
+	leaveWait       = 8 * time.Second
+	leaveAnswerWait = 2 * time.Second
+	// crossingTime is how long an Attach that crossed another one may be on its way when the link of that one is up already.
+	crossingTime = 3 * time.Second
+	// restartTolerance is by how much the start of a peer, computed from its uptime in whole seconds and the time that the
+	// Update took, may seem to move.
+	restartTolerance = 20 * time.Second
+	// linkIdle is when a second link with the same node, over which nothing comes, is closed.
+	linkIdle = 5 * time.Minute
+	// askUpdateInterval is how often a linked peer that should be a neighbour is asked for its Update.
+	askUpdateInterval = 5 * time.Second
+)
+
+// Implementation limits: numbers.
+const (
+	maxRequests         = 4096 // requests that wait for an answer
+	maxAnswers          = 8192 // answers kept for copies of a request: some 2 KB each
+	maxReplays          = 8192 // of 50 octets each
+	maxJobs             = 4096 // messages being sealed or verified
+	maxVerifyingPerLink = 512  // so that one link cannot take all of maxJobs
+	maxLinks            = 1024
+	maxLinksPerNode     = 4 // a link made from either side, and their successors
+	maxDials            = 64
+	maxAttaches         = 48 // of ours: 16 fingers and neighbours of a storm of joins
+	maxAvoid            = 256
+	maxViaOctets        = 110 * 22 // a Via List of one Node-ID per hop, of which the TTL allows 100
+	maxAdmitNext        = 16       // joining nodes that wait for their turn
+	maxLearned          = 64       // Node-IDs of one Update that are looked at
+	maxBootstrap        = 64       // addresses
+	maxJoinRefusals     = 8        // of one attempt to join, before it pauses
+	copyWindow          = 32       // copies of values on their way
+)

@@ -1,0 +1,195 @@
+package node
+
+import (
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/chord"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// timer names a timer of the node.
+type timer int
+
+const (
+	timerJoin timer = iota
+	timerAnnounce
+	timerLiveness
+	timerUpdate
+	timerFingers
+	timerCopies
+	timerLeave
+	timerCount
+)
+
+// runTimers fires what is due. Each function sets its timer again if it wants to be called again.
+func (n *Node) runTimers() {
+	for t, f := range [timerCount]func(){n.joinTimer, n.announceTimer, n.livenessTimer, n.updateTimer, n.fingersTimer,
+		n.copiesTimer, n.leaveTimer} {
+		if at := n.timers[t]; !at.IsZero() && !at.After(n.now) {
+			n.timers[t] = time.Time{}
+			f()
+		}
+	}
+}
+
+func (n *Node) announceTimer() {
+	if n.member() && !n.announced.ready {
+		n.announce()
+	}
+}
+
+func (n *Node) leaveTimer() {
+	if n.leaving.told {
+		n.left()
+		return
+	}
+	n.tellLeave()
+}
+
+// livenessTimer pings every node that was silent: "connectivity pings" (RFC 6940 §10.7.1).
+func (n *Node) livenessTimer() {
+	next := n.now.Add(n.c.PingInterval)
+	for _, p := range n.sortedPeers() {
+		switch silent := p.heard.Add(n.patience(p)); {
+		case silent.After(n.now):
+			next = earlier(next, silent)
+		case !p.pinging:
+			n.ping(p)
+		}
+		n.closeIdle(p)
+		if p.updateDue != 0 && !p.updating {
+			n.update(p, p.updateDue)
+		}
+	}
+	n.timers[timerLiveness] = next
+}
+
+// patience is how long a node may be silent. Who is pinged hears from us too; so that one ping does for both sides, the larger
+// Node-ID leaves it to the smaller one.
+func (n *Node) patience(p *peer) time.Duration {
+	if n.c.Self.Compare(p.id) > 0 {
+		return n.c.PingInterval * 5 / 4
+	}
+	return n.c.PingInterval
+}
+
+// ping asks a linked node for a sign of life, once. After two in vain it is dead.
+func (n *Node) ping(p *peer) {
+	p.pinging = true
+	n.request(outgoing{dest: toNode(p.id), link: p.link().id, body: &wire.PingReq{}, once: true, done: func(r result) {
+		p.pinging = false
+		switch {
+		case n.peers[p.id] != p:
+		case r.err == nil:
+			p.misses, p.rtt = 0, r.rtt
+		case r.err == ErrOverload:
+		case n.now.Sub(p.heard) < n.c.PingInterval: // something else came from it
+		default:
+			if p.misses++; p.misses >= missedPings {
+				n.closePeer(p)
+				return
+			}
+			n.ping(p)
+		}
+	}})
+}
+
+// closeIdle closes links that carry nothing: there is another one with the same node.
+func (n *Node) closeIdle(p *peer) {
+	for _, c := range p.links {
+		if c != p.link() && n.now.Sub(c.used) >= linkIdle {
+			n.out.Close = append(n.out.Close, c.id)
+			n.dropConn(c)
+			return // one at a time: dropConn changes the list
+		}
+	}
+}
+
+// updateTimer does the periodic exchange. RFC 6940 §10.7.4.1: "A peer MUST periodically send an Update request to every peer in
+// its Neighbor Table." "A peer SHOULD randomly offset these Update requests so they do not occur all at once."
+func (n *Node) updateTimer() {
+	n.timers[timerUpdate] = n.now.Add(n.jitter(n.c.Overlay.ChordUpdateInterval))
+	if !n.member() || !n.announced.ready {
+		return
+	}
+	for _, id := range n.ring.Neighbors() {
+		if p := n.peers[id]; p != nil {
+			n.update(p, wire.ChordNeighbors)
+		}
+	}
+	n.checkAll()
+	n.forgetExpired()
+}
+
+// fingersTimer looks for better fingers. RFC 6940 §10.7.4.2: "A simple way to implement this selection is to search through the
+// Finger Table entries from i=1, and each time an invalid entry is encountered, send a Ping to replace that entry with
+// probability 0.5."
+func (n *Node) fingersTimer() {
+	n.timers[timerFingers] = n.now.Add(n.jitter(n.c.Overlay.ChordPingInterval))
+	if !n.member() {
+		return
+	}
+	for _, i := range n.ring.Missing() {
+		if n.c.Rand.IntN(2) == 0 {
+			n.pingFinger(i)
+			return
+		}
+	}
+}
+
+// pingFinger looks for a peer in the range of a finger. "the peer SHOULD send the Ping to a Node-ID selected randomly from that
+// range": it goes to the Resource-ID, whose owner answers; a Node-ID that nobody has is met with silence (RFC 6940 §6.1.1).
+func (n *Node) pingFinger(i int) {
+	at := n.ring.FingerStart(i).Add(n.randomBelow(chord.Bits - i))
+	dest := wire.NewDestinationList(wire.ToResource(at.Resource()))
+	n.request(outgoing{dest: dest, body: &wire.PingReq{}, done: func(r result) {
+		if r.body != nil && n.member() && n.peers[r.from] == nil && !n.attaching(r.from) && n.ring.Useful(r.from) {
+			n.attachTo(toNode(r.from), 0, func(wire.NodeID, error) {})
+		}
+	}})
+}
+
+// randomBelow draws a point below 2^bits.
+func (n *Node) randomBelow(bits int) (p chord.Point) {
+	for i := range bits {
+		if n.c.Rand.IntN(2) == 1 {
+			p = p.Add(chord.Power(i))
+		}
+	}
+	return p
+}
+
+// seekFingers sets up the fingers. RFC 6940 §10.5: "In order to set up its i'th Finger Table entry, JN MUST send an Attach to peer
+// n+2^(128-i)." It goes to the Resource-ID, and only for fingers whose peer is not known to be a neighbour.
+//
+// Deviation: §10.5 lets a node do that before its Join, as a SHOULD; neighbours are enough to be a peer, and sooner.
+func (n *Node) seekFingers() {
+	if !n.member() {
+		return
+	}
+	for _, i := range n.ring.Missing() {
+		n.seekFinger(i)
+	}
+}
+
+func (n *Node) seekFinger(i int) {
+	dest := wire.NewDestinationList(wire.ToResource(n.ring.FingerStart(i).Resource()))
+	n.attachTo(dest, 0, func(wire.NodeID, error) {})
+}
+
+// fingerLost looks for a replacement. RFC 6940 §10.7.2: "If using reactive recovery, the peer MUST initiate a search for a new
+// Finger Table entry".
+func (n *Node) fingerLost(id wire.NodeID) {
+	if !n.member() || !n.c.Overlay.ChordReactive {
+		return
+	}
+	d := chord.PointOf(id).Sub(chord.PointOf(n.c.Self))
+	for i := 1; i <= chord.FingerGoal; i++ {
+		if !d.Less(chord.Power(chord.Bits - i)) {
+			if !n.ring.FingerSettled(i) {
+				n.after(func() { n.seekFinger(i) })
+			}
+			return
+		}
+	}
+}

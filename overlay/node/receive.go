@@ -1,0 +1,211 @@
+package node
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/chord"
+	"github.com/p2psip/p2psip-gateway/overlay/route"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// Receive takes one whole RELOAD message (frame header removed) from a link. raw is the node's from now on.
+func (n *Node) Receive(now time.Time, from LinkID, raw []byte) {
+	c := n.conns[from]
+	if !n.begin(now) {
+		return
+	}
+	if c == nil {
+		n.drop(wire.NodeID{}, DropUnknownLink)
+		return
+	}
+	p := n.peers[c.node]
+	c.used, p.heard, p.misses = n.now, n.now, 0
+	n.receive(c, raw)
+	n.settle()
+}
+
+// receive examines a message (RFC 6940 §6.1).
+func (n *Node) receive(c *conn, raw []byte) {
+	h, size, err := wire.ParseHeader(raw)
+	if err != nil {
+		n.drop(c.node, DropSyntax)
+		return
+	}
+	if len(raw) > n.c.Overlay.MaxMessageSize {
+		// RFC 6940 §6.6: "the receiving node SHOULD send an Error_Message_Too_Large".
+		n.drop(c.node, DropTooLarge)
+		n.refuseTransit(c, &h, raw[size:], wire.ErrorMessageTooLarge, "")
+		return
+	}
+	if reason := n.rules.Check(&h); reason != "" {
+		n.dropFor(c.node, reason)
+		switch reason {
+		case route.BadTTL:
+			n.refuseTransit(c, &h, raw[size:], wire.ErrorTTLExceeded, "ttl above initial-ttl")
+		case route.Repeated:
+			n.refuseTransit(c, &h, raw[size:], wire.ErrorInvalidMessage, "destination list repeats an entry")
+		}
+		return
+	}
+	switch d := route.Decide(n.c.Self, h.Destinations, n); d.Verdict {
+	case route.Deliver:
+		n.deliver(c, &h, raw)
+	case route.Forward:
+		n.forward(c, &h, size, raw, d)
+	default:
+		n.dropFor(c.node, d.Reason)
+	}
+}
+
+// isRequest looks at the message code behind the header. A fragment that is not the first has none and passes for an
+// answer: it then leaves with an unchanged Via List, as RFC 6940 §6.7 wants all fragments of a message to do.
+func isRequest(h *wire.Header, rest []byte) bool {
+	return h.Fragment&wire.FragmentOffset == 0 && len(rest) >= 2 && wire.MessageCode(binary.BigEndian.Uint16(rest)).IsRequest()
+}
+
+// forward passes a message on (RFC 6940 §6.1.2).
+func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.Decision) {
+	request := isRequest(h, raw[size:])
+	if h.TTL == 0 {
+		n.dropFor(c.node, route.TTLExceeded)
+		n.refuseTransit(c, h, raw[size:], wire.ErrorTTLExceeded, "")
+		return
+	}
+	if len(h.Options) > 0 && hasCritical(h.Options, wire.OptionForwardCritical) {
+		// RFC 6940 §6.3.2.3: "any node that would forward the message but does not understand this option MUST reject the
+		// request with an Error_Unsupported_Forwarding_Option error response".
+		n.refuseTransit(c, h, raw[size:], wire.ErrorUnsupportedForwardingOption, "")
+		return
+	}
+	if len(h.Via) > maxViaOctets {
+		n.drop(c.node, DropViaTooLong)
+		return
+	}
+	if request && wire.MessageCode(binary.BigEndian.Uint16(raw[size:])) == wire.CodeAttachReq &&
+		d.Next == wire.ToResource(joinPoint(c.node)) {
+		n.entering(c.node, c.id) // or we would send it back, for it was the nearest to where it wants to join
+	}
+	out := n.nextLink(d.Next)
+	if out == nil {
+		n.noRoute(c, h, raw[size:])
+		return
+	}
+	hop := route.Hop{Destinations: d.Destinations}
+	if request {
+		hop.Previous = c.node
+	}
+	n.send(out, hop.Append(raw, h, size))
+}
+
+func (n *Node) noRoute(c *conn, h *wire.Header, rest []byte) {
+	if n.member() {
+		n.drop(c.node, DropNoRoute)
+		return
+	}
+	// A node that has not joined itself says so, to spare a joining node the wait.
+	n.drop(c.node, DropNotJoined)
+	n.refuseTransit(c, h, rest, wire.ErrorNotFound, notJoinedText)
+}
+
+const notJoinedText = "not joined"
+
+// nextLink is the link that leads towards d; nil when there is none.
+func (n *Node) nextLink(d wire.Destination) *conn {
+	if d.Type == wire.DestNode {
+		// RFC 6940 §6.1.2: "If the first entry on the Destination List is in the peer's Connection Table, the peer MUST forward
+		// the message to that peer directly."
+		if p := n.peers[d.Node]; p != nil {
+			return p.link()
+		}
+	}
+	at, ok := point(d)
+	if !ok || !n.member() {
+		return nil
+	}
+	id, ok := n.ring.NextHop(at)
+	if !ok {
+		return nil
+	}
+	c := n.peers[id].link()
+	if c.stalled {
+		if other, ok := n.ring.Detour(at, func(id wire.NodeID) bool { return !n.peers[id].link().stalled }); ok {
+			return n.peers[other].link()
+		}
+	}
+	return c
+}
+
+// point is the position on the ring that d names.
+func point(d wire.Destination) (chord.Point, bool) {
+	switch d.Type {
+	case wire.DestNode:
+		return chord.PointOf(d.Node), true
+	case wire.DestResource:
+		return chord.PointOfResource(d.Resource)
+	}
+	return chord.Point{}, false
+}
+
+func (n *Node) send(c *conn, raw []byte) {
+	c.used = n.now
+	n.out.Forward = append(n.out.Forward, Forward{c.id, raw})
+}
+
+// deliver takes a message that is for this node. c is nil for one that was made here.
+func (n *Node) deliver(c *conn, h *wire.Header, raw []byte) {
+	from := n.c.Self
+	if c != nil {
+		from = c.node
+	}
+	if !h.Whole() {
+		n.dropFor(from, route.Fragmented)
+		return
+	}
+	m, err := n.schema.Parse(raw)
+	if err != nil {
+		n.drop(from, DropSyntax)
+		return
+	}
+	if m.Body.Code().IsRequest() {
+		n.verify(c, m, "", n.requestVerified(c, m))
+		return
+	}
+	r := n.requests[m.Header.Transaction]
+	if code := m.Body.Code(); r == nil || code != wire.CodeError && code != r.code.Answer() {
+		n.drop(from, DropNoTransaction)
+		return
+	}
+	n.verify(c, m, r.asked, n.answerVerified(r, from))
+}
+
+// deliverOwn takes a message of ours that is for ourselves, the same way as all others.
+func (n *Node) deliverOwn(raw []byte) {
+	h, _, err := wire.ParseHeader(raw)
+	if err != nil {
+		n.drop(n.c.Self, DropSyntax)
+		return
+	}
+	n.deliver(nil, &h, raw)
+}
+
+// hasCritical reports whether an option, of which this program knows none, has the flag.
+func hasCritical(l wire.OptionList, flag uint8) bool {
+	for o := range l.All() {
+		if o.Flags&flag != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// refuseTransit answers, with an error, a request that was not examined further than its header. "The peer SHOULD generate an
+// appropriate error" (RFC 6940 §6.1); an answer or error is never answered.
+func (n *Node) refuseTransit(c *conn, h *wire.Header, rest []byte, code wire.ErrorCode, text string) {
+	if !isRequest(h, rest) {
+		return
+	}
+	n.event(EventRefused, c.node, code.String())
+	in := &inbound{link: c.id, from: c.node, header: *h}
+	n.respond(in, wire.NewError(code, text), nil)
+}

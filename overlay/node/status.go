@@ -1,0 +1,111 @@
+package node
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/chord"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// State is where the node stands.
+type State string
+
+// The states.
+const (
+	Starting State = "starting" // looking for a bootstrap node
+	Joining  State = "joining"
+	Joined   State = "joined"
+	Leaving  State = "leaving"
+	Left     State = "left"
+)
+
+// Status is a snapshot for people.
+type Status struct {
+	State        State
+	Self         wire.NodeID
+	Predecessors []wire.NodeID // nearest first
+	Successors   []wire.NodeID // nearest first
+	Fingers      []wire.NodeID // peers that are no neighbours, ascending
+	Links        []LinkStatus  // by ID
+	Stored       map[wire.KindID]int
+	Transactions int
+	SizeEstimate int           // peers in the overlay, estimated
+	Share        float64       // of the ring that the node is responsible for, 0 to 1
+	Oldest       time.Duration // age of the oldest transaction
+	Load         Load
+}
+
+// Load is how full the node's bounded tables are.
+type Load struct {
+	Requests, Jobs, Links, Attaches, Dials, Answers, Replays, Copies, Avoided, Admissions int
+}
+
+// Over names a table that has outgrown its limit: never, or there is a mistake in this package. It is empty otherwise.
+func (l Load) Over() string {
+	for _, t := range []struct {
+		name     string
+		n, limit int
+	}{
+		{"requests", l.Requests, maxRequests}, {"jobs", l.Jobs, maxJobs}, {"links", l.Links, maxLinks},
+		{"attaches", l.Attaches, maxAttaches}, {"dials", l.Dials, maxDials}, {"answers", l.Answers, maxAnswers},
+		{"replays", l.Replays, maxReplays}, {"copies", l.Copies, copyWindow + chord.Replicas}, {"avoided", l.Avoided, maxAvoid},
+		{"admissions", l.Admissions, maxAdmitNext},
+	} {
+		if t.n > t.limit {
+			return t.name
+		}
+	}
+	return ""
+}
+
+func (n *Node) load() Load {
+	return Load{Requests: n.table.Len(), Jobs: len(n.jobs), Links: len(n.conns), Attaches: len(n.attaches), Dials: len(n.dials),
+		Answers: n.answers.Len(), Replays: n.replays.Len(), Copies: n.copies.sent, Avoided: len(n.avoid),
+		Admissions: len(n.admitNext)}
+}
+
+// Holds reports whether the node has values under r, as their owner or as a replica.
+func (n *Node) Holds(r wire.ResourceID) bool {
+	_, found := slices.BinarySearch(n.store.Resources(), r)
+	return found
+}
+
+// LinkStatus is one link of a Status.
+type LinkStatus struct {
+	ID     LinkID
+	Peer   wire.NodeID
+	Peered bool // an Update came over it: it may be routed through (RFC 6940 §6.5.1)
+	RTT    time.Duration
+}
+
+// State is where the node stands.
+func (n *Node) State() State { return n.state }
+
+// Status is a snapshot for people. What it holds is the caller's.
+func (n *Node) Status(now time.Time) Status {
+	s := Status{
+		State:        n.state,
+		Self:         n.c.Self,
+		Predecessors: n.ring.Predecessors(),
+		Successors:   n.ring.Successors(),
+		Fingers:      n.ring.Fingers(),
+		Stored:       n.store.Count(),
+		Transactions: n.table.Len(),
+		SizeEstimate: n.ring.SizeEstimate(),
+		Load:         n.load(),
+	}
+	for _, r := range n.requests {
+		s.Oldest = max(s.Oldest, now.Sub(r.begun))
+	}
+	if n.member() {
+		s.Share = n.ring.Share()
+	}
+	for _, c := range n.conns {
+		p := n.peers[c.node]
+		s.Links = append(s.Links, LinkStatus{ID: c.id, Peer: c.node, Peered: p.ready, RTT: p.rtt})
+	}
+	slices.SortFunc(s.Links, func(a, b LinkStatus) int { return cmp.Compare(a.ID, b.ID) })
+	return s
+}

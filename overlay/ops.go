@@ -1,0 +1,193 @@
+package overlay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/node"
+	"github.com/p2psip/p2psip-gateway/overlay/trust"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// Value is a stored value that was fetched, verified and authorised.
+type Value struct {
+	wire.StoredData
+	Signer trust.Identity
+}
+
+// Store signs value with by and stores it (RFC 6940 §7.4.1). storageTime and lifetime are the value's. by must be
+// whom the access control policy of kind wants. The Node-IDs of the replicas come back.
+func (p *Peer) Store(ctx context.Context, by *trust.Signer, res wire.ResourceID, kind wire.KindID, value wire.StoredValue,
+	storageTime time.Time, lifetime time.Duration) (replicas []wire.NodeID, err error) {
+	defer func() { p.count.request("store", err) }()
+	data := wire.StoredData{
+		StorageTime: uint64(storageTime.UnixMilli()),
+		Lifetime:    uint32(min(max(lifetime/time.Second, 0), 1<<32-1)),
+		Value:       value,
+	}
+	if err := by.SignValue(res, kind, &data); err != nil {
+		return nil, fmt.Errorf("overlay: %w", err)
+	}
+	done, err := p.do(ctx, node.OpStore{By: by, Resource: res, Kind: kind, Values: []wire.StoredData{data}})
+	if err != nil {
+		return nil, err
+	}
+	answer, ok := done.Answer.Message().Body.(*wire.StoreAns)
+	if !ok {
+		return nil, errUnexpected
+	}
+	for _, k := range answer.Kinds {
+		if k.Kind == kind {
+			replicas = append(replicas, k.Replicas...)
+		}
+	}
+	return replicas, nil
+}
+
+// Fetch fetches every value of kind under res (RFC 6940 §7.4.2). Values whose signature or access control fails are
+// left out and counted; tombstones are left out.
+func (p *Peer) Fetch(ctx context.Context, res wire.ResourceID, kind wire.KindID) (values []Value, err error) {
+	defer func() { p.count.request("fetch", err) }()
+	s := wire.Specifier{Kind: kind}
+	k, ok := p.cfg.Overlay.Kind(kind)
+	if !ok {
+		return nil, fmt.Errorf("overlay: Kind %#x is not one of this overlay", uint32(kind))
+	}
+	if s.Model = k.Model; k.Model == wire.Array {
+		s.Ranges = []wire.ArrayRange{{First: 0, Last: 0xffffffff}} // RFC 6940 §7.4.2.1: the last element
+	}
+	done, err := p.do(ctx, node.OpFetch{Resource: res, Specifier: s})
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range done.Values {
+		if v.Value.Exists {
+			values = append(values, Value(v))
+		}
+	}
+	return values, nil
+}
+
+// Ping measures the way to dest (RFC 6940 §6.5.3). The Node-ID is that of the node that answered.
+func (p *Peer) Ping(ctx context.Context, dest wire.DestinationList) (rtt time.Duration, from wire.NodeID, err error) {
+	defer func() { p.count.request("ping", err) }()
+	start := time.Now()
+	done, err := p.do(ctx, node.OpPing{Destinations: dest})
+	if err != nil {
+		return 0, wire.NodeID{}, err
+	}
+	return time.Since(start), done.Answer.Sender().Node, nil
+}
+
+// AppAttach asks the last node of dest for a connection (RFC 6940 §6.5.2). Its certificate holds the Node-ID that
+// answered and, when the last entry of dest is a node, that one (RFC 7904 §5.1).
+//
+// Both sides may ask at once: RFC 6940 has no rule for that, and both connections come to be. This one is the
+// caller's, the other goes to Config.Accept.
+func (p *Peer) AppAttach(ctx context.Context, dest wire.DestinationList, app wire.ApplicationID) (conn AppConn, err error) {
+	defer func() { p.count.request("app_attach", err) }()
+	var target wire.NodeID
+	if last, ok := dest.Last(); ok && last.Type == wire.DestNode && !last.Node.IsWildcard() {
+		target = last.Node
+	}
+	w := p.apps.expect(target)
+	if w == nil {
+		return AppConn{}, ErrOverload
+	}
+	defer p.apps.forget(w)
+	done, err := p.do(ctx, node.OpAppAttach{Destinations: dest, Application: app})
+	if err != nil {
+		return AppConn{}, err
+	}
+	from := done.Answer.Sender().Node
+	// RFC 7904 §5.1: the certificate must be of the node that the destination list ends in; the node that answered
+	// must be it.
+	if !target.IsZero() && from != target {
+		return AppConn{}, ErrUntrusted
+	}
+	p.apps.answered(w, from)
+	a, err := p.await(ctx, w)
+	if err != nil {
+		return AppConn{}, err
+	}
+	return AppConn{Conn: a.conn, Peer: a.peer, Application: app}, nil
+}
+
+// waiter is a caller that waits for the end of its operation.
+type waiter struct {
+	id    node.OpID // the loop's
+	reply chan node.Done
+}
+
+// do carries out one operation of the node.
+func (p *Peer) do(ctx context.Context, op node.Op) (node.Done, error) {
+	w := &waiter{reply: make(chan node.Done, 1)}
+	if err := p.enter(ctx, func(now time.Time, l *loop) { l.begin(now, op, w) }); err != nil {
+		return node.Done{}, err
+	}
+	select {
+	case d := <-w.reply:
+		return d, p.outcome(d)
+	case <-ctx.Done():
+		p.aside.put(func(now time.Time, l *loop) { l.cancel(now, w) })
+		return node.Done{}, contextError(ctx)
+	case <-p.stopped:
+		return node.Done{}, ErrClosed
+	}
+}
+
+// enter gives a caller's input to the loop. A full inbox for postTimeout means overload.
+func (p *Peer) enter(ctx context.Context, f input) error {
+	short, cancel := context.WithTimeout(ctx, postTimeout)
+	defer cancel()
+	switch {
+	case ctx.Err() != nil:
+		return contextError(ctx)
+	case p.post(short, f):
+		return nil
+	case ctx.Err() != nil:
+		return contextError(ctx)
+	case short.Err() != nil:
+		return ErrOverload
+	default:
+		return ErrClosed
+	}
+}
+
+func (l *loop) begin(now time.Time, op node.Op, w *waiter) {
+	if len(l.waiting) >= maxOps {
+		w.reply <- node.Done{Err: ErrOverload}
+		return
+	}
+	w.id = l.node.Do(now, op)
+	l.waiting[w.id] = w
+}
+
+func (l *loop) cancel(now time.Time, w *waiter) {
+	if l.waiting[w.id] == w {
+		delete(l.waiting, w.id)
+		l.node.Cancel(now, w.id)
+	}
+}
+
+// outcome is the error of d as callers know it.
+func (p *Peer) outcome(d node.Done) error {
+	switch {
+	case d.Refused != nil:
+		return &RemoteError{Code: d.Refused.ErrorCode, Info: d.Refused.Info}
+	case d.Err != nil:
+		return ownError(d.Err)
+	}
+	p.count.hops(d.Hops)
+	return nil
+}
+
+// contextError says why ctx ended: a deadline that passed is ErrTimeout too.
+func contextError(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", ErrTimeout, ctx.Err())
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,34 @@
+package route
+
+import "time"
+
+// Specification constants.
+const (
+	// Transmissions is how often a request is sent: "MAY be retransmitted up to 4 times, for a total of 5 messages"
+	// (RFC 6940 §6.2.1).
+	Transmissions = 5
+	// MaxRequestLifetime is for how long the receiver of a request must answer a copy of it alike (RFC 6940 §3, §6.2.1).
+	MaxRequestLifetime = 15 * time.Second
+	// MinFragmentBody is the least that a fragment carries of a message body, in octets (RFC 6940 §6.7).
+	MinFragmentBody = 256
+	// viaRoom is what a fragment leaves free, in octets, for the Via List to grow (RFC 6940 §6.7).
+	viaRoom = 32
+)
+
+// Implementation limits.
+const (
+	// MaxDestinations bounds the entries of a Destination List that is looked at: a source route of ours has two, an answer as
+	// many as the request had hops, which the TTL bounds at 100.
+	MaxDestinations = 110
+	// maxPairwise is the length up to which a Destination List is compared entry by entry, before a map is made.
+	maxPairwise = 8
+
+	// neighbourOctets bounds the fragments held for one neighbour, besides one message of the largest size: a neighbour that
+	// forwards for many may have dozens of messages under way at a time.
+	neighbourOctets = 1 << 20
+	// totalQuotas bounds the fragments held in all: so many neighbours can fill what one of them may have.
+	totalQuotas = 8
+	// setCost and pieceCost are what the bookkeeping of an incomplete message and of a piece of it takes, in octets, about.
+	setCost   = 256
+	pieceCost = 64
+)

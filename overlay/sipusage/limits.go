@@ -1,0 +1,48 @@
+package sipusage
+
+import "time"
+
+// Specification constants.
+const gruuPad = "~" // RFC 7904 §6: "'~' is used in place of '='"
+
+// For how long a registration is published: our choice, RFC 7904 §3.1 leaves it open.
+const (
+	minLifetime = 600 * time.Second  // phones that refresh every minute must not be heard of in the overlay every minute
+	maxLifetime = 3600 * time.Second // how long a gateway that crashed may be called in vain
+	// refreshSpread is the part of a lifetime over which refreshes are scattered after its half.
+	refreshSpread = 0.05
+)
+
+// Implementation limits.
+const (
+	maxRecords   = 200_000          // address-of-records of one gateway
+	maxStores    = 32               // Stores on their way at once: a start with thousands of users must not drown the overlay
+	storeTimeout = 20 * time.Second // above the overlay's own 15 s (RFC 6940 §6.2.1)
+
+	retryMin       = time.Second
+	retryMax       = 60 * time.Second
+	retryNotJoined = time.Second
+	retryForbidden = 10 * time.Minute // nothing changes until somebody issues a certificate
+	// maxTooOld bounds the storage times tried after Data_Too_Old: the last is more than an hour, the longest lifetime that we
+	// publish, after the first.
+	maxTooOld = 8
+
+	maxTargets   = 16 // of one lookup (RFC 7904 §8.2.1: forks are to be limited)
+	maxDepth     = 5  // of addresses-of-record that forward to one another
+	maxFollowed  = 16 // addresses-of-record looked up for one
+	maxURI       = 512
+	maxAddresses = 16 // SIP URIs of one gateway
+	maxGRUU      = 1024
+
+	lookupTimeout = 20 * time.Second // above the overlay's own
+	followTimeout = 3 * time.Second  // forwarding must not hold up the phones that are known already
+	maxLookups    = 64               // Fetches on their way at once
+	maxWaiting    = 4096             // lookups that wait for one of those
+	maxCached     = 20_000           // results remembered
+
+	foundFor    = 5 * time.Second // how long a caller may be sent to a gateway that the callee has left
+	missingFor  = 2 * time.Second
+	addressFor  = 60 * time.Second
+	suspectFor  = 60 * time.Second // a node that is gone is silence, and costs 15 s each time it is tried
+	maxSuspects = 1000
+)

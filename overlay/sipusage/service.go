@@ -1,0 +1,151 @@
+package sipusage
+
+import (
+	"context"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// Service looks up addresses-of-record and connects to the gateways that serve them. Remote and RemoteCached are those of
+// location.Locator.
+type Service struct {
+	peer      Peer
+	self      wire.NodeID
+	aorOf     func(uri string) (location.AOR, bool)
+	records   *lookups[entries]
+	addresses *lookups[[]string]
+	suspects  *suspects
+}
+
+// NewService returns a service on peer. aorOf makes the canonical address-of-record of a SIP URI; ok is false when its domain is not
+// one of this overlay. Close ends it.
+func NewService(peer Peer, aorOf func(uri string) (location.AOR, bool)) *Service {
+	s := &Service{peer: peer, self: peer.NodeID(), aorOf: aorOf, suspects: newSuspects()}
+	s.records = newLookups(s.fetchRecord)
+	s.addresses = newLookups(s.fetchAddresses)
+	return s
+}
+
+// Close ends what is on its way and waits for it. Nothing is found afterwards.
+func (s *Service) Close() {
+	s.records.close()
+	s.addresses.close()
+}
+
+// fetchRecord asks the overlay. RFC 7904 §4.2 step 1: "Perform a Fetch for Kind SIP-REGISTRATION at the Resource-ID corresponding to
+// the AOR. This Fetch SHOULD NOT indicate any dictionary keys".
+func (s *Service) fetchRecord(ctx context.Context, aor string) (entries, time.Duration, error) {
+	values, err := s.peer.Fetch(ctx, resource(location.AOR(aor)), wire.KindSIPRegistration)
+	if err != nil {
+		return entries{}, 0, unavailable("look up "+aor, err)
+	}
+	e := read(values, s.self)
+	for _, n := range e.nodes {
+		s.suspects.seen(n.id, n.since)
+	}
+	if len(e.nodes) == 0 && len(e.uris) == 0 {
+		return e, missingFor, nil
+	}
+	return e, foundFor, nil
+}
+
+// Remote asks the overlay where aor is registered, this gateway left out: at other gateways, and under other URIs. Addresses-of-record of
+// the overlay that forward to others are followed: what is returned are those that lead to a node, as URIs, so that the
+// Request-URI can follow. At most 16 places are returned, each once; nodes that did not answer lately only when there is
+// nothing else. The error wraps location.ErrUnavailable.
+func (s *Service) Remote(ctx context.Context, aor location.AOR) ([]location.Remote, error) {
+	return s.remote(aor, func(a location.AOR) (entries, error) {
+		if a == aor {
+			return s.records.get(ctx, string(a))
+		}
+		short, cancel := context.WithTimeout(ctx, followTimeout)
+		defer cancel()
+		return s.records.get(short, string(a))
+	})
+}
+
+// RemoteCached is Remote as far as a fresh answer is at hand; it does not block.
+func (s *Service) RemoteCached(aor location.AOR) (r []location.Remote, ok bool) {
+	r, err := s.remote(aor, func(a location.AOR) (entries, error) {
+		e, ok := s.records.cached(string(a))
+		if !ok {
+			return e, location.ErrUnavailable
+		}
+		return e, nil
+	})
+	return r, err == nil
+}
+
+// Invalidate forgets what is known of aor.
+func (s *Service) Invalidate(aor location.AOR) { s.records.forget(string(aor)) }
+
+func (s *Service) remote(aor location.AOR, get func(location.AOR) (entries, error)) ([]location.Remote, error) {
+	e, err := get(aor)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]location.Remote, 0, len(e.nodes)+len(e.uris))
+	for _, n := range s.suspects.prefer(e.nodes, len(e.uris) == 0) {
+		out = append(out, location.Remote{Node: n.gr})
+	}
+	uris, err := s.follow(aor, e.uris, get)
+	out = append(out, uris...)
+	// What is known is not held back because something else did not answer.
+	if err != nil && len(out) == 0 {
+		return nil, err
+	}
+	return out[:min(len(out), maxTargets)], nil
+}
+
+// forward is an URI that somebody registered, and how many addresses-of-record led to it.
+type forward struct {
+	uri   string
+	depth int
+}
+
+// follow resolves registered URIs. RFC 7904 §4.2 step 2: "If any of the results of the Fetch are non-GRUU AORs, then repeat step 1 for
+// that AOR." Each is asked for once, so that a loop ends.
+func (s *Service) follow(from location.AOR, uris []string, get func(location.AOR) (entries, error)) (out []location.Remote, err error) {
+	asked := map[location.AOR]bool{from: true}
+	var queue []forward
+	for _, u := range uris {
+		queue = append(queue, forward{u, 1})
+	}
+	for len(queue) > 0 && len(out) < maxTargets {
+		f := queue[0]
+		queue = queue[1:]
+		aor, ours := s.aorOf(f.uri)
+		if !ours {
+			// RFC 7904 §4.2 step 3: "If there are also external AORs, the Peer follows the appropriate procedure for contacting them".
+			out = appendOnce(out, location.Remote{URI: f.uri})
+			continue
+		}
+		if asked[aor] || f.depth > maxDepth || len(asked) > maxFollowed {
+			continue
+		}
+		asked[aor] = true
+		e, failed := get(aor)
+		if failed != nil {
+			err = failed
+			continue
+		}
+		if e.here || len(e.nodes) > 0 {
+			out = appendOnce(out, location.Remote{URI: f.uri})
+		}
+		for _, u := range e.uris {
+			queue = append(queue, forward{u, f.depth + 1})
+		}
+	}
+	return out, err
+}
+
+func appendOnce(list []location.Remote, r location.Remote) []location.Remote {
+	for _, have := range list {
+		if have == r {
+			return list
+		}
+	}
+	return append(list, r)
+}

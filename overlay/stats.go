@@ -1,0 +1,98 @@
+package overlay
+
+import (
+	"maps"
+	"sync"
+)
+
+// Stats are counters since the start. Every label is from a closed set.
+type Stats struct {
+	Messages      map[MessageKey]uint64 // by direction and method
+	Dropped       map[string]uint64     // messages and values, by reason
+	Requests      map[RequestKey]uint64 // local operations, by method and result
+	Events        map[string]uint64
+	Reasons       map[ReasonKey]uint64 // of events that have one: refused, store_refused, value_refused, dial_failed
+	Refused       map[string]uint64    // inbound connections, by link.Refusal, trust.Reason or too_many_links
+	AppConns      map[string]uint64    // application connections: accepted, dialed, unmatched, dial_failed, overload
+	Hops          map[int]uint64       // answered local operations, by the length of the answer's path
+	InboxDepth    int
+	Links         int
+	LinkQueueFull uint64 // messages dropped because a link had no room: Dropped["link_queue_full"]
+}
+
+// MessageKey labels a message counter: "in" or "out", and the method.
+type MessageKey struct{ Direction, Method string }
+
+// RequestKey labels a request counter.
+type RequestKey struct{ Method, Result string }
+
+// ReasonKey labels an event counter.
+type ReasonKey struct{ Event, Reason string }
+
+// Reasons for dropping that are the driver's; the node has its own.
+const (
+	dropJobs     = "no_worker"
+	dropNoLink   = "link_gone"
+	dropFull     = "link_queue_full"
+	dropTooLong  = "too_long"
+	refusedLinks = "too_many_links"
+)
+
+// Events that are the driver's; the node has its own.
+const (
+	eventDialFailed    = "dial_failed"
+	eventLinkClosed    = "link_closed"    // by this side
+	eventLinkLost      = "link_lost"      // by the other side or the network
+	eventLinkDead      = "link_dead"      // no ACK for too long
+	eventLinkViolation = "link_violation" // octets that are no frame, or too many
+	eventLinkStalled   = "link_stalled"
+	eventLinkRestored  = "link_restored"
+)
+
+// counters is a leaf: nothing is called with mu held.
+type counters struct {
+	mu sync.Mutex
+	s  Stats
+}
+
+// Stats returns the counters.
+func (p *Peer) Stats() Stats {
+	s := p.count.snapshot()
+	s.InboxDepth, s.Links, s.LinkQueueFull = len(p.inbox), int(p.links.Load()), s.Dropped[dropFull]
+	return s
+}
+
+func (c *counters) snapshot() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.s
+	s.Messages, s.Dropped, s.Requests = maps.Clone(s.Messages), maps.Clone(s.Dropped), maps.Clone(s.Requests)
+	s.Events, s.Reasons, s.Refused = maps.Clone(s.Events), maps.Clone(s.Reasons), maps.Clone(s.Refused)
+	s.AppConns, s.Hops = maps.Clone(s.AppConns), maps.Clone(s.Hops)
+	return s
+}
+
+// inc counts one in the map that m points to, which must belong to c.
+func inc[K comparable](c *counters, m *map[K]uint64, k K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if *m == nil {
+		*m = make(map[K]uint64)
+	}
+	(*m)[k]++
+}
+
+func (c *counters) message(direction, method string) {
+	inc(c, &c.s.Messages, MessageKey{direction, method})
+}
+func (c *counters) request(method string, err error) {
+	inc(c, &c.s.Requests, RequestKey{method, result(err)})
+}
+func (c *counters) drop(reason string) { inc(c, &c.s.Dropped, reason) }
+func (c *counters) event(name string)  { inc(c, &c.s.Events, name) }
+func (c *counters) refuse(why string)  { inc(c, &c.s.Refused, why) }
+func (c *counters) app(what string)    { inc(c, &c.s.AppConns, what) }
+func (c *counters) reason(event, why string) {
+	inc(c, &c.s.Reasons, ReasonKey{event, why})
+}
+func (c *counters) hops(n int) { inc(c, &c.s.Hops, n) }
