@@ -1,0 +1,45 @@
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# Pinned tools; `go run` fetches and builds them when first used.
+STATICCHECK  := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+GOLANGCI     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.7.2
+
+FUZZTIME ?= 30s
+
+.PHONY: build test check check-format check-vet lint fuzz bench run image clean
+
+build: ## static binary in bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/p2psip-gateway ./cmd/p2psip-gateway
+
+test: ## every test, with the race detector; installs the Debian packages that they need
+	./.ci/deps
+	$(GO) test -race -timeout 15m ./...
+
+check: check-format check-vet lint ## what a change must pass besides the tests
+
+check-format:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt would change:"; echo "$$out"; exit 1; }
+
+check-vet:
+	$(GO) vet ./...
+
+lint:
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) run $(GOLANGCI) run
+
+fuzz: ## each fuzz target for FUZZTIME
+	./.ci/fuzz $(FUZZTIME)
+
+bench: ## benchmarks, as docs/performance.md quotes them
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+run: ## a throw-away overlay with three gateways and a redirect peer
+	$(GO) run ./cmd/p2psip-gateway dev
+
+image: ## container image
+	docker build --build-arg VERSION=$(VERSION) -t p2psip-gateway:$(VERSION) .
+
+clean:
+	rm -rf bin

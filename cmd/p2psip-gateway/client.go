@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
+)
+
+// The commands that ask a running node. Each takes --admin and --json.
+
+const (
+	defaultAdmin = "127.0.0.1:8060"
+	adminWait    = 20 * time.Second
+	adminBodyMax = 64 << 20
+)
+
+type query struct {
+	std   stdio
+	flags *flag.FlagSet
+	admin *string
+	json  *bool
+}
+
+func newQuery(std stdio, name, args, about string) query {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(std.err)
+	fs.Usage = func() {
+		fmt.Fprintf(std.err, "usage: p2psip-gateway %s [flags] %s\n%s\n\n", name, args, about)
+		fs.PrintDefaults()
+	}
+	return query{std, fs, fs.String("admin", defaultAdmin, "`address` of the node's admin server"), fs.Bool("json", false, "print JSON")}
+}
+
+// parse reads the flags, which may stand before and behind the n operands.
+func (q query) parse(args []string, n int) ([]string, bool) {
+	var operands []string
+	for {
+		if err := q.flags.Parse(args); err != nil {
+			return nil, false
+		}
+		if q.flags.NArg() == 0 {
+			break
+		}
+		operands = append(operands, q.flags.Arg(0))
+		args = q.flags.Args()[1:]
+	}
+	if len(operands) != n {
+		q.flags.Usage()
+		return nil, false
+	}
+	return operands, true
+}
+
+// get asks the admin server and decodes its answer into v. With --json the answer is printed as it is.
+func (q query) get(ctx context.Context, path string, v any) error {
+	ctx, cancel := context.WithTimeout(ctx, adminWait)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+*q.admin+path, nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("no node answers at %s: %w\n      try: --admin ADDRESS, as `admin.listen` of its configuration says", *q.admin, errors.Unwrap(err))
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(res.Body, adminBodyMax))
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		var e gateway.ErrorReport
+		if json.Unmarshal(body, &e) != nil {
+			e.Error = res.Status
+		}
+		return errors.New(e.Error)
+	}
+	if *q.json {
+		_, err = q.std.out.Write(body)
+		if err != nil {
+			return err
+		}
+	}
+	return json.Unmarshal(body, v)
+}
+
+func (q query) fail(err error) int {
+	fmt.Fprintln(q.std.err, "p2psip-gateway:", err)
+	return exitConfig
+}
+
+func runStatus(ctx context.Context, std stdio, args []string) int {
+	q := newQuery(std, "status", "", "Shows how a running node is. Exits 1 when it does not answer.")
+	ready := q.flags.Bool("ready", false, "print nothing; exit 0 when the node is ready, else 1")
+	if _, ok := q.parse(args, 0); !ok {
+		return exitUsage
+	}
+	var s gateway.StatusReport
+	if err := q.get(ctx, "/api/v1/status", &s); err != nil {
+		return q.fail(err)
+	}
+	if *ready {
+		if s.Ready {
+			return exitOK
+		}
+		return exitConfig
+	}
+	if *q.json {
+		return exitOK
+	}
+	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "node\t%s (%s, version %s, up %v)\n", s.NodeID, s.Role, s.Version, time.Duration(s.UptimeSeconds)*time.Second)
+	fmt.Fprintf(w, "domain\t%s\n", s.Domain)
+	for _, l := range s.SIP {
+		fmt.Fprintf(w, "sip\t%s %s\n", l.Transport, l.Address)
+	}
+	fmt.Fprintf(w, "overlay\t%s at %s, %s, %d links, about %d peers\n", s.Overlay.Name, s.Overlay.Address, s.State, s.Overlay.Links, s.Overlay.SizeEstimate)
+	fmt.Fprintf(w, "phones\t%d registered here\n", s.Registrations)
+	if s.Ready {
+		fmt.Fprintln(w, "health\tready")
+	} else {
+		fmt.Fprintf(w, "health\tnot ready: %s\n", strings.Join(s.NotReady, ", "))
+	}
+	return flush(w)
+}
+
+func runReg(ctx context.Context, std stdio, args []string) int {
+	q := newQuery(std, "reg", "ls", "Lists the phones that are registered at a running node.")
+	operands, ok := q.parse(args, 1)
+	if !ok || operands[0] != "ls" {
+		return exitUsage
+	}
+	var r gateway.RegistrationsReport
+	if err := q.get(ctx, "/api/v1/registrations", &r); err != nil {
+		return q.fail(err)
+	}
+	if *q.json {
+		return exitOK
+	}
+	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "AOR\tCONTACT\tSOURCE\tEXPIRES\tFLOW\tOVERLAY\tUSER AGENT")
+	for _, r := range r.Registrations {
+		fmt.Fprintf(w, "%s\t%s\t%s %s\t%ds\t%s\t%s\t%s\n", r.AOR, r.Contact, strings.ToLower(r.Transport), r.Source, r.ExpiresInSeconds, r.Flow, r.State, r.UserAgent)
+	}
+	return flush(w)
+}
+
+func runLookup(ctx context.Context, std stdio, args []string) int {
+	q := newQuery(std, "lookup", "AOR", "Asks a running node where an address-of-record is registered. Exits 1 when it is nowhere.")
+	operands, ok := q.parse(args, 1)
+	if !ok {
+		return exitUsage
+	}
+	var r gateway.LookupReport
+	if err := q.get(ctx, "/api/v1/lookup?aor="+url.QueryEscape(operands[0]), &r); err != nil {
+		return q.fail(err)
+	}
+	code := exitOK
+	if !r.Found {
+		code = exitConfig
+	}
+	if *q.json {
+		return code
+	}
+	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s\tresource %s, overlay asked in %.1f ms\n", r.AOR, r.ResourceID, r.Millis)
+	for _, l := range r.Local {
+		fmt.Fprintf(w, "here\t%s over %s from %s, %d s left\n", l.Contact, strings.ToLower(l.Transport), l.Source, l.ExpiresInSeconds)
+	}
+	for _, rec := range r.Records {
+		where := "uri " + rec.URI
+		if rec.URI == "" {
+			where = "gateway " + strings.Join(rec.Route, ",")
+		}
+		fmt.Fprintf(w, "record\t%s, signed by %s (certificate %s), %d s left %s\n", where, rec.Signer, rec.Serial, rec.ExpiresInSeconds, strings.Join(rec.Addresses, " "))
+	}
+	if !r.Found {
+		fmt.Fprintln(w, "\tnot registered anywhere")
+	}
+	return max(code, flush(w))
+}
+
+func runRing(ctx context.Context, std stdio, args []string) int {
+	q := newQuery(std, "ring", "", "Shows the part of the ring that a running node sees.")
+	if _, ok := q.parse(args, 0); !ok {
+		return exitUsage
+	}
+	var r gateway.RingReport
+	if err := q.get(ctx, "/api/v1/ring", &r); err != nil {
+		return q.fail(err)
+	}
+	if *q.json {
+		return exitOK
+	}
+	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "self\t%s\t%s, about %d peers\n", r.Self, r.State, r.SizeEstimate)
+	for _, l := range []struct {
+		name string
+		ids  []string
+	}{{"predecessor", r.Predecessors}, {"successor", r.Successors}, {"finger", r.Fingers}} {
+		for i, id := range l.ids {
+			fmt.Fprintf(w, "%s\t%s\t%d\n", l.name, id, i+1)
+		}
+	}
+	for _, l := range r.Links {
+		word := "ready"
+		if !l.Ready {
+			word = "client, or not joined yet"
+		}
+		fmt.Fprintf(w, "link\t%s\t%s, %.1f ms\n", l.Peer, word, l.RTTms)
+	}
+	return flush(w)
+}
+
+func flush(w *tabwriter.Writer) int {
+	if w.Flush() != nil {
+		return exitFatal
+	}
+	return exitOK
+}

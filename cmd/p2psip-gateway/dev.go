@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
+	"github.com/p2psip/p2psip-gateway/overlay/trust"
+	"github.com/p2psip/p2psip-gateway/sip/digest"
+)
+
+// devOptions are the flags of `dev`.
+type devOptions struct {
+	gateways, redirects             int
+	host, domain                    string
+	sipPort, overlayPort, adminPort int
+	users                           int
+	usersFile, data                 string
+	verbose                         bool
+}
+
+func devFlags(std stdio, args []string) (devOptions, bool) {
+	var o devOptions
+	fs := flag.NewFlagSet("dev", flag.ContinueOnError)
+	fs.SetOutput(std.err)
+	fs.IntVar(&o.gateways, "gateways", 3, "`number` of gateways")
+	fs.IntVar(&o.redirects, "redirects", 1, "`number` of redirect peers")
+	fs.StringVar(&o.host, "host", "127.0.0.1", "`address` to listen on; phones and gateways must reach it")
+	fs.IntVar(&o.sipPort, "sip-port", 5060, "SIP `port` of gateway 0, UDP and TCP; TLS is one higher; gateway k is 10k higher")
+	fs.IntVar(&o.overlayPort, "overlay-port", 6084, "overlay `port` of gateway 0; gateway k is k higher")
+	fs.IntVar(&o.adminPort, "admin-port", 8060, "admin HTTP `port` of gateway 0, on loopback; gateway k is k higher")
+	fs.StringVar(&o.domain, "domain", "p2psip.test", "SIP domain and name of the overlay")
+	fs.IntVar(&o.users, "users", 10, "`number` of users, from 1001")
+	fs.StringVar(&o.usersFile, "users-file", "", "`file` of users instead: lines \"user password\"")
+	fs.StringVar(&o.data, "data", "", "`directory` for durable state; without it a temporary one that is removed at the end")
+	fs.BoolVar(&o.verbose, "v", false, "log what happens to standard error")
+	fs.Usage = func() {
+		fmt.Fprint(std.err, "usage: p2psip-gateway dev [flags]\nA throw-away overlay of complete gateways in one process. Redirect peers follow the gateways in the same numbering.\n\n")
+		fs.PrintDefaults()
+	}
+	if fs.Parse(args) != nil {
+		return o, false
+	}
+	if fs.NArg() > 0 || o.gateways < 1 || o.redirects < 0 || o.users < 0 {
+		fs.Usage()
+		return o, false
+	}
+	return o, true
+}
+
+// runDev starts gateways and redirect peers, prints what to type into a phone, and serves until ctx ends.
+func runDev(ctx context.Context, std stdio, args []string) int {
+	o, ok := devFlags(std, args)
+	if !ok {
+		return exitUsage
+	}
+	begin := time.Now()
+	if o.data == "" {
+		dir, err := os.MkdirTemp("", "p2psip-gateway-dev-")
+		if err != nil {
+			return devFailed(std, err)
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		o.data = dir
+	}
+	d, err := openDev(o, std)
+	if err != nil {
+		return devFailed(std, err)
+	}
+	fmt.Fprintf(std.out, "p2psip-gateway %s: throw-away overlay %q, %d gateways, %d redirect peers, state in %s\n", version, o.domain, o.gateways, o.redirects, o.data)
+	d.describe(std)
+	return d.run(ctx, std, begin)
+}
+
+func devFailed(std stdio, err error) int {
+	fmt.Fprintln(std.err, "p2psip-gateway dev:", err)
+	return exitConfig
+}
+
+// dev is an overlay in one process.
+type dev struct {
+	o     devOptions
+	nodes []*gateway.Gateway
+	users []devUser
+}
+
+type devUser struct{ name, password string }
+
+func openDev(o devOptions, std stdio) (*dev, error) {
+	d := &dev{o: o}
+	users, shown, err := o.readUsers()
+	if err != nil {
+		return nil, err
+	}
+	d.users = shown
+	now := time.Now()
+	ov, err := identity.New(identity.Template(o.domain), trust.P256, now)
+	if err != nil {
+		return nil, err
+	}
+	level := "error"
+	if o.verbose {
+		level = "info"
+	}
+	log := newLog(gateway.LogConfig{Level: level, Format: "text"}, std.err)
+	for k := range o.gateways + o.redirects {
+		self, err := identity.NewNode(ov.Authority, fmt.Sprintf("gw%d@%s", k, o.domain), now)
+		if err != nil {
+			return nil, d.closed(err)
+		}
+		g, err := gateway.Open(gateway.Options{
+			Config: o.config(k), Version: version, Log: log.With().Int("node", k).Logger(), Overlay: ov.Config, Self: self, Users: users,
+			Keyring: identity.IssuingKeyring(ov.Authority, self), OpenCalls: o.loopback(),
+		})
+		if err != nil {
+			return nil, d.closed(err)
+		}
+		d.nodes = append(d.nodes, g)
+	}
+	return d, nil
+}
+
+// closed closes what was opened and returns err.
+func (d *dev) closed(err error) error {
+	for _, g := range d.nodes {
+		g.Close()
+	}
+	return err
+}
+
+// config is that of node k: gateways first, then redirect peers.
+func (o devOptions) config(k int) gateway.Config {
+	at := func(port int) string { return net.JoinHostPort(o.host, strconv.Itoa(port)) }
+	c := gateway.DefaultConfig()
+	c.Domain = o.domain
+	c.Data = filepath.Join(o.data, "node-"+strconv.Itoa(k))
+	sip := o.sipPort + 10*k
+	c.SIP.Listen = gateway.List{"udp://" + at(sip), "tcp://" + at(sip), "tls://" + at(sip+1)}
+	c.Overlay.Listen = "tls://" + at(o.overlayPort+k)
+	c.Overlay.First = k == 0
+	if k > 0 {
+		c.Overlay.Bootstrap = gateway.List{at(o.overlayPort)}
+	}
+	if k >= o.gateways {
+		c.Role = gateway.RoleRedirect
+	}
+	c.Admin.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(o.adminPort+k))
+	return c
+}
+
+func (o devOptions) loopback() bool {
+	a, err := netip.ParseAddr(o.host)
+	return o.host == "localhost" || (err == nil && a.IsLoopback())
+}
+
+// readUsers are the users of the file, or made ones: with known passwords while only this machine can reach us.
+func (o devOptions) readUsers() (*digest.Users, []devUser, error) {
+	var shown []devUser
+	if o.usersFile != "" {
+		users, err := loadUsers("--users-file", o.usersFile, o.domain)
+		if err != nil {
+			return nil, nil, err
+		}
+		names, err := identity.ReadUsers(o.usersFile)
+		if err == nil && len(names) == 0 {
+			err = fmt.Errorf("E0203 --users-file: %s names no user", o.usersFile)
+		}
+		for _, name := range names {
+			shown = append(shown, devUser{name, "as in " + o.usersFile})
+		}
+		return users, shown, err
+	}
+	var file strings.Builder
+	for i := range o.users {
+		u := devUser{strconv.Itoa(1001 + i), "secret-" + strconv.Itoa(1001+i)}
+		if !o.loopback() {
+			u.password = strings.ToLower(rand.Text()[:12])
+		}
+		shown = append(shown, u)
+		fmt.Fprintln(&file, u.name, u.password)
+	}
+	users, err := digest.ReadUsers(strings.NewReader(file.String()), o.domain)
+	return users, shown, err
+}
+
+// run serves until ctx ends, or a node fails.
+func (d *dev) run(ctx context.Context, std stdio, begin time.Time) int {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	errs := make([]error, len(d.nodes))
+	var running sync.WaitGroup
+	for i, g := range d.nodes {
+		running.Go(func() {
+			defer stop() // one node's end is the end of all
+			errs[i] = g.Run(ctx)
+		})
+	}
+	d.announce(ctx, std, begin)
+	running.Wait()
+	if err := errors.Join(errs...); err != nil {
+		fmt.Fprintln(std.err, "p2psip-gateway dev:", err)
+		return exitFatal
+	}
+	return exitOK
+}
+
+// announce prints the line that starts with "ready" when every peer has joined.
+func (d *dev) announce(ctx context.Context, std stdio, begin time.Time) {
+	for _, g := range d.nodes {
+		select {
+		case <-g.Joined():
+		case <-ctx.Done():
+			return
+		}
+	}
+	fmt.Fprintf(std.out, "ready: %d peers joined in %.1f s; stop with Ctrl-C\n", len(d.nodes), time.Since(begin).Seconds())
+}
+
+// shownUsers is how many users are printed.
+const shownUsers = 4
+
+func (d *dev) describe(std stdio) {
+	o := d.o
+	for k := range d.nodes {
+		what := "gateway"
+		if k >= o.gateways {
+			what = "redirect"
+		}
+		sip := o.sipPort + 10*k
+		fmt.Fprintf(std.out, "  %-8s %d  sip udp+tcp %s:%d  tls %d   overlay %d   admin http://127.0.0.1:%d\n", what, k, o.host, sip, sip+1, o.overlayPort+k, o.adminPort+k)
+	}
+	fmt.Fprint(std.out, "\nType into a phone:\n")
+	for i, u := range d.users[:min(shownUsers, len(d.users))] {
+		port := o.sipPort + 10*(i%o.gateways)
+		fmt.Fprintf(std.out, "  user %s   password %s   domain %s   outbound proxy %s:%d\n", u.name, u.password, o.domain, o.host, port)
+	}
+	if n := len(d.users) - shownUsers; n > 0 {
+		fmt.Fprintf(std.out, "  and %d more, at any gateway\n", n)
+	}
+	if len(d.users) == 0 {
+		return
+	}
+	fmt.Fprintf(std.out, "Then look:\n  p2psip-gateway lookup %s --admin 127.0.0.1:%d\n\n", d.users[0].name, o.adminPort+len(d.nodes)-1)
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
+	"github.com/p2psip/p2psip-gateway/overlay/config"
+	"github.com/p2psip/p2psip-gateway/overlay/trust"
+)
+
+const initAbout = `Makes a new overlay: an authority that certifies its nodes and users, and the signed configuration document
+that every node reads. The directory holds the authority's key; keep it where no gateway runs.`
+
+// runInit is `p2psip-gateway init`.
+func runInit(_ context.Context, std stdio, args []string) int {
+	var o initOptions
+	fs := makerFlags(std, "init", "--domain DOMAIN --dir DIR [flags]", initAbout)
+	fs.StringVar(&o.domain, "domain", "", "`name` of the overlay, and the domain of its users")
+	fs.StringVar(&o.dir, "dir", "", "`directory` to make")
+	fs.StringVar(&o.key, "key", string(trust.P256), "`type` of all keys of the overlay: p256 or rsa2048")
+	fs.Var(&o.bootstrap, "bootstrap", "`host:port` of a node through which others join; may be given more than once")
+	fs.DurationVar(&o.update, "chord-update-interval", config.DefaultChordUpdateInterval, "how often neighbors are told of changes")
+	fs.DurationVar(&o.ping, "chord-ping-interval", config.DefaultChordPingInterval, "how often fingers are probed")
+	fs.DurationVar(&o.timer, "reliability-timer", config.DefaultReliabilityTimer, "how long to wait before a request is sent again")
+	if code, ok := parseMaker(fs, args); !ok {
+		return code
+	}
+	c, err := o.overlay()
+	if err != nil {
+		return usageError(std, fs, err)
+	}
+	made, err := identity.New(c, trust.KeyType(o.key), time.Now())
+	if errors.Is(err, trust.ErrKeyType) {
+		return usageError(std, fs, fmt.Errorf("--key %s: it must be p256 or rsa2048", o.key))
+	}
+	if err == nil {
+		err = made.Save(o.dir)
+	}
+	if err != nil {
+		return failed(std, fs, err)
+	}
+	fmt.Fprintf(std.out, "overlay %s: authority and document in %s\n", o.domain, o.dir)
+	fmt.Fprintf(std.out, "  document  %s, signed, sequence %d, %d octets\n",
+		filepath.Join(o.dir, identity.DocumentFile), c.Sequence, len(made.Document))
+	fmt.Fprintf(std.out, "  next      p2psip-gateway identity issue --dir %s --name gw1 --out gw1 --user 1001 --user 1002\n", o.dir)
+	fmt.Fprint(std.out, "            once for each gateway; then copy gw1 to its host and name it in the gateway's configuration\n")
+	return exitOK
+}
+
+type initOptions struct {
+	domain, dir, key    string
+	bootstrap           values
+	update, ping, timer time.Duration
+}
+
+// overlay is the configuration that the flags ask for.
+func (o *initOptions) overlay() (*config.Overlay, error) {
+	if o.domain == "" || o.dir == "" {
+		return nil, errors.New("--domain and --dir are needed")
+	}
+	c := identity.Template(strings.ToLower(o.domain))
+	for _, b := range o.bootstrap {
+		n, err := bootstrapNode(b)
+		if err != nil {
+			return nil, err
+		}
+		c.Bootstrap = append(c.Bootstrap, n)
+	}
+	c.ChordUpdateInterval, c.ChordPingInterval, c.ReliabilityTimer = o.update, o.ping, o.timer
+	if c.ChordUpdateInterval%time.Second != 0 || c.ChordPingInterval%time.Second != 0 {
+		return nil, errors.New("the chord intervals are whole seconds")
+	}
+	// What is written must be readable: the limits are those of the document.
+	signed := config.AppendConfiguration(nil, c)
+	if _, err := config.Parse(config.AppendDocument(nil, config.Configuration{Signed: signed})); err != nil {
+		var e *config.ElementError
+		if errors.As(err, &e) {
+			return nil, fmt.Errorf("%s: %q %s", e.Element, e.Value, e.Problem)
+		}
+		return nil, err
+	}
+	return c, nil
+}
+
+func bootstrapNode(s string) (config.BootstrapNode, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		host, port = strings.Trim(s, "[]"), strconv.Itoa(config.DefaultPort)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 || n > math.MaxUint16 || host == "" {
+		return config.BootstrapNode{}, fmt.Errorf("--bootstrap %s: it must be host:port", s)
+	}
+	return config.BootstrapNode{Address: host, Port: uint16(n)}, nil
+}
+
+// values is a flag that may be given more than once.
+type values []string
+
+func (v *values) String() string     { return strings.Join(*v, ",") }
+func (v *values) Set(s string) error { *v = append(*v, s); return nil }
+
+// makerFlags is the flag set of a command that makes files.
+func makerFlags(std stdio, name, args, about string) *flag.FlagSet {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(std.err)
+	fs.Usage = func() {
+		fmt.Fprintf(fs.Output(), "usage: p2psip-gateway %s %s\n\n%s\n\n", name, args, about)
+		fs.PrintDefaults()
+	}
+	return fs
+}
+
+// parseMaker parses flags; no operands are taken. When ok is false the command ends with code.
+func parseMaker(fs *flag.FlagSet, args []string) (code int, ok bool) {
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK, false
+	case err != nil:
+		return exitUsage, false
+	case fs.NArg() > 0:
+		fmt.Fprintf(fs.Output(), "p2psip-gateway %s: unexpected argument %q\n", fs.Name(), fs.Arg(0))
+		return exitUsage, false
+	}
+	return exitOK, true
+}
+
+func usageError(std stdio, fs *flag.FlagSet, err error) int {
+	fmt.Fprintf(std.err, "p2psip-gateway %s: %v\n      try: p2psip-gateway %s --help\n", fs.Name(), err, fs.Name())
+	return exitUsage
+}
+
+func failed(std stdio, fs *flag.FlagSet, err error) int {
+	fmt.Fprintf(std.err, "p2psip-gateway %s: %v\n", fs.Name(), err)
+	return exitConfig
+}

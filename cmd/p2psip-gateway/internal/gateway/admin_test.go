@@ -1,0 +1,68 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/p2psip/p2psip-gateway/location"
+)
+
+type fakeNode struct{ notReady []string }
+
+func (f fakeNode) status() StatusReport {
+	return StatusReport{NodeID: "00", NotReady: f.notReady, Ready: len(f.notReady) == 0}
+}
+func (fakeNode) registrations() RegistrationsReport {
+	return RegistrationsReport{Registrations: []Registration{{AOR: "a@d", State: "stored"}}}
+}
+func (fakeNode) ring() RingReport { return RingReport{Self: "00", Successors: []string{"11"}} }
+func (fakeNode) canonical(s string) (location.AOR, error) {
+	if s == "" {
+		return "", errors.New("no address-of-record")
+	}
+	return location.AOR(s), nil
+}
+func (fakeNode) lookup(_ context.Context, aor location.AOR) (LookupReport, error) {
+	if aor == "slow@d" {
+		return LookupReport{}, location.ErrUnavailable
+	}
+	return LookupReport{AOR: string(aor), Found: true}, nil
+}
+
+func TestAdminAnswers(t *testing.T) {
+	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("metrics")) })
+	for _, c := range []struct {
+		node         fakeNode
+		method, path string
+		status       int
+		contains     string
+	}{
+		{fakeNode{}, "GET", "/livez", 200, "ok"},
+		{fakeNode{}, "GET", "/readyz", 200, "ready"},
+		{fakeNode{[]string{"overlay: joining", "draining"}}, "GET", "/readyz", 503, "not ready: overlay: joining, draining"},
+		{fakeNode{[]string{"overlay: joining"}}, "GET", "/livez", 200, "ok"},
+		{fakeNode{}, "GET", "/metrics", 200, "metrics"},
+		{fakeNode{}, "GET", "/api/v1/status", 200, `"node_id": "00"`},
+		{fakeNode{}, "GET", "/api/v1/registrations", 200, `"state": "stored"`},
+		{fakeNode{}, "GET", "/api/v1/ring", 200, `"successors": [`},
+		{fakeNode{}, "GET", "/api/v1/lookup?aor=a@d", 200, `"found": true`},
+		{fakeNode{}, "GET", "/api/v1/lookup", 400, "no address-of-record"},
+		{fakeNode{}, "GET", "/api/v1/lookup?aor=slow@d", 504, "unavailable"},
+		{fakeNode{}, "POST", "/api/v1/status", 405, ""},
+		{fakeNode{}, "GET", "/nothing", 404, ""},
+	} {
+		w := httptest.NewRecorder()
+		adminHandler(c.node, metrics).ServeHTTP(w, httptest.NewRequest(c.method, c.path, nil))
+		if w.Code != c.status || !strings.Contains(w.Body.String(), c.contains) {
+			t.Errorf("%s %s: %d %q, want %d with %q", c.method, c.path, w.Code, w.Body, c.status, c.contains)
+		}
+		if strings.HasPrefix(c.path, "/api/") && c.method == "GET" && !json.Valid(w.Body.Bytes()) {
+			t.Errorf("%s: not JSON: %s", c.path, w.Body)
+		}
+	}
+}

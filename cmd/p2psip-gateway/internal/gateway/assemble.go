@@ -1,0 +1,255 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/metrics"
+	"github.com/p2psip/p2psip-gateway/overlay"
+	"github.com/p2psip/p2psip-gateway/overlay/sipusage"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+	"github.com/p2psip/p2psip-gateway/proxy"
+	"github.com/p2psip/p2psip-gateway/redirect"
+	"github.com/p2psip/p2psip-gateway/registrar"
+	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/digest"
+	"github.com/p2psip/p2psip-gateway/sip/flow"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+	"github.com/p2psip/p2psip-gateway/sip/resolve"
+	"github.com/p2psip/p2psip-gateway/sip/transaction"
+)
+
+// openPeer binds the sockets of the overlay and makes the peer.
+func (g *Gateway) openPeer() error {
+	c := g.o.Config.Overlay
+	_, address, err := splitListener(c.Listen, "tls")
+	if err != nil {
+		return err
+	}
+	if g.links, err = listen("overlay.listen", address); err != nil {
+		return err
+	}
+	host, _, _ := net.SplitHostPort(address)
+	address = net.JoinHostPort(host, "0")
+	if c.SIPListen != "" {
+		if _, address, err = splitListener(c.SIPListen, "tls"); err != nil {
+			return err
+		}
+	}
+	if g.apps, err = listen("overlay.sip_listen", address); err != nil {
+		return err
+	}
+	g.peer, err = overlay.New(overlay.Config{
+		Overlay: g.o.Overlay, Self: g.o.Self, Listener: g.links, AppListener: g.apps,
+		Advertise: c.Advertise, AppAdvertise: c.SIPAdvertise, Bootstrap: c.Bootstrap, First: c.First,
+		Applications: []wire.ApplicationID{wire.ApplicationSIP}, Accept: g.accept, Log: g.o.Log,
+	})
+	return err
+}
+
+// aorOf is what the usage follows: the address-of-record of a URI in our domain.
+func (g *Gateway) aorOf(uri string) (location.AOR, bool) {
+	u, err := message.ParseURI(uri)
+	if err != nil {
+		return "", false
+	}
+	return g.names.aor(u)
+}
+
+// accept takes a connection that another gateway opened to send SIP over.
+func (g *Gateway) accept(c overlay.AppConn) {
+	if err := g.flows.AddNode(c.Conn, sipusage.NodeGR(c.Peer.Node)); err != nil {
+		_ = c.Close()
+	}
+}
+
+// openSIP binds the SIP sockets and makes the stack and the core on top of it.
+func (g *Gateway) openSIP() error {
+	c := g.o.Config
+	listeners, err := sipListeners(c.SIP)
+	if err != nil {
+		return err
+	}
+	fc := flow.Config{Listen: listeners, Domain: c.Domain, DialNode: g.dialNode, Log: g.o.Log}
+	cert, err := sipCertificate(c.SIP.TLS, certificateHosts(c))
+	if err != nil {
+		return err
+	}
+	fc.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }
+	if fc.Roots, err = sipRoots(c.SIP.TLS.CA); err != nil {
+		return err
+	}
+	if g.flows, err = flow.New(fc); err != nil {
+		return inUse("sip.listen", strings.Join(c.SIP.Listen, ", "), err)
+	}
+	var addresses []string
+	for _, a := range g.flows.Listeners() {
+		addresses = append(addresses, net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port))), a.Local.String())
+	}
+	if g.names, err = newNames(c.Domain, addresses); err != nil {
+		return err
+	}
+	g.usage = sipusage.NewService(g.peer, g.aorOf)
+	g.publisher = sipusage.NewPublisher(g.peer, g.o.Self, g.o.Keyring)
+	layer := transaction.New(transaction.Config{}, g.flows)
+	g.metrics = metrics.New(metrics.Sources{Version: g.o.Version, Overlay: g.peer.Stats, Gauges: g.gauges})
+	g.locator = &locator{g.bindings, g.o.Users, g.usage, g.metrics}
+	h, err := g.core(layer)
+	if err != nil {
+		return err
+	}
+	layer.Serve(h)
+	g.layer = layer
+	return nil
+}
+
+// core makes what our role wants.
+func (g *Gateway) core(sender sip.Sender) (*handler, error) {
+	h := &handler{names: g.names, answered: g.answered("gateway")}
+	if g.o.Config.Role == RoleRedirect {
+		h.core = redirect.New(redirect.Config{
+			AOR: g.names.aor, Locator: g.locator, Directory: g.usage, Now: time.Now,
+			Answered: g.answered("redirect"),
+		})
+		return h, nil
+	}
+	resolver, err := resolve.New(resolve.Config{})
+	if err != nil {
+		return nil, err
+	}
+	server := digest.NewServer(g.o.Config.Domain, g.o.Users.Lookup)
+	h.register = g.registrar(server)
+	trusted, err := parsePrefixes(g.o.Config.Security.Trusted)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := loadSecret(filepath.Join(g.o.Config.Data, "secret"))
+	if err != nil {
+		return nil, err
+	}
+	g.proxy = proxy.New(proxy.Config{
+		Sender: sender, Locator: g.locator, Resolver: resolver, Domain: g.o.Config.Domain, NodeGR: sipusage.NodeGR(g.peer.NodeID()),
+		Ours: g.names.ours, AOR: g.names.aor, Trusted: within(trusted), Secret: secret,
+		Authenticator: g.authenticator(server, message.ProxyAuthorization), Realm: g.o.Config.Domain, RequireAuth: !g.o.OpenCalls,
+		Refused: func(r proxy.Refusal) { g.refused("proxy", r) },
+	})
+	h.core = g.proxy
+	return h, nil
+}
+
+func (g *Gateway) registrar(server *digest.Server) *registrar.Registrar {
+	c := g.o.Config.Registrar
+	trusted, _ := parsePrefixes(c.Trusted) // checked when the configuration was read
+	return registrar.New(registrar.Config{
+		AOR: g.names.aor, Bindings: g.bindings, Publisher: g.publisher, Auth: g.authenticator(server, message.Authorization),
+		Known: g.locator.Known, Trusted: within(trusted), Alive: g.flows.Alive,
+		DefaultExpires: c.Expires.Default, MinExpires: c.Expires.Min, MaxExpires: c.Expires.Max, MaxContacts: c.MaxContacts,
+		PublishWait: c.PublishWait, Required: c.Publish == "required", Now: time.Now,
+		Answered: g.answered("registrar"),
+	})
+}
+
+func (g *Gateway) authenticator(server *digest.Server, field message.Name) *authenticator {
+	return &authenticator{server: server, field: field, algorithms: algorithms(g.o.Config.Registrar.Digest), now: time.Now, refused: func(err error) {
+		g.refusals.Info().Str("component", "digest").Err(err).Msg("credentials refused")
+	}}
+}
+
+// answered counts what a core answers, and logs refusals.
+func (g *Gateway) answered(core string) func(sip.ServerTransaction, int, string) {
+	return func(tx sip.ServerTransaction, status int, word string) {
+		req := tx.Request()
+		if word == "" {
+			g.metrics.Response(core, req.Method, status, "")
+			return
+		}
+		g.refused(core, proxy.Refusal{
+			Code: word, Status: status, Method: req.Method, URI: req.RequestURI, From: req.Get(message.From), Source: tx.Source(),
+		})
+	}
+}
+
+// refused counts and logs a refusal: one line with its stable word. A challenge is the normal course of things.
+func (g *Gateway) refused(core string, r proxy.Refusal) {
+	g.metrics.Response(core, r.Method, r.Status, r.Code)
+	level := zerolog.InfoLevel
+	if r.Status == 401 || r.Status == 407 {
+		level = zerolog.DebugLevel
+	}
+	g.refusals.WithLevel(level).Str("component", core).Str("code", r.Code).Int("status", r.Status).Str("method", r.Method).
+		Str("transport", r.Source.Transport).Str("source", r.Source.Remote.String()).Msg("request refused")
+}
+
+// dialNode opens a connection to another gateway for the SIP stack (RFC 7904 §5.1).
+func (g *Gateway) dialNode(ctx context.Context, gr string) (net.Conn, string, error) {
+	c, err := g.usage.Dial(ctx, gr)
+	if err != nil {
+		return nil, "", err
+	}
+	return c.Conn, sipusage.NodeGR(c.Peer.Node), nil
+}
+
+// sipListeners are the sockets of the configuration.
+func sipListeners(c SIPConfig) ([]flow.Listen, error) {
+	var out []flow.Listen
+	for _, s := range c.Listen {
+		scheme, hostport, err := splitListener(s, "udp", "tcp", "tls")
+		if err != nil {
+			return nil, err
+		}
+		addr, err := resolveListen(hostport)
+		if err != nil {
+			return nil, fmt.Errorf("sip.listen: %s: %w", s, err)
+		}
+		l := flow.Listen{Transport: strings.ToUpper(scheme), Addr: addr, AdvertiseHost: c.Advertise}
+		if l.AdvertiseHost == "" && addr.Addr().IsUnspecified() {
+			return nil, fmt.Errorf("E0202 sip.advertise: missing, and %s listens on every address\n      try: sip.advertise: the address that phones use", s)
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+func resolveListen(hostport string) (netip.AddrPort, error) {
+	a, err := net.ResolveTCPAddr("tcp", hostport)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port()), nil
+}
+
+// certificateHosts are the names in a certificate that we make for ourselves.
+func certificateHosts(c Config) []string {
+	hosts := []string{c.Domain}
+	for _, l := range c.SIP.Listen {
+		_, hostport, _ := strings.Cut(l, "://")
+		if host, _, err := net.SplitHostPort(hostport); err == nil && host != "0.0.0.0" && host != "::" && host != "" {
+			hosts = append(hosts, host)
+		}
+	}
+	if c.SIP.Advertise != "" {
+		hosts = append(hosts, c.SIP.Advertise)
+	}
+	return hosts
+}
+
+// sipURIs are the addresses that a redirect peer may give to plain phones: one a transport.
+func (g *Gateway) sipURIs() []string {
+	var uris []string
+	for _, a := range g.flows.Listeners() {
+		uris = append(uris, "sip:"+net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port)))+";transport="+strings.ToLower(a.Transport))
+	}
+	return uris
+}
+
+var _ location.Locator = (*locator)(nil)

@@ -1,0 +1,228 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Role is what a node does for plain SIP.
+type Role string
+
+// The roles (RFC 7890 §3).
+const (
+	RoleProxy    Role = "proxy"    // registrar and proxy: proxy peer
+	RoleRedirect Role = "redirect" // redirect peer
+)
+
+// Config is the configuration file of `run`. Relative paths are relative to the file.
+type Config struct {
+	Role      Role            `yaml:"role"`
+	Domain    string          `yaml:"domain"` // SIP domain; the overlay's name when empty
+	Data      string          `yaml:"data"`   // directory of durable state
+	SIP       SIPConfig       `yaml:"sip"`
+	Overlay   OverlayConfig   `yaml:"overlay"`
+	Registrar RegistrarConfig `yaml:"registrar"`
+	Security  SecurityConfig  `yaml:"security"`
+	Admin     AdminConfig     `yaml:"admin"`
+	Log       LogConfig       `yaml:"log"`
+}
+
+// SIPConfig is the SIP front end.
+type SIPConfig struct {
+	Listen    List      `yaml:"listen"`    // udp://, tcp://, tls:// and host:port
+	Advertise string    `yaml:"advertise"` // host name or IP address that phones are told; empty: the listener's own
+	TLS       TLSConfig `yaml:"tls"`
+}
+
+// TLSConfig names PEM files. Without them a tls:// listener uses a certificate that is made at the start and signed by nobody.
+type TLSConfig struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+	CA   string `yaml:"ca"` // roots for connections that we open; empty: the system's
+}
+
+// OverlayConfig is the peer.
+type OverlayConfig struct {
+	Document     string `yaml:"document"`      // overlay configuration document; empty: overlay.xml in identity
+	Identity     string `yaml:"identity"`      // directory made by `identity issue`
+	Listen       string `yaml:"listen"`        // tls://host:port
+	SIPListen    string `yaml:"sip_listen"`    // tls://host:port for SIP from other gateways; empty: host of listen, any port
+	Advertise    string `yaml:"advertise"`     // host:port that peers dial; empty: listen
+	SIPAdvertise string `yaml:"sip_advertise"` // the same for sip_listen
+	Bootstrap    List   `yaml:"bootstrap"`     // host:port of peers, besides the document's
+	First        bool   `yaml:"first"`         // may be the first peer of the overlay (RFC 6940 §6.4.2.1)
+}
+
+// RegistrarConfig is the registrar.
+type RegistrarConfig struct {
+	Users       string        `yaml:"users"` // file of users
+	Expires     ExpiresConfig `yaml:"expires"`
+	MaxContacts int           `yaml:"max_contacts"`
+	Publish     string        `yaml:"publish"` // best-effort | required
+	PublishWait time.Duration `yaml:"publish_wait"`
+	Digest      List          `yaml:"digest"`  // challenge algorithms: md5, sha-256
+	Trusted     List          `yaml:"trusted"` // CIDRs that register without credentials
+}
+
+// ExpiresConfig bounds the lifetime of a binding.
+type ExpiresConfig struct {
+	Default time.Duration `yaml:"default"`
+	Min     time.Duration `yaml:"min"`
+	Max     time.Duration `yaml:"max"`
+}
+
+// SecurityConfig says who may call.
+type SecurityConfig struct {
+	Trusted List `yaml:"trusted"` // CIDRs that call as users of the domain without credentials
+}
+
+// AdminConfig is the admin HTTP server.
+type AdminConfig struct {
+	Listen string `yaml:"listen"`
+}
+
+// LogConfig is the log on standard error.
+type LogConfig struct {
+	Level  string `yaml:"level"`  // debug | info | warn | error
+	Format string `yaml:"format"` // text | json
+}
+
+// DefaultConfig is what a file that says nothing means.
+func DefaultConfig() Config {
+	return Config{
+		Role: RoleProxy,
+		Data: "data",
+		SIP:  SIPConfig{Listen: List{"udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"}},
+		Overlay: OverlayConfig{
+			Identity: "identity",
+			Listen:   "tls://0.0.0.0:6084",
+		},
+		Registrar: RegistrarConfig{
+			Expires:     ExpiresConfig{Default: time.Hour, Min: time.Minute, Max: 2 * time.Hour},
+			MaxContacts: 10,
+			Publish:     "best-effort",
+			PublishWait: 300 * time.Millisecond,
+			Digest:      List{"md5"},
+		},
+		Admin: AdminConfig{Listen: "127.0.0.1:8060"},
+		Log:   LogConfig{Level: "info", Format: "text"},
+	}
+}
+
+// LoadConfig reads a file over the defaults and checks it. Errors are meant for people: file, line, column, what to do.
+func LoadConfig(path string) (Config, error) {
+	c := DefaultConfig()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return c, fmt.Errorf("%w\n      try: p2psip-gateway run -c FILE with a file like deploy/gateway.example.yaml", err)
+	}
+	if err := decodeStrict(path, b, &c); err != nil {
+		return c, err
+	}
+	c.resolvePaths(filepath.Dir(path))
+	return c, c.check(path)
+}
+
+func (c *Config) resolvePaths(dir string) {
+	for _, p := range []*string{&c.Data, &c.SIP.TLS.Cert, &c.SIP.TLS.Key, &c.SIP.TLS.CA, &c.Overlay.Document, &c.Overlay.Identity, &c.Registrar.Users} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	if c.Overlay.Document == "" {
+		c.Overlay.Document = filepath.Join(c.Overlay.Identity, "overlay.xml")
+	}
+}
+
+// check finds what a type can not say.
+func (c *Config) check(path string) error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s: %s", path, key, fmt.Sprintf(format, args...)))
+	}
+	oneOf := func(key, value string, words ...string) {
+		for _, w := range words {
+			if value == w {
+				return
+			}
+		}
+		bad(key, "%q is none of %s", value, strings.Join(words, ", "))
+	}
+	oneOf("role", string(c.Role), string(RoleProxy), string(RoleRedirect))
+	oneOf("registrar.publish", c.Registrar.Publish, "best-effort", "required")
+	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf("log.format", c.Log.Format, "text", "json")
+	for _, d := range c.Registrar.Digest {
+		oneOf("registrar.digest", d, "md5", "sha-256")
+	}
+	if len(c.SIP.Listen) == 0 {
+		bad("sip.listen", "no listener")
+	}
+	for _, l := range c.SIP.Listen {
+		if _, _, err := splitListener(l, "udp", "tcp", "tls"); err != nil {
+			bad("sip.listen", "%v", err)
+		}
+	}
+	if _, _, err := splitListener(c.Overlay.Listen, "tls"); err != nil {
+		bad("overlay.listen", "%v", err)
+	}
+	if (c.SIP.TLS.Cert == "") != (c.SIP.TLS.Key == "") {
+		bad("sip.tls", "cert and key go together")
+	}
+	for key, list := range map[string]List{"security.trusted": c.Security.Trusted, "registrar.trusted": c.Registrar.Trusted} {
+		if _, err := parsePrefixes(list); err != nil {
+			bad(key, "%v", err)
+		}
+	}
+	if e := c.Registrar.Expires; e.Min > e.Default || e.Default > e.Max || e.Min <= 0 {
+		bad("registrar.expires", "want 0 < min <= default <= max, have %v, %v, %v", e.Min, e.Default, e.Max)
+	}
+	if c.Role == RoleProxy && c.Registrar.Users == "" {
+		bad("registrar.users", "a proxy needs a file of users: lines \"user password\"")
+	}
+	if host, _, err := net.SplitHostPort(c.Admin.Listen); err != nil || !isLoopback(host) {
+		bad("admin.listen", "%q: want a loopback address and port, such as 127.0.0.1:8060: the admin server has no password yet", c.Admin.Listen)
+	}
+	return errors.Join(errs...)
+}
+
+func isLoopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || (err == nil && a.IsLoopback())
+}
+
+// splitListener reads scheme://host:port.
+func splitListener(s string, schemes ...string) (scheme, hostport string, err error) {
+	scheme, hostport, ok := strings.Cut(s, "://")
+	if ok {
+		for _, want := range schemes {
+			if scheme == want {
+				_, _, err := net.SplitHostPort(hostport)
+				return scheme, hostport, err
+			}
+		}
+	}
+	return "", "", fmt.Errorf("%q: want %s://host:port", s, strings.Join(schemes, "|"))
+}
+
+func parsePrefixes(list []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			a, aerr := netip.ParseAddr(s)
+			if aerr != nil {
+				return nil, fmt.Errorf("%q is neither an address nor a network like 192.168.0.0/16", s)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}

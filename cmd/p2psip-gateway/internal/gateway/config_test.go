@@ -1,0 +1,70 @@
+package gateway
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func load(t *testing.T, text string) (Config, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "gateway.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return LoadConfig(path)
+}
+
+func TestTheExampleConfigurationIsValid(t *testing.T) {
+	c, err := LoadConfig(filepath.Join("..", "..", "..", "..", "deploy", "gateway.example.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Domain != "example.org" || len(c.SIP.Listen) != 3 || c.Registrar.Expires.Max != 2*time.Hour || c.Registrar.PublishWait != 300*time.Millisecond {
+		t.Errorf("read as %+v", c)
+	}
+	if !strings.HasSuffix(c.Overlay.Document, filepath.Join("deploy", "identity", "overlay.xml")) {
+		t.Errorf("document is %q", c.Overlay.Document)
+	}
+}
+
+func TestMistakesAreNamedWithTheirPlace(t *testing.T) {
+	const ok = "registrar: {users: u}\n"
+	for _, c := range []struct{ text, want string }{
+		{ok + "domian: x\n", `gateway.yaml:2:1 E0102 unknown key "domian"; did you mean "domain"?`},
+		{ok + "sip:\n  listen: udp://0.0.0.0:5060\n  advertize: x\n", `gateway.yaml:4:3 E0102 unknown key "advertize"; did you mean "advertise"?`},
+		{"registrar:\n  users: u\n  expires: {defualt: 5m}\n", `gateway.yaml:3:13 E0102 unknown key "defualt"; did you mean "default"?`},
+		{ok + "zzzzzz: 1\n", "known here: role, domain"},
+		{ok + "role: queen\n", `role: "queen" is none of proxy, redirect`},
+		{ok + "sip: {listen: 5060}\n", "want udp|tcp|tls://host:port"},
+		{ok + "security: {trusted: [here]}\n", `"here" is neither an address nor a network`},
+		{ok + "admin: {listen: 0.0.0.0:8060}\n", "want a loopback address"},
+		{"registrar: {users: u, expires: {min: 2h}}\n", "want 0 < min <= default <= max"},
+		{"role: proxy\n", "registrar.users"},
+		{ok + "sip: {tls: {cert: x}}\n", "cert and key go together"},
+		{"role: [\n", "gateway.yaml: yaml:"},
+	} {
+		_, err := load(t, c.text)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q\n got %v\nwant %s", c.text, err, c.want)
+		}
+	}
+}
+
+func TestAMissingFileSaysWhatToDo(t *testing.T) {
+	if _, err := LoadConfig(filepath.Join(t.TempDir(), "none.yaml")); err == nil || !strings.Contains(err.Error(), "try: p2psip-gateway run -c") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestPathsAreRelativeToTheFile(t *testing.T) {
+	c, err := load(t, "data: d\nregistrar: {users: /abs/u}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !filepath.IsAbs(c.Data) || c.Registrar.Users != "/abs/u" {
+		t.Errorf("%q, %q", c.Data, c.Registrar.Users)
+	}
+}

@@ -1,0 +1,236 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/metrics"
+	"github.com/p2psip/p2psip-gateway/overlay"
+	"github.com/p2psip/p2psip-gateway/overlay/config"
+	"github.com/p2psip/p2psip-gateway/overlay/sipusage"
+	"github.com/p2psip/p2psip-gateway/overlay/trust"
+	"github.com/p2psip/p2psip-gateway/proxy"
+	"github.com/p2psip/p2psip-gateway/sip/digest"
+	"github.com/p2psip/p2psip-gateway/sip/flow"
+	"github.com/p2psip/p2psip-gateway/sip/transaction"
+)
+
+// Options is what a Gateway is made of. The files that Config names for these are read by whoever calls Open.
+type Options struct {
+	Config  Config
+	Version string
+	Log     zerolog.Logger
+	Overlay *config.Overlay
+	Self    *trust.Signer    // the node's own identity
+	Keyring sipusage.Keyring // the certificates of its users
+	Users   *digest.Users    // empty on a redirect peer that was given none
+	// OpenCalls lets callers from our own domain call inside it without credentials: a laboratory on loopback.
+	OpenCalls bool
+}
+
+// Gateway is one node: SIP front end and peer.
+type Gateway struct {
+	o        Options
+	names    *names
+	started  time.Time
+	draining atomic.Bool
+	refusals zerolog.Logger // sampled: whoever sends rubbish shall not fill the disk
+
+	bindings  *location.Bindings
+	flows     *flow.Table
+	layer     *transaction.Layer
+	proxy     *proxy.Proxy // nil on a redirect peer
+	peer      *overlay.Peer
+	usage     *sipusage.Service
+	publisher *sipusage.Publisher
+	locator   *locator
+	metrics   *metrics.Metrics
+	admin     net.Listener
+	links     net.Listener // of the peer
+	apps      net.Listener // of the peer
+}
+
+// Open binds every socket and opens the durable state. Errors are meant for people: which part, why, what to do.
+func Open(o Options) (*Gateway, error) {
+	g := &Gateway{o: o, started: time.Now()}
+	g.refusals = o.Log.Sample(&zerolog.BurstSampler{Burst: refusalLines, Period: time.Second})
+	if g.o.Config.Domain == "" {
+		g.o.Config.Domain = o.Overlay.InstanceName
+	}
+	for _, open := range []func() error{g.openData, g.openAdmin, g.openPeer, g.openSIP} {
+		if err := open(); err != nil {
+			g.Close()
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+func (g *Gateway) openData() (err error) {
+	dir := g.o.Config.Data
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("data: %w\n      try: a directory that this user may write", err)
+	}
+	g.bindings, err = location.Open(filepath.Join(dir, "bindings.db"))
+	return err
+}
+
+func (g *Gateway) openAdmin() (err error) {
+	g.admin, err = listen("admin.listen", g.o.Config.Admin.Listen)
+	return err
+}
+
+// listen opens a TCP listener; what it says of a port in use is what a person needs.
+func listen(key, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, inUse(key, address, err)
+	}
+	return l, nil
+}
+
+func inUse(key, address string, err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	var sys *os.SyscallError
+	if errors.As(err, &sys) {
+		err = sys.Err
+	}
+	return fmt.Errorf("E0201 %s: can not listen on %s: %w\n      try: another port, or stop what has it: ss -lnp | grep %s", key, address, err, portOf(address))
+}
+
+func portOf(address string) string {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return port
+}
+
+// Run serves until ctx ends, then leaves the overlay in order. It returns when every socket is closed.
+func (g *Gateway) Run(ctx context.Context) error {
+	defer g.Close()
+	g.o.Log.Info().Str("component", "gateway").Str("peer_id", g.peer.NodeID().Short()).Str("role", string(g.o.Config.Role)).
+		Str("overlay", g.links.Addr().String()).Str("admin", g.admin.Addr().String()).Msg("started")
+	// The SIP side and what uses the peer end before the peer leaves, the peer before the sockets close.
+	front, stopFront := context.WithCancel(ctx)
+	defer stopFront()
+	back, stopBack := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBack()
+	var frontDone, backDone sync.WaitGroup
+	errs := make(chan error, 3)
+	backDone.Go(func() { errs <- g.peer.Run(back) })
+	frontDone.Go(func() { errs <- serveAdmin(front, g.admin, adminHandler(g, g.metrics.Handler())) })
+	frontDone.Go(func() { g.publisher.Run(front) })
+	frontDone.Go(func() { g.expire(front) })
+	if err := g.announce(); err != nil {
+		errs <- err
+	}
+	g.flows.Serve(g.layer)
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-errs:
+	}
+	g.drain()
+	stopFront()
+	frontDone.Wait()
+	stopBack()
+	backDone.Wait()
+	return err
+}
+
+// refusalLines is how many lines a second the log has for refusals; the counters have them all.
+const refusalLines = 20
+
+// drainWait is how long calls that are being set up may take to end once we are told to stop.
+const drainWait = 2 * time.Second
+
+// drain lets what is under way end: new requests get 503, the others their answers.
+func (g *Gateway) drain() {
+	g.draining.Store(true)
+	g.layer.StopAccepting()
+	ctx, cancel := context.WithTimeout(context.Background(), drainWait)
+	defer cancel()
+	if g.layer.Drain(ctx) != nil {
+		g.o.Log.Warn().Str("component", "gateway").Msg("stopped with transactions under way")
+	}
+}
+
+// expire removes bindings that have ended and tells the overlay of AORs that lost their last one.
+func (g *Gateway) expire(ctx context.Context) {
+	t := time.NewTicker(expireEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			for aor, left := range g.bindings.Sweep(now) {
+				if len(left) == 0 {
+					g.publisher.Withdraw(aor, func(error) {})
+				}
+			}
+		}
+	}
+}
+
+// expireEvery is how late a lapsed binding is removed at most; lookups leave it out at once.
+const expireEvery = time.Second
+
+// announce tells the overlay what was bound before the start, and at which addresses plain SIP reaches this gateway.
+func (g *Gateway) announce() error {
+	for aor, set := range g.bindings.All(time.Now()) {
+		last := set[0].Expires
+		for _, b := range set[1:] {
+			if b.Expires.After(last) {
+				last = b.Expires
+			}
+		}
+		g.publisher.Publish(aor, last, func(error) {})
+	}
+	if g.o.Config.Role != RoleProxy {
+		return nil
+	}
+	return g.publisher.PublishAddresses(g.sipURIs())
+}
+
+// Joined is closed when the peer is part of the ring.
+func (g *Gateway) Joined() <-chan struct{} { return g.peer.Joined() }
+
+// Close releases what Open took, as far as it got.
+func (g *Gateway) Close() {
+	if g.proxy != nil {
+		g.proxy.Close()
+	}
+	if g.flows != nil {
+		g.flows.Close()
+	}
+	if g.layer != nil {
+		g.layer.Close()
+	}
+	if g.usage != nil {
+		g.usage.Close()
+	}
+	for _, l := range []net.Listener{g.admin, g.links, g.apps} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	if g.bindings != nil {
+		_ = g.bindings.Close()
+	}
+}

@@ -1,0 +1,53 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/metrics"
+	"github.com/p2psip/p2psip-gateway/overlay/sipusage"
+	"github.com/p2psip/p2psip-gateway/sip/digest"
+)
+
+// locator joins the local bindings and the overlay into one location service.
+type locator struct {
+	bindings *location.Bindings
+	users    *digest.Users
+	usage    *sipusage.Service
+	metrics  *metrics.Metrics
+}
+
+// Known implements location.Locator: the users file names the users of the domain.
+func (l *locator) Known(aor location.AOR) bool {
+	user, _, _ := strings.Cut(string(aor), "@")
+	_, ok := l.users.Lookup(user)
+	return ok
+}
+
+// Local implements location.Locator.
+func (l *locator) Local(aor location.AOR) []location.Binding {
+	return l.bindings.Get(aor, time.Now())
+}
+
+// Remote implements location.Locator.
+func (l *locator) Remote(ctx context.Context, aor location.AOR) ([]location.Remote, error) {
+	begin := time.Now()
+	r, err := l.usage.Remote(ctx, aor)
+	result := "found"
+	switch {
+	case err != nil && !errors.Is(err, location.ErrNotFound):
+		result = "failed"
+	case len(r) == 0:
+		result = "none"
+	}
+	l.metrics.Lookup(result, time.Since(begin))
+	return r, err
+}
+
+// RemoteCached implements location.Locator.
+func (l *locator) RemoteCached(aor location.AOR) ([]location.Remote, bool) {
+	return l.usage.RemoteCached(aor)
+}

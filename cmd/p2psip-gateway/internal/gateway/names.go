@@ -1,0 +1,80 @@
+package gateway
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// names knows which hosts in a URI mean us: the domain, and the addresses that we listen on or advertise.
+type names struct {
+	domain string
+	hosts  map[string]bool     // host:port, in lower case
+	ports  map[uint16]bool     // ports of listeners that are bound to every address
+	local  map[netip.Addr]bool // this machine's addresses, for those
+}
+
+// newNames takes the domain, in lower case, and the addresses of every listener, bound and advertised.
+func newNames(domain string, addresses []string) (*names, error) {
+	n := &names{domain: strings.ToLower(domain), hosts: map[string]bool{}, ports: map[uint16]bool{}, local: map[netip.Addr]bool{}}
+	for _, a := range addresses {
+		n.hosts[strings.ToLower(a)] = true
+		if ap, err := netip.ParseAddrPort(a); err == nil && ap.Addr().IsUnspecified() {
+			n.ports[ap.Port()] = true
+		}
+	}
+	if len(n.ports) == 0 {
+		return n, nil
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range addrs {
+		if ipn, ok := a.(*net.IPNet); ok {
+			if ip, ok := netip.AddrFromSlice(ipn.IP); ok {
+				n.local[ip.Unmap()] = true
+			}
+		}
+	}
+	return n, nil
+}
+
+// ours reports whether host and port, 0 when there is none, mean us. The domain does so with any port.
+func (n *names) ours(host string, port uint16) bool {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if host == n.domain {
+		return true
+	}
+	if port != 0 {
+		return n.oursAt(host, port)
+	}
+	return n.oursAt(host, defaultPort) || n.oursAt(host, defaultTLSPort)
+}
+
+// The ports of a URI without one (RFC 3261 §19.1.2).
+const (
+	defaultPort    = 5060
+	defaultTLSPort = 5061
+)
+
+func (n *names) oursAt(host string, port uint16) bool {
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return n.hosts[net.JoinHostPort(host, strconv.Itoa(int(port)))]
+	}
+	ip = ip.Unmap()
+	return n.hosts[netip.AddrPortFrom(ip, port).String()] || (n.ports[port] && n.local[ip])
+}
+
+// aor makes a canonical address-of-record of a URI whose host means us (RFC 3261 §10.3 step 5).
+func (n *names) aor(u message.URI) (location.AOR, bool) {
+	if !n.ours(u.Host, u.Port) {
+		return "", false
+	}
+	return location.AOR(message.CanonicalUser(u.User) + "@" + n.domain), true
+}

@@ -1,0 +1,100 @@
+package gateway
+
+import "time"
+
+// StatusReport is GET /api/v1/status.
+type StatusReport struct {
+	Version       string           `json:"version"`
+	Role          Role             `json:"role"`
+	Domain        string           `json:"domain"`
+	NodeID        string           `json:"node_id"`
+	State         string           `json:"state"` // of the peer: starting, joining, joined, leaving, left
+	Ready         bool             `json:"ready"`
+	NotReady      []string         `json:"not_ready"` // the parts that are not, by name
+	UptimeSeconds int64            `json:"uptime_seconds"`
+	SIP           []ListenerReport `json:"sip"`
+	Overlay       OverlayReport    `json:"overlay"`
+	Registrations int              `json:"registrations"` // bindings of phones at this gateway
+	Transactions  int              `json:"transactions"`  // SIP transactions that have not ended
+}
+
+// ListenerReport is one SIP listener.
+type ListenerReport struct {
+	Transport string `json:"transport"`
+	Address   string `json:"address"`
+}
+
+// OverlayReport is the peer of a StatusReport.
+type OverlayReport struct {
+	Name         string         `json:"name"`
+	Address      string         `json:"address"`
+	Links        int            `json:"links"`
+	SizeEstimate int            `json:"size_estimate"`
+	Stored       map[string]int `json:"stored"` // values held for the overlay, by Kind
+}
+
+// RegistrationsReport is GET /api/v1/registrations.
+type RegistrationsReport struct {
+	Registrations []Registration `json:"registrations"`
+}
+
+// Registration is one binding of a phone at this gateway.
+type Registration struct {
+	AOR              string    `json:"aor"`
+	Contact          string    `json:"contact"`
+	Transport        string    `json:"transport"`
+	Source           string    `json:"source"`
+	UserAgent        string    `json:"user_agent"`
+	CallID           string    `json:"call_id"`
+	Q                float64   `json:"q"`
+	Expires          time.Time `json:"expires"`
+	ExpiresInSeconds int64     `json:"expires_in_seconds"`
+	Flow             string    `json:"flow"`  // live | stale: whether the connection stands that it was made over
+	State            string    `json:"state"` // of the record in the overlay: stored | pending | local-only
+}
+
+// RingReport is GET /api/v1/ring.
+type RingReport struct {
+	Self         string       `json:"self"`
+	State        string       `json:"state"`
+	Predecessors []string     `json:"predecessors"` // nearest first
+	Successors   []string     `json:"successors"`   // nearest first
+	Fingers      []string     `json:"fingers"`
+	Links        []LinkReport `json:"links"`
+	SizeEstimate int          `json:"size_estimate"`
+}
+
+// LinkReport is one overlay link.
+type LinkReport struct {
+	Peer  string  `json:"peer"`
+	Ready bool    `json:"ready"` // the peer is part of the ring: it may be routed through
+	RTTms float64 `json:"rtt_ms"`
+}
+
+// LookupReport is GET /api/v1/lookup?aor=.
+type LookupReport struct {
+	AOR        string         `json:"aor"`
+	ResourceID string         `json:"resource_id"`
+	Found      bool           `json:"found"`
+	Known      bool           `json:"known"` // a user of ours, registered or not
+	Local      []Registration `json:"local"`
+	Records    []RecordReport `json:"records"` // what the overlay holds, each verified
+	Millis     float64        `json:"ms"`      // how long the overlay took
+}
+
+// RecordReport is one SIP-REGISTRATION record.
+type RecordReport struct {
+	Owner            string    `json:"owner"` // Node-ID of the gateway that signed it, the dictionary key
+	Route            []string  `json:"route,omitempty"`
+	URI              string    `json:"uri,omitempty"`
+	Signer           string    `json:"signer"` // user name of the certificate
+	Serial           string    `json:"serial"` // of the certificate
+	Stored           time.Time `json:"stored"` // storage_time
+	ExpiresInSeconds int64     `json:"expires_in_seconds"`
+	Addresses        []string  `json:"addresses"` // SIP URIs of the gateway, where it published them
+}
+
+// ErrorReport is the body of an API answer that is not 2xx.
+type ErrorReport struct {
+	Error string `json:"error"`
+}

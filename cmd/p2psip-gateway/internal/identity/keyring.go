@@ -1,0 +1,106 @@
+package identity
+
+import (
+	"crypto"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/config"
+	"github.com/p2psip/p2psip-gateway/overlay/trust"
+)
+
+// Keyring gives a gateway the signer for each address-of-record that it serves: the gateway's key and Node-ID under the
+// user's name. Signers are made when first asked for and remembered in a bounded cache until two thirds of their
+// certificate's lifetime have passed. It is safe for concurrent use.
+type Keyring struct {
+	load func(aor string, now time.Time) (*trust.Signer, error)
+	now  func() time.Time
+	mu   sync.Mutex
+	held map[string]held
+}
+
+type held struct {
+	signer *trust.Signer
+	until  time.Time
+}
+
+// OpenKeyring takes the certificates from the identity directory dir.
+func OpenKeyring(dir string, o *config.Overlay, node *trust.Signer) *Keyring {
+	return newKeyring(func(aor string, now time.Time) (*trust.Signer, error) {
+		s, err := load(userFile(dir, aor), "the certificate of "+aor, o, node.Key(), now)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("identity: %s: %w", aor, ErrNoCertificate)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if id := s.Identity(); id.User != aor || id.Node != node.Identity().Node {
+			return nil, &Error{Code: CodeMalformed, What: "not the certificate of " + aor, Path: userFile(dir, aor),
+				Err: fmt.Errorf("it is of %s and node %s", id.User, id.Node), Try: tryIssue}
+		}
+		return s, nil
+	})
+}
+
+// IssuingKeyring has a issue each certificate when it is first asked for: for an overlay that lives in one process.
+func IssuingKeyring(a *trust.Authority, node *trust.Signer) *Keyring {
+	return newKeyring(func(aor string, now time.Time) (*trust.Signer, error) {
+		cert, err := a.IssueUser(now, aor, node.Identity().Node, node.Key().Public())
+		if err != nil {
+			return nil, err
+		}
+		return trust.NewSigner(a.Overlay(), node.Key(), cert)
+	})
+}
+
+func newKeyring(load func(string, time.Time) (*trust.Signer, error)) *Keyring {
+	return &Keyring{load: load, now: time.Now, held: map[string]held{}}
+}
+
+// Signer is the signer for aor, "user@domain" in canonical form. Without a certificate for it the error is
+// ErrNoCertificate.
+func (k *Keyring) Signer(aor string) (*trust.Signer, error) {
+	now := k.now()
+	k.mu.Lock()
+	h, ok := k.held[aor]
+	k.mu.Unlock()
+	if ok && now.Before(h.until) {
+		return h.signer, nil
+	}
+	s, err := k.load(aor, now)
+	if err != nil {
+		return nil, err
+	}
+	cert := s.Identity().Cert
+	h = held{s, cert.NotBefore.Add(cert.NotAfter.Sub(cert.NotBefore) / 3 * 2)}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for other := range k.held {
+		if len(k.held) < maxSigners {
+			break
+		}
+		delete(k.held, other) // any one: what is lost is one file to read
+	}
+	k.held[aor] = h
+	return s, nil
+}
+
+// NewNode makes the identity of a gateway in memory: a new key of type t, certified by a for user.
+func NewNode(a *trust.Authority, user string, now time.Time) (*trust.Signer, error) {
+	t, err := trust.KeyTypeOf(a.Certificate().PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	var key crypto.Signer
+	if key, err = trust.GenerateKey(t); err != nil {
+		return nil, err
+	}
+	cert, err := a.IssueNode(now, user, key.Public())
+	if err != nil {
+		return nil, err
+	}
+	return trust.NewSigner(a.Overlay(), key, cert)
+}

@@ -1,0 +1,159 @@
+package identity
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/config"
+	"github.com/p2psip/p2psip-gateway/overlay/trust"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// authorityLifetime is for the signer of the document: a document outlives the certificates of nodes.
+const authorityLifetime = 20 * 365 * 24 * time.Hour
+
+// Template is the configuration of a new overlay named domain: TLS without ICE between gateways with reachable addresses,
+// and the Kinds that gateways need.
+func Template(domain string) *config.Overlay {
+	o := config.New(domain)
+	o.Sequence = 1
+	o.NoICE = true
+	o.TurnDensity = 0 // no TURN servers: nobody needs them without ICE
+	o.MaxMessageSize = config.WrittenMaxMessageSize
+	// 32 registrations of 1000 octets and the certificates that go with them fit one message.
+	o.Kinds = append(o.Kinds,
+		required(wire.KindSIPRegistration, 32, 1000),
+		required(wire.KindCertificateByNode, 32, 2048),
+		required(wire.KindCertificateByUser, 32, 2048),
+		config.Kind{ID: wire.KindSIPGateway, Model: wire.SingleValue, Access: config.NodeMatch, MaxCount: 1, MaxSize: 1000})
+	return o
+}
+
+func required(id wire.KindID, count, size int) config.Kind {
+	k, _ := config.Registered(id)
+	k.MaxCount, k.MaxSize = count, size
+	return k
+}
+
+// Overlay is a new overlay: its authority, the signer of its document, and the document.
+type Overlay struct {
+	Config    *config.Overlay // as parsed from Document
+	Document  []byte
+	Authority *trust.Authority
+	signer    *trust.Signer
+}
+
+// New makes the authority and the signer of the overlay o and signs the document. It fills in o's roots and signers.
+func New(o *config.Overlay, t trust.KeyType, now time.Time) (*Overlay, error) {
+	a, err := trust.NewAuthority(o.InstanceName, t, now, nil)
+	if err != nil {
+		return nil, err
+	}
+	key, err := trust.GenerateKey(t)
+	if err != nil {
+		return nil, err
+	}
+	a.Lifetime = authorityLifetime
+	cert, err := a.IssueNode(now, "signer@"+o.InstanceName, key.Public())
+	if err != nil {
+		return nil, err
+	}
+	a.Lifetime = trust.DefaultLifetime
+	signer, err := trust.NewSigner(o.InstanceName, key, cert)
+	if err != nil {
+		return nil, err
+	}
+	o.RootCerts = append(o.RootCerts, a.Certificate())
+	o.ConfigurationSigners = append(o.ConfigurationSigners, signer.Identity().Node)
+	o.KindSigners = append(o.KindSigners, signer.Identity().Node)
+	doc, err := trust.SignDocument(o, signer)
+	if err != nil {
+		return nil, err
+	}
+	parsed, _, err := readDocument(DocumentFile, doc, now)
+	if err != nil {
+		return nil, err
+	}
+	return &Overlay{Config: parsed, Document: doc, Authority: a, signer: signer}, nil
+}
+
+// Save writes an overlay directory. It refuses one that holds an overlay already.
+func (o *Overlay) Save(dir string) error {
+	for _, name := range []string{caKeyFile, caCertFile, signerKeyFile, signerCertFile, DocumentFile} {
+		if path := filepath.Join(dir, name); exists(path) {
+			return &Error{Code: CodeExists, What: "there is an overlay already", Path: path,
+				Err: errors.New("a new authority would make every certificate of the old one worthless"),
+				Try: "another --dir, or `p2psip-gateway identity issue --dir " + dir + "` for the overlay that is there"}
+		}
+	}
+	if err := makeDir(dir); err != nil {
+		return err
+	}
+	return errors.Join(
+		writeKey(filepath.Join(dir, caKeyFile), o.Authority.Key()),
+		writeCert(filepath.Join(dir, caCertFile), o.Authority.Certificate()),
+		writeKey(filepath.Join(dir, signerKeyFile), o.signer.Key()),
+		writeCert(filepath.Join(dir, signerCertFile), o.signer.Identity().Cert),
+		write(filepath.Join(dir, DocumentFile), o.Document, certMode),
+	)
+}
+
+// LoadAuthority reads the authority of an overlay directory and its overlay.
+func LoadAuthority(dir string, now time.Time) (*trust.Authority, *config.Overlay, error) {
+	const try = "--dir with the directory that `p2psip-gateway init` made"
+	o, _, err := LoadDocument(filepath.Join(dir, DocumentFile), now)
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := readKey(filepath.Join(dir, caKeyFile), "the authority's key", try)
+	if err != nil {
+		return nil, nil, err
+	}
+	certs, err := readCerts(filepath.Join(dir, caCertFile), "the authority's certificate", try)
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := trust.OpenAuthority(o.InstanceName, key, certs[0])
+	if err != nil {
+		return nil, nil, &Error{Code: CodeMalformed, What: "the files of the authority do not belong together",
+			Path: dir, Err: err, Try: try}
+	}
+	return a, o, nil
+}
+
+// LoadDocument reads a configuration document with one configuration, checks its signatures, and that this program can take
+// part in the overlay at now. warnings are what was tolerated in it.
+func LoadDocument(path string, now time.Time) (o *config.Overlay, warnings []string, err error) {
+	b, err := read(path, "the overlay's configuration document",
+		"`p2psip-gateway init` makes one; `p2psip-gateway identity issue` puts a copy beside each identity")
+	if err != nil {
+		return nil, nil, err
+	}
+	return readDocument(path, b, now)
+}
+
+func readDocument(path string, b []byte, now time.Time) (*config.Overlay, []string, error) {
+	refuse := func(what string, err error) (*config.Overlay, []string, error) {
+		return nil, nil, &Error{Code: CodeDocument, What: what, Path: path, Err: err}
+	}
+	d, err := config.Parse(b)
+	if err != nil {
+		return refuse("not a configuration document", err)
+	}
+	if n := len(d.Configurations); n != 1 {
+		return refuse("cannot tell which overlay is meant", fmt.Errorf("the document holds %d configurations", n))
+	}
+	c := &d.Configurations[0]
+	if err := trust.VerifyDocument(now, c, nil); err != nil {
+		return refuse("the configuration document is not to be trusted", err)
+	}
+	if err := c.Overlay.Supported(); err != nil {
+		return refuse("this program cannot take part in the overlay", err)
+	}
+	if c.Overlay.Expired(now) {
+		return refuse("the configuration document has expired", errors.New(c.Overlay.Expiration.Format(time.RFC3339)))
+	}
+	return c.Overlay, c.Warnings, nil
+}

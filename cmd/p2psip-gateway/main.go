@@ -1,0 +1,88 @@
+// Command p2psip-gateway is a SIP registrar, proxy and redirect server in front of a RELOAD overlay (RFC 6940, RFC 7904).
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+)
+
+// Exit codes. 1 tells a supervisor not to restart.
+const (
+	exitOK     = 0
+	exitConfig = 1 // configuration or start-up error
+	exitUsage  = 2
+	exitForced = 3 // stopped before the drain was over
+	exitFatal  = 4 // run-time failure: restart
+)
+
+// stdio is what a subcommand may read and write.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// command is one subcommand. run gets the arguments behind the name and returns the exit code; ctx ends on the first SIGINT or SIGTERM.
+type command struct {
+	name, synopsis string
+	run            func(ctx context.Context, std stdio, args []string) int
+}
+
+// commands are all subcommands, in the order of the help text.
+var commands = []command{
+	{"dev", "a throw-away overlay of three gateways and a redirect peer, to try things", runDev},
+	{"run", "-c FILE: one node, in the foreground", runRun},
+	{"init", "make a new overlay: its authority and its configuration document", runInit},
+	{"identity", "issue: make the keys and certificates of a gateway and its users", runIdentity},
+	{"status", "how a running node is", runStatus},
+	{"reg", "ls: the phones registered at a running node", runReg},
+	{"lookup", "AOR: where an address-of-record is registered", runLookup},
+	{"ring", "the part of the ring that a running node sees", runRing},
+	{"decode", "show RELOAD messages that are given in hexadecimal as JSON", runDecode},
+	{"version", "version and build", runVersion},
+}
+
+// version is set by the linker.
+var version = "devel"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(dispatch(ctx, stdio{os.Stdin, os.Stdout, os.Stderr}, os.Args[1:]))
+}
+
+func dispatch(ctx context.Context, std stdio, args []string) int {
+	if len(args) > 0 {
+		if args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+			usage(std.out)
+			return exitOK
+		}
+		for _, c := range commands {
+			if c.name == args[0] {
+				return c.run(ctx, std, args[1:])
+			}
+		}
+	}
+	if len(args) > 0 {
+		fmt.Fprintf(std.err, "p2psip-gateway: there is no command %q\n\n", args[0])
+	}
+	usage(std.err)
+	return exitUsage
+}
+
+func runVersion(_ context.Context, std stdio, _ []string) int {
+	fmt.Fprintf(std.out, "p2psip-gateway %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return exitOK
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "usage: p2psip-gateway COMMAND [flags]\n\n")
+	for _, c := range commands {
+		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.synopsis)
+	}
+	fmt.Fprint(w, "\np2psip-gateway COMMAND --help shows the flags of a command.\nFirst steps: p2psip-gateway dev\n")
+}

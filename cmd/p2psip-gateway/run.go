@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
+	"github.com/p2psip/p2psip-gateway/sip/digest"
+)
+
+func runRun(ctx context.Context, std stdio, args []string) int {
+	fs := flag.NewFlagSet("run", flag.ContinueOnError)
+	fs.SetOutput(std.err)
+	file := fs.String("c", "", "configuration `file`")
+	if fs.Parse(args) != nil || fs.NArg() > 0 {
+		return exitUsage
+	}
+	if *file == "" {
+		fmt.Fprintln(std.err, "p2psip-gateway run: which configuration? try: p2psip-gateway run -c gateway.yaml")
+		return exitUsage
+	}
+	g, err := openFromFile(*file, std.err)
+	if err != nil {
+		fmt.Fprintln(std.err, err)
+		return exitConfig
+	}
+	if err := g.Run(ctx); err != nil {
+		fmt.Fprintln(std.err, "p2psip-gateway:", err)
+		return exitFatal
+	}
+	return exitOK
+}
+
+func openFromFile(path string, logTo io.Writer) (*gateway.Gateway, error) {
+	c, err := gateway.LoadConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	log := newLog(c.Log, logTo)
+	now := time.Now()
+	doc, warnings, err := identity.LoadDocument(c.Overlay.Document, now)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range warnings {
+		log.Warn().Str("component", "config").Str("file", c.Overlay.Document).Msg(w)
+	}
+	self, err := identity.LoadNode(c.Overlay.Identity, doc, now)
+	if err != nil {
+		return nil, err
+	}
+	domain := c.Domain
+	if domain == "" {
+		domain = doc.InstanceName
+	}
+	users, err := loadUsers("registrar.users", c.Registrar.Users, domain)
+	if err != nil {
+		return nil, err
+	}
+	return gateway.Open(gateway.Options{
+		Config: c, Version: version, Log: log, Overlay: doc, Self: self, Users: users,
+		Keyring: identity.OpenKeyring(c.Overlay.Identity, doc, self),
+	})
+}
+
+// loadUsers reads a users file; key is the flag or setting that names it.
+func loadUsers(key, path, domain string) (*digest.Users, error) {
+	if path == "" {
+		return digest.ReadUsers(strings.NewReader(""), domain)
+	}
+	u, err := digest.LoadUsers(path, domain)
+	if err != nil {
+		return nil, fmt.Errorf("E0203 %s: %w\n      try: a text file with one line \"user password\" for each user", key, err)
+	}
+	return u, nil
+}
+
+// newLog writes to w as the configuration says. Its words have been checked.
+func newLog(c gateway.LogConfig, w io.Writer) zerolog.Logger {
+	level, err := zerolog.ParseLevel(c.Level)
+	if err != nil {
+		level = zerolog.InfoLevel
+	}
+	if c.Format == "text" {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.DateTime, NoColor: true}
+	}
+	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/p2psip/p2psip-gateway/"
+
+// layers is the whole dependency order: a package may import exactly these packages of this module, besides itself.
+// docs/architecture.md draws it; change both together.
+var layers = map[string][]string{
+	"overlay/wire":     {},
+	"overlay/config":   {"overlay/wire"},
+	"overlay/trust":    {"overlay/config", "overlay/wire"},
+	"overlay/chord":    {"overlay/wire"},
+	"overlay/route":    {"overlay/wire"},
+	"overlay/store":    {"overlay/trust", "overlay/config", "overlay/wire"},
+	"overlay/node":     {"overlay/chord", "overlay/route", "overlay/store", "overlay/trust", "overlay/config", "overlay/wire"},
+	"overlay/link":     {"overlay/trust", "overlay/wire"},
+	"overlay/sim":      {"overlay/node", "overlay/chord", "overlay/route", "overlay/store", "overlay/trust", "overlay/config", "overlay/wire"},
+	"overlay":          {"overlay/node", "overlay/link", "overlay/trust", "overlay/config", "overlay/wire"},
+	"overlay/sipusage": {"overlay", "overlay/trust", "overlay/wire", "location"},
+
+	"location":        {},
+	"sip/message":     {},
+	"sip/digest":      {"sip/message"},
+	"sip":             {"sip/message", "location"},
+	"sip/flow":        {"sip", "sip/message", "location"},
+	"sip/transaction": {"sip", "sip/flow", "sip/message", "location"},
+	"sip/resolve":     {"sip/message", "location"},
+	"registrar":       {"sip", "sip/message", "location"},
+	"redirect":        {"sip", "sip/message", "location"},
+	"proxy":           {"sip", "sip/message", "location"},
+
+	"metrics":                              {"overlay", "location"},
+	"cmd/p2psip-gateway/internal/identity": {"overlay/config", "overlay/trust", "overlay/wire"},
+	"cmd/p2psip-gateway/internal/gateway": {"metrics", "overlay", "overlay/node", "overlay/sipusage", "overlay/config", "overlay/trust", "overlay/wire",
+		"proxy", "redirect", "registrar", "location", "sip", "sip/message", "sip/flow", "sip/transaction", "sip/digest", "sip/resolve"},
+	"cmd/p2psip-gateway": {"cmd/p2psip-gateway/internal/gateway", "cmd/p2psip-gateway/internal/identity", "overlay/config", "overlay/trust", "overlay/wire", "overlay/sim", "sip/digest", "location"},
+}
+
+// pure packages take the time, randomness and verified identities as arguments: no clock, I/O, locks or goroutines.
+var (
+	pure   = []string{"overlay/wire", "overlay/chord", "overlay/route", "overlay/store", "overlay/node", "overlay/sim", "sip/message"}
+	impure = []string{"net", "net/http", "os", "sync", "sync/atomic", "context", "crypto/rand", "math/rand", "syscall"}
+	clock  = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
+)
+
+// only names libraries that one package alone may import, and why.
+var only = map[string]struct{ pkg, why string }{
+	"github.com/prometheus/client_golang": {"metrics", "metrics are read from counters, in one place"},
+	"github.com/pion/dtls/v2":             {"overlay/link", "the DTLS library lives behind one file"},
+	"go.etcd.io/bbolt":                    {"location", "one durable table, one owner"},
+	"go.yaml.in/yaml/v3":                  {"cmd/p2psip-gateway/internal/gateway", "configuration is read in one place"},
+}
+
+const maxFuncLines = 70
+
+func TestTidy(t *testing.T) {
+	root := filepath.Join("..", "..")
+	seen := map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		rel, err := filepath.Rel(root, filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		pkg := filepath.ToSlash(rel)
+		seen[pkg] = true
+		return tidyFile(t, pkg, path)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range layers {
+		if !seen[pkg] {
+			t.Errorf("layers names %s, which does not exist", pkg)
+		}
+	}
+}
+
+func tidyFile(t *testing.T, pkg, path string) error {
+	allowed, ok := layers[pkg]
+	if !ok {
+		t.Errorf("%s: package %s has no entry in layers", path, pkg)
+	}
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+	if err != nil {
+		return err
+	}
+	at := func(p token.Pos) string { return strings.TrimPrefix(fset.Position(p).String(), "../../") }
+	isPure := slices.Contains(pure, pkg)
+	for _, imp := range f.Imports {
+		p, _ := strconv.Unquote(imp.Path.Value)
+		if own, ok := strings.CutPrefix(p, module); ok && !slices.Contains(allowed, own) {
+			t.Errorf("%s: %s may not import %s", at(imp.Pos()), pkg, own)
+		}
+		if isPure && slices.Contains(impure, p) {
+			t.Errorf("%s: pure package imports %s", at(imp.Pos()), p)
+		}
+		for lib, o := range only {
+			if (p == lib || strings.HasPrefix(p, lib+"/")) && o.pkg != pkg {
+				t.Errorf("%s: only %s may import %s: %s", at(imp.Pos()), o.pkg, lib, o.why)
+			}
+		}
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			if isPure {
+				t.Errorf("%s: go statement in a pure package", at(n.Pos()))
+			}
+		case *ast.SelectorExpr:
+			x, ok := n.X.(*ast.Ident)
+			if !ok {
+				break
+			}
+			if isPure && x.Name == "time" && slices.Contains(clock, n.Sel.Name) {
+				t.Errorf("%s: time.%s in a pure package; take now as an argument", at(n.Pos()), n.Sel.Name)
+			}
+			if x.Name == "trust" && n.Sel.Name == "Assume" && pkg != "overlay/sim" {
+				t.Errorf("%s: trust.Assume outside the simulator and tests", at(n.Pos()))
+			}
+		case *ast.FuncDecl:
+			if k := fset.Position(n.End()).Line - fset.Position(n.Pos()).Line + 1; k > maxFuncLines {
+				t.Errorf("%s: %s is %d lines; the limit is %d", at(n.Pos()), n.Name.Name, k, maxFuncLines)
+			}
+		}
+		return true
+	})
+	return nil
+}
