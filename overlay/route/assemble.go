@@ -23,7 +23,7 @@ const (
 type Assembler struct {
 	max   int // octets of a whole message
 	quota int // octets held for one neighbour
-	held  int // octets held
+	held  int
 	by    map[wire.NodeID]int
 	sets  map[setKey]*list.Element
 	order *list.List // of *set, oldest first
@@ -87,28 +87,34 @@ func (a *Assembler) Add(now time.Time, from wire.NodeID, answer bool, raw []byte
 		return nil, first, BadFragment
 	}
 	s := a.find(now, setKey{h.Transaction, h.Overlay, answer}, from)
-	cost := len(body) + pieceCost
-	if at == 0 && s.header == nil {
-		cost += n
-	}
-	if a.by[s.owner]+cost > a.quota || a.held+cost > totalQuotas*a.quota {
-		// RFC 6940 §6.7: "if the receiver runs out of buffer space to reassemble a message, it MUST drop the message."
+	if drop = a.hold(s, piece{at, body}, last); drop != "" {
 		a.drop(s)
-		return nil, first, FragmentsFull
-	}
-	if !s.limit(at+len(body), last) || !s.insert(at, body) {
-		a.drop(s)
-		return nil, first, FragmentConflict
+		return nil, first, drop
 	}
 	if at == 0 && s.header == nil {
 		s.header, s.from = bytes.Clone(raw[:n]), from
 	}
-	a.charge(s)
 	if s.end == 0 || s.got < s.end {
 		return nil, first, ""
 	}
 	a.drop(s)
 	return s.join(), s.from, ""
+}
+
+// hold puts a fragment into its set. After a reason the set is to be dropped.
+func (a *Assembler) hold(s *set, p piece, last bool) Reason {
+	if !s.limit(p.end(), last) || !s.insert(p.at, p.data) {
+		return FragmentConflict
+	}
+	cost := setCost + s.got + len(s.pieces)*pieceCost
+	a.held += cost - s.cost
+	a.by[s.owner] += cost - s.cost
+	s.cost = cost
+	if a.by[s.owner] > a.quota || a.held > totalQuotas*a.quota {
+		// RFC 6940 §6.7: "if the receiver runs out of buffer space to reassemble a message, it MUST drop the message."
+		return FragmentsFull
+	}
+	return ""
 }
 
 // Expire drops what has waited for too long and returns how many messages that were. RFC 6940 §6.7: "receivers SHOULD time
@@ -128,14 +134,6 @@ func (a *Assembler) find(now time.Time, k setKey, from wire.NodeID) *set {
 	s := &set{key: k, owner: from, expires: now.Add(MaxRequestLifetime)}
 	a.sets[k] = a.order.PushBack(s)
 	return s
-}
-
-// charge books what s costs now.
-func (a *Assembler) charge(s *set) {
-	cost := setCost + s.got + len(s.header) + len(s.pieces)*pieceCost
-	a.held += cost - s.cost
-	a.by[s.owner] += cost - s.cost
-	s.cost = cost
 }
 
 func (a *Assembler) drop(s *set) {

@@ -13,8 +13,8 @@ type Key struct {
 	Transaction wire.TransactionID
 }
 
-// Cache remembers requests that were carried out, with their answers: "Receiving nodes MUST generate semantically equivalent
-// responses to retransmissions of the same request" (RFC 6940 §6.2.1).
+// Cache remembers requests that were carried out, with their answers: "Receiving nodes MUST generate semantically
+// equivalent responses to retransmissions of the same request" (RFC 6940 §6.2.1).
 type Cache struct {
 	keep  time.Duration
 	limit int
@@ -36,8 +36,8 @@ func NewCache(keep time.Duration, limit int) *Cache {
 // Len counts the requests.
 func (c *Cache) Len() int { return c.order.Len() }
 
-// Begin reports whether request k is new, and remembers it. When it is not, answer is the sealed message that answered it;
-// nil while that is still being made.
+// Begin reports whether request k is new, and remembers it. When it is not, answer is the sealed message that answered
+// it; nil while that is still being made.
 func (c *Cache) Begin(now time.Time, k Key) (answer []byte, fresh bool) {
 	c.expire(now)
 	if e := c.index[k]; e != nil {

@@ -44,8 +44,8 @@ func (r Rules) Check(h *wire.Header) Reason {
 	case h.Version != wire.Version:
 		return BadVersion
 	case h.TTL > r.InitialTTL:
-		// RFC 6940 §6.3.2: "If a message has a TTL greater than the value of the initial-ttl parameter [...], the message
-		// MUST be discarded".
+		// RFC 6940 §6.3.2: "If a message has a TTL greater than the value of the initial-ttl parameter [...], the
+		// message MUST be discarded".
 		return BadTTL
 	case h.Fragment&wire.FragmentHigh == 0:
 		// RFC 6940 §6.7: "messages [...] with the high bit clear SHOULD be discarded".
@@ -119,7 +119,8 @@ func Decide(self wire.NodeID, l wire.DestinationList, v View) Decision {
 		rest := l.Rest()
 		switch {
 		case d.Type == wire.DestNode && d.Node.IsWildcard():
-			// RFC 6940 §6.1.1: "A message with a wildcard Node-ID as its first entry is never forwarded; it is consumed locally."
+			// RFC 6940 §6.1.1: "A message with a wildcard Node-ID as its first entry is never forwarded; it is consumed
+			// locally."
 			return Decision{Verdict: Deliver}
 		case d.Type == wire.DestNode && d.Node == self && len(rest) == 0:
 			return Decision{Verdict: Deliver}
@@ -128,16 +129,16 @@ func Decide(self wire.NodeID, l wire.DestinationList, v View) Decision {
 			l = rest
 			continue
 		case d.Type == wire.DestNode && !v.Connected(d.Node) && v.Responsible(d):
-			// RFC 6940 §6.1.1: "the node MUST drop the message silently unless the Node-ID corresponds to a node which is
-			// directly connected to this node".
+			// RFC 6940 §6.1.1: "the node MUST drop the message silently unless the Node-ID corresponds to a node which
+			// is directly connected to this node".
 			return Decision{Reason: NotConnected}
 		case d.Type == wire.DestNode:
 			return Decision{Verdict: Forward, Next: d, Destinations: l}
 		case d.Type == wire.DestResource && !v.Responsible(d):
 			return Decision{Verdict: Forward, Next: d, Destinations: l}
 		case d.Type == wire.DestResource && len(rest) != 0:
-			// RFC 6940 §6.1.1: "it MUST be the only entry on the Destination List. If there are other entries, the message MUST
-			// be silently dropped."
+			// RFC 6940 §6.1.1: "it MUST be the only entry on the Destination List. If there are other entries, the
+			// message MUST be silently dropped."
 			return Decision{Reason: NotAlone}
 		case d.Type == wire.DestResource:
 			return Decision{Verdict: Deliver}

@@ -23,9 +23,9 @@ type Hop struct {
 }
 
 // Append returns the octets of a message as they leave this node: one TTL less, the previous hop "append[ed] to the Via
-// List" (RFC 6940 §6.1.2), our own entries gone from the Destination List, everything behind the header untouched. h and n
-// are what ParseHeader made of raw, which is the function's from now on: when no list changes, raw itself is patched and
-// returned. h.TTL must not be 0.
+// List" (RFC 6940 §6.1.2), our own entries gone from the Destination List, everything behind the header untouched. h and
+// n are what ParseHeader made of raw, which is the function's from now on: when no list changes, raw itself is patched
+// and returned. h.TTL must not be 0.
 func (p Hop) Append(raw []byte, h *wire.Header, n int) []byte {
 	grow := 0
 	if !p.Previous.IsZero() {
@@ -51,9 +51,9 @@ func (p Hop) Append(raw []byte, h *wire.Header, n int) []byte {
 	return out
 }
 
-// ReturnPath is the Destination List of the answer to a request with header h that came from previous: "the concatenation
-// of the Node-ID of the node from which the request was received with the Via List in the original request" in reverse
-// (RFC 6940 §6.1.2, §6.2.2).
+// ReturnPath is the Destination List of the answer to a request with header h that came from previous: "the
+// concatenation of the Node-ID of the node from which the request was received with the Via List in the original
+// request" in reverse (RFC 6940 §6.1.2, §6.2.2).
 func ReturnPath(h *wire.Header, previous wire.NodeID) wire.DestinationList {
 	first := wire.NewDestinationList(wire.ToNode(previous))
 	return append(first, h.Via.Reversed()...)

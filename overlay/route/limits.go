@@ -28,7 +28,7 @@ const (
 	neighbourOctets = 1 << 20
 	// totalQuotas bounds the fragments held in all: so many neighbours can fill what one of them may have.
 	totalQuotas = 8
-	// setCost and pieceCost are what the bookkeeping of an incomplete message and of a piece of it takes, in octets, about.
-	setCost   = 256
+	// setCost and pieceCost are what an incomplete message takes besides its body, and a piece of it besides its octets, about.
+	setCost   = 1024
 	pieceCost = 64
 )

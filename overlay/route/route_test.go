@@ -85,8 +85,8 @@ type view struct {
 func (v view) Responsible(d wire.Destination) bool { return slices.Contains(v.owned, d) }
 func (v view) Connected(id wire.NodeID) bool       { return slices.Contains(v.connected, id) }
 
-// TestDecide is the decision table of RFC 6940 §6.1 for node 1, which owns resource 10 and position 20, and has links with 3
-// and with 21, whose position is its own.
+// TestDecide is the decision table of RFC 6940 §6.1 for node 1, which owns resource 10 and position 20, and has links
+// with 3 and with 21, whose position is its own.
 func TestDecide(t *testing.T) {
 	v := view{[]wire.Destination{resource(10), wire.ToNode(node(20)), wire.ToNode(node(21))}, []wire.NodeID{node(3), node(21)}}
 	wildcard := wire.ToNode(wire.Wildcard(16))

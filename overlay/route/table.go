@@ -7,8 +7,8 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
-// Table holds the end-to-end timers of the requests that wait for an answer (RFC 6940 §6.2.1). All of them wait for the same
-// overlay-reliability-timer, so they fall due in the order in which they were sent.
+// Table holds the end-to-end timers of the requests that wait for an answer (RFC 6940 §6.2.1). All of them wait for the
+// same overlay-reliability-timer, so they fall due in the order in which they were sent.
 type Table struct {
 	timer time.Duration
 	limit int
@@ -33,8 +33,8 @@ func (t *Table) Len() int { return t.order.Len() }
 // Has reports whether tx waits for an answer.
 func (t *Table) Has(tx wire.TransactionID) bool { return t.index[tx] != nil }
 
-// Start sets the timer of a request that may be sent so many times in all. It reports false when the table is full or the
-// transaction ID is taken.
+// Start sets the timer of a request that may be sent so many times in all. It reports false when the table is full or
+// the transaction ID is taken.
 func (t *Table) Start(now time.Time, tx wire.TransactionID, transmissions int) bool {
 	if t.order.Len() >= t.limit || t.index[tx] != nil {
 		return false
@@ -43,8 +43,8 @@ func (t *Table) Start(now time.Time, tx wire.TransactionID, transmissions int) b
 	return true
 }
 
-// Again counts one more transmission, ahead of time, and restarts the timer. It reports false when there is none left: the
-// request then stays in the table until its timer fires.
+// Again counts one more transmission, ahead of time, and restarts the timer. It reports false when there is none left:
+// the request then stays in the table until its timer fires.
 func (t *Table) Again(now time.Time, tx wire.TransactionID) bool {
 	e := t.index[tx]
 	if e == nil {
@@ -71,8 +71,8 @@ func (t *Table) End(tx wire.TransactionID) bool {
 	return true
 }
 
-// Collect returns the requests to be sent again now, and those that have failed: "After the timer for the fifth transmission
-// fires, the message MUST be considered to have failed" (RFC 6940 §6.2.1). The failed ones are forgotten.
+// Collect returns the requests to be sent again now, and those that have failed: "After the timer for the fifth
+// transmission fires, the message MUST be considered to have failed" (RFC 6940 §6.2.1). The failed ones are forgotten.
 func (t *Table) Collect(now time.Time) (again, failed []wire.TransactionID) {
 	for e := t.order.Front(); e != nil; e = t.order.Front() {
 		w := e.Value.(*waiting)

@@ -1,0 +1,155 @@
+package sim
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"hash/fnv"
+
+	"github.com/p2psip/p2psip-gateway/overlay/node"
+	"github.com/p2psip/p2psip-gateway/overlay/trust"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// TLS code points (RFC 6940 §6.3.4).
+const (
+	hashSHA256     = 4
+	algorithmECDSA = 3
+	certHash       = 1 // SignerIdentityType
+)
+
+// identity is a certificate that nobody signed, with the identity that it is taken to prove.
+type identity struct {
+	trust.Identity
+	der    []byte
+	name   wire.SignerIdentity
+	signer *trust.Signer // stands for the identity in an OpStore; it cannot sign
+}
+
+// authority knows every certificate of a world.
+type authority struct {
+	byHash   map[string]*identity
+	bySigner map[*trust.Signer]*identity
+}
+
+func newAuthority() *authority {
+	return &authority{byHash: make(map[string]*identity), bySigner: make(map[*trust.Signer]*identity)}
+}
+
+func (a *authority) issue(user string, id wire.NodeID) *identity {
+	der := []byte("certificate of " + user + " at " + id.String())
+	sum := sha256.Sum256(der)
+	if i := a.byHash[string(sum[:])]; i != nil {
+		return i
+	}
+	i := &identity{
+		Identity: trust.Identity{Node: id, Nodes: []wire.NodeID{id}, User: user},
+		der:      der,
+		name:     wire.SignerIdentity{Type: certHash, Hash: hashSHA256, CertHash: string(sum[:])},
+		signer:   new(trust.Signer),
+	}
+	a.byHash[string(sum[:])] = i
+	a.bySigner[i.signer] = i
+	return i
+}
+
+// sign makes the value of a signature: a checksum, so that what was changed on the way is found.
+func sign(covered []byte) []byte {
+	h := fnv.New64a()
+	_, _ = h.Write(covered)
+	return binary.BigEndian.AppendUint64(nil, h.Sum64())
+}
+
+func (i *identity) signature(covered []byte) wire.Signature {
+	return wire.Signature{Hash: hashSHA256, Algorithm: algorithmECDSA, Identity: i.name, Value: sign(covered)}
+}
+
+// seal carries out a Seal effect.
+func (a *authority) seal(h *Host, s node.Seal) []byte {
+	by := h.gateway
+	if s.By != nil {
+		by = a.bySigner[s.By]
+	}
+	m := s.Message
+	if h.Tamper != nil {
+		h.Tamper(m)
+	}
+	m.Security.Certificates = trust.AppendCertificates(m.Security.Certificates, wire.Certificate{Data: by.der})
+	m.Security.Signature = by.signature(m.SignedOctets(nil, by.name))
+	if h.Garble {
+		m.Security.Signature.Value = []byte("garbled")
+	}
+	return m.AppendTo(nil)
+}
+
+// signValue signs a stored value.
+func (i *identity) signValue(res wire.ResourceID, kind wire.KindID, d *wire.StoredData) {
+	d.Signature = i.signature(d.SignedOctets(nil, res, kind, i.name))
+}
+
+var (
+	errUnknown  = errors.New("sim: no such certificate in the bucket")
+	errChecksum = errors.New("sim: signature does not fit")
+)
+
+// check finds the signer of a signature among the certificates of a message.
+func (a *authority) check(m *wire.Message, s wire.Signature, covered []byte) (trust.Identity, error) {
+	i := a.byHash[s.Identity.CertHash]
+	if i == nil || !hasCertificate(m, i.der) {
+		return trust.Identity{}, &trust.RefusalError{Reason: trust.UnknownSigner, Err: errUnknown}
+	}
+	if !bytes.Equal(s.Value, sign(covered)) {
+		return trust.Identity{}, &trust.RefusalError{Reason: trust.BadSignature, Err: errChecksum}
+	}
+	return i.Identity, nil
+}
+
+func hasCertificate(m *wire.Message, der []byte) bool {
+	for _, c := range m.Security.Certificates {
+		if bytes.Equal(c.Data, der) {
+			return true
+		}
+	}
+	return false
+}
+
+// verify carries out a Verify effect.
+func (a *authority) verify(v node.Verify) (trust.Verified, error) {
+	m := v.Message
+	sender, err := a.check(m, m.Security.Signature, m.SignedOctets(nil, m.Security.Signature.Identity))
+	if err != nil {
+		return trust.Verified{}, err
+	}
+	var values []trust.ValueSigner
+	switch body := m.Body.(type) {
+	case *wire.StoreReq:
+		for _, k := range body.Kinds {
+			values = a.values(values, m, signed{body.Resource, k.Kind, k.Values})
+		}
+	case *wire.FetchAns:
+		for _, k := range body.Kinds {
+			values = a.values(values, m, signed{v.Asked, k.Kind, k.Values})
+		}
+	}
+	return trust.Assume(m, sender, values...), nil
+}
+
+type signed struct {
+	resource wire.ResourceID
+	kind     wire.KindID
+	values   []wire.StoredData
+}
+
+func (a *authority) values(out []trust.ValueSigner, m *wire.Message, s signed) []trust.ValueSigner {
+	for i := range s.values {
+		d := &s.values[i]
+		if d.Signature.Identity.Type != certHash { // made up for a value that does not exist
+			out = append(out, trust.ValueSigner{})
+			continue
+		}
+		id, err := a.check(m, d.Signature, d.SignedOctets(nil, s.resource, s.kind, d.Signature.Identity))
+		out = append(out, trust.ValueSigner{Identity: id, Err: err})
+	}
+	return out
+}

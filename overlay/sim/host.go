@@ -1,0 +1,204 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/node"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// Death is how a host dies.
+type Death bool
+
+// The ways to die.
+const (
+	Crash  Death = false // its links are seen to be down
+	Silent Death = true  // its links stay up, and nothing comes over them
+)
+
+const (
+	maxCrashDelay = 50 * time.Millisecond // until the other end of a link sees it go down
+	maxCrypto     = 300 * time.Microsecond
+	refusedDelay  = 2 * time.Millisecond // until a dial to a host that is not there fails
+	dialTimeout   = 10 * time.Second     // the same when nothing answers
+)
+
+// Start starts every host: the first one at once, as the first of its overlay, the others when it is up, over the given
+// time.
+func (w *World) Start(over time.Duration) {
+	w.hosts[0].Start(true)
+	w.Run(10 * time.Millisecond)
+	for _, h := range w.hosts[1:] {
+		w.After(w.delay(0, over), func() { h.Start(false) })
+	}
+}
+
+func (h *Host) address() string { return fmt.Sprintf("host%d:6084", h.Index) }
+
+// Candidates are the addresses at which the host takes links.
+func (h *Host) Candidates() []wire.IceCandidate { return h.candidates(6084) }
+
+func (h *Host) appCandidates() []wire.IceCandidate { return h.candidates(6085) }
+
+func (h *Host) candidates(port uint16) []wire.IceCandidate {
+	ip := netip.AddrFrom4([4]byte{10, byte(h.Index >> 16), byte(h.Index >> 8), byte(h.Index)})
+	return []wire.IceCandidate{{Address: netip.AddrPortFrom(ip, port), Link: wire.LinkTLSTCPFHNoICE, Foundation: "1",
+		Priority: 1, Type: wire.CandidateHost}}
+}
+
+// Start starts a host that is not up. Its bootstrap nodes are up to three others.
+func (h *Host) Start(first bool) {
+	w := h.w
+	var bootstrap []string
+	if !first {
+		living := w.Living()
+		for range min(3, len(living)) {
+			bootstrap = append(bootstrap, living[w.rand.IntN(len(living))].address())
+		}
+	}
+	h.life++
+	h.Up, h.linked, h.silent, h.tick = true, true, false, time.Time{}
+	h.receive = func(from node.LinkID, raw []byte) { h.input("", func() { h.Node.Receive(w.now, from, raw) }) }
+	h.links = make(map[node.LinkID]*pipe)
+	h.ops = make(map[node.OpID]func(node.Done))
+	h.Node = node.New(node.Config{
+		Overlay:       w.c.Overlay,
+		Self:          h.ID,
+		Candidates:    h.Candidates(),
+		AppCandidates: h.appCandidates(),
+		Applications:  []wire.ApplicationID{wire.ApplicationSIP},
+		Bootstrap:     bootstrap,
+		First:         first,
+		PingInterval:  w.c.Ping,
+		HoldDown:      w.c.HoldDown,
+		Rand:          rand.New(rand.NewPCG(w.rand.Uint64(), w.rand.Uint64())),
+	})
+	h.input("start", func() { h.Node.Tick(w.now) })
+}
+
+// Status is the node's.
+func (h *Host) Status() node.Status { return h.Node.Status(h.w.now) }
+
+// input lets the node have one input, and carries out what it causes.
+func (h *Host) input(name string, f func()) {
+	if name != "" {
+		h.w.note(Step{Host: h.Index, Input: name, From: -1})
+	}
+	f()
+	h.act(h.Node.Take())
+	h.arm()
+}
+
+// nodeInput is input for what a client has no use for.
+func (h *Host) nodeInput(name string, f func()) {
+	if h.Node != nil {
+		h.input(name, f)
+	}
+}
+
+// later is After for something that only happens in this life of the host.
+func (h *Host) later(d time.Duration, f func()) {
+	life := h.life
+	h.w.After(d, func() {
+		if h.Up && h.life == life {
+			f()
+		}
+	})
+}
+
+func (h *Host) arm() {
+	at := h.Node.Deadline()
+	if at.IsZero() || !h.tick.IsZero() && !h.tick.After(at) && h.tick.After(h.w.now) {
+		return // nothing is due, or the tick that is planned comes first
+	}
+	h.tick = at
+	h.later(max(0, at.Sub(h.w.now)), func() {
+		if h.tick.Equal(at) {
+			h.tick = time.Time{}
+			h.input("", func() { h.Node.Tick(h.w.now) })
+		}
+	})
+}
+
+// act carries out effects.
+func (h *Host) act(e node.Effects) {
+	for _, id := range e.Close {
+		h.closeLink(id)
+	}
+	for _, f := range e.Forward {
+		h.send(f)
+	}
+	for _, s := range e.Seal {
+		h.later(h.w.delay(0, h.w.c.Crypto), func() {
+			raw := h.w.trust.seal(h, s)
+			h.input("sealed", func() { h.Node.Sealed(h.w.now, s.Job, raw, nil) })
+		})
+	}
+	for _, v := range e.Verify {
+		h.later(h.w.delay(0, h.w.c.Crypto), func() {
+			m, err := h.w.trust.verify(v)
+			h.input("verified", func() { h.Node.Verified(h.w.now, v.Job, m, err) })
+		})
+	}
+	for _, d := range e.Dial {
+		h.dial(d)
+	}
+	h.Apps = append(h.Apps, e.Apps...)
+	for _, d := range e.Done {
+		if f := h.ops[d.Op]; f != nil {
+			delete(h.ops, d.Op)
+			h.w.After(0, func() { f(d) })
+		}
+	}
+	for _, ev := range e.Events {
+		if h.w.c.Event != nil {
+			h.w.c.Event(h.w.Elapsed(), h, ev)
+		}
+		h.w.Counts[string(ev.Type)]++
+		if ev.Type == node.EventDropped {
+			h.w.Counts[string(ev.Type)+":"+ev.Text]++
+		}
+	}
+}
+
+// Do starts an operation; done is called at its end, unless the host dies first.
+func (h *Host) Do(op node.Op, done func(node.Done)) {
+	h.input("do", func() { h.ops[h.Node.Do(h.w.now, op)] = done })
+}
+
+// CancelAll cancels the operations that have not ended.
+func (h *Host) CancelAll() {
+	for _, id := range slices.Sorted(maps.Keys(h.ops)) {
+		delete(h.ops, id)
+		h.input("cancel", func() { h.Node.Cancel(h.w.now, id) })
+	}
+}
+
+// Kill ends a host.
+func (w *World) Kill(i int, how Death) {
+	h := w.hosts[i]
+	h.Up, h.linked, h.silent = false, false, how == Silent
+	w.note(Step{Host: i, Input: "kill", From: -1})
+	if how == Silent {
+		return
+	}
+	for _, id := range h.linkIDs() {
+		h.links[id].down(h, w.delay(0, maxCrashDelay))
+	}
+}
+
+// linkIDs lists the links in an order that is the same in every run.
+func (h *Host) linkIDs() []node.LinkID {
+	return slices.Sorted(maps.Keys(h.links))
+}
+
+// Leave has a host leave in order, and ends it when it has.
+func (w *World) Leave(i int) {
+	h := w.hosts[i]
+	h.Do(node.OpLeave{}, func(node.Done) { h.Up, h.linked = false, false })
+}

@@ -1,0 +1,275 @@
+package sim
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/fnv"
+	"math/rand/v2"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/config"
+	"github.com/p2psip/p2psip-gateway/overlay/node"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// Config is what a world is made of. The zero value of a field means what its comment says.
+type Config struct {
+	Seed     uint64
+	Peers    int           // at the start; 0 means 1
+	MinDelay time.Duration // of a message on a link; 0 means 1 ms
+	MaxDelay time.Duration // 0 means MinDelay
+	Crypto   time.Duration // at most, to sign or verify; 0 means 300 µs, and what is below 0 none
+	HoldDown time.Duration // 0 means the node's default
+	Ping     time.Duration // 0 means the node's default
+	Overlay  *config.Overlay
+	// Trace, when set, is called for every message that arrives and every input that is not a message.
+	Trace func(Step)
+	// Event, when set, is called for every event of a node.
+	Event func(at time.Duration, h *Host, e node.Event)
+}
+
+// Step is one line of a trace.
+type Step struct {
+	At       time.Duration // since the start of the world
+	Host     int
+	Input    string // "receive", "link_up", ...
+	From     int    // host at the other end; -1 when there is none
+	Code     wire.MessageCode
+	ToHost   bool // the message is for this host, not to be forwarded
+	Response wire.ErrorCode
+}
+
+// World is one overlay.
+type World struct {
+	c        Config
+	rand     *rand.Rand
+	schema   *wire.Schema
+	start    time.Time
+	now      time.Time
+	events   eventHeap
+	seq      uint64
+	hosts    []*Host
+	trust    *authority
+	hash     hash.Hash64
+	violated error          // the first invariant that was broken while running
+	Counts   map[string]int // node events by type and, for drops, reason
+	Messages int            // delivered on links
+}
+
+// Host is one place at which a node runs.
+type Host struct {
+	Index int
+	ID    wire.NodeID
+	Node  *node.Node
+	Up    bool
+	// Apps are the connections of applications that the node was asked for.
+	Apps []node.AppDial
+	// Tamper, when set, may change what the node sends, before it is signed: a malicious peer.
+	Tamper func(*wire.Message)
+	// OnForward, when set, is called for every message that the node sends.
+	OnForward func(wire.TransactionID)
+	// Garble spoils the signatures of what the node sends.
+	Garble bool
+
+	w        *World
+	life     int
+	linked   bool // it takes part in links
+	silent   bool // dead without anybody noticing
+	links    map[node.LinkID]*pipe
+	lastLink node.LinkID
+	tick     time.Time
+	receive  func(from node.LinkID, raw []byte)
+	ops      map[node.OpID]func(node.Done)
+	gateway  *identity
+}
+
+// epoch is where virtual time starts.
+var epoch = time.Unix(1_700_000_000, 0).UTC()
+
+// New returns a world whose hosts have not started.
+func New(c Config) *World {
+	if c.MinDelay == 0 {
+		c.MinDelay = time.Millisecond
+	}
+	c.MaxDelay = max(c.MaxDelay, c.MinDelay)
+	if c.Crypto == 0 {
+		c.Crypto = maxCrypto
+	}
+	if c.Overlay == nil {
+		c.Overlay = Overlay()
+	}
+	w := &World{
+		c:      c,
+		rand:   rand.New(rand.NewPCG(c.Seed, 0x5349_4d55_4c41_5445)),
+		schema: c.Overlay.Schema(),
+		start:  epoch,
+		now:    epoch,
+		trust:  newAuthority(),
+		hash:   fnv.New64a(),
+		Counts: make(map[string]int),
+	}
+	for range max(1, c.Peers) {
+		w.AddHost()
+	}
+	return w
+}
+
+// Overlay is a configuration for simulated overlays: TLS links without ICE and messages large enough for many signers.
+func Overlay() *config.Overlay {
+	o := config.New("sim.example")
+	o.NoICE = true
+	o.MaxMessageSize = 65000
+	return o
+}
+
+// AddHost adds a host that has not started and returns it.
+func (w *World) AddHost() *Host {
+	var id [16]byte
+	binary.BigEndian.PutUint64(id[:8], w.rand.Uint64())
+	binary.BigEndian.PutUint64(id[8:], w.rand.Uint64())
+	return w.AddHostAt(id)
+}
+
+// AddHostAt is AddHost for a host with a given Node-ID.
+func (w *World) AddHostAt(id [16]byte) *Host {
+	nodeID, err := wire.NodeIDFromBytes(id[:])
+	if err != nil {
+		panic("sim: " + err.Error())
+	}
+	h := &Host{Index: len(w.hosts), ID: nodeID, w: w}
+	h.gateway = w.trust.issue("gw@"+w.c.Overlay.InstanceName, nodeID)
+	w.hosts = append(w.hosts, h)
+	return h
+}
+
+// Host returns the i'th host.
+func (w *World) Host(i int) *Host { return w.hosts[i] }
+
+// Hosts lists all hosts. The slice must not be changed.
+func (w *World) Hosts() []*Host { return w.hosts }
+
+// Living lists the hosts that are up.
+func (w *World) Living() []*Host {
+	var out []*Host
+	for _, h := range w.hosts {
+		if h.Up {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// Elapsed is the virtual time since the start.
+func (w *World) Elapsed() time.Duration { return w.now.Sub(w.start) }
+
+// Now is the virtual time.
+func (w *World) Now() time.Time { return w.now }
+
+// Hash is a digest of everything that has happened.
+func (w *World) Hash() uint64 { return w.hash.Sum64() }
+
+// event is something that is going to happen.
+type event struct {
+	at  time.Time
+	seq uint64 // breaks ties: what was planned first happens first
+	run func()
+}
+
+type eventHeap []event
+
+func (h eventHeap) Len() int { return len(h) }
+func (h eventHeap) Less(i, j int) bool {
+	return h[i].at.Before(h[j].at) || h[i].at.Equal(h[j].at) && h[i].seq < h[j].seq
+}
+func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *eventHeap) Push(x any)   { *h = append(*h, x.(event)) }
+func (h *eventHeap) Pop() any {
+	old := *h
+	e := old[len(old)-1]
+	old[len(old)-1] = event{}
+	*h = old[:len(old)-1]
+	return e
+}
+
+// After has f run when d has passed.
+func (w *World) After(d time.Duration, f func()) {
+	w.seq++
+	heap.Push(&w.events, event{w.now.Add(d), w.seq, f})
+}
+
+// Run lets d of virtual time pass, or less when an invariant is broken.
+func (w *World) Run(d time.Duration) {
+	end := w.now.Add(d)
+	for len(w.events) > 0 && !w.events[0].at.After(end) && w.violated == nil {
+		e := heap.Pop(&w.events).(event)
+		w.now = e.at
+		e.run()
+	}
+	w.now = end
+}
+
+// RunUntil runs until ok reports true, asked every step, or limit has passed. It reports which.
+func (w *World) RunUntil(limit, step time.Duration, ok func() bool) bool {
+	for end := w.now.Add(limit); !ok(); w.Run(step) {
+		if !w.now.Before(end) || w.violated != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// delay draws how long something takes.
+func (w *World) delay(low, high time.Duration) time.Duration {
+	if high <= low {
+		return low
+	}
+	return low + time.Duration(w.rand.Int64N(int64(high-low)+1))
+}
+
+func (w *World) violate(format string, args ...any) {
+	if w.violated == nil {
+		w.violated = fmt.Errorf("at %v: "+format, append([]any{w.Elapsed()}, args...)...)
+	}
+}
+
+// note adds a step to the digest and the trace.
+func (w *World) note(s Step) {
+	s.At = w.Elapsed()
+	var b [24]byte
+	binary.BigEndian.PutUint64(b[:], uint64(s.At))
+	binary.BigEndian.PutUint32(b[8:], uint32(s.Host))
+	binary.BigEndian.PutUint32(b[12:], uint32(s.From))
+	binary.BigEndian.PutUint16(b[16:], uint16(s.Code))
+	_, _ = w.hash.Write(b[:])
+	_, _ = w.hash.Write([]byte(s.Input))
+	if w.c.Trace != nil {
+		w.c.Trace(s)
+	}
+}
+
+// Settle runs until every host that is up is part of the ring.
+func (w *World) Settle(limit time.Duration) error {
+	joined := func() bool {
+		for _, h := range w.Living() {
+			if h.Node.State() != node.Joined {
+				return false
+			}
+		}
+		return true
+	}
+	if w.RunUntil(limit, 50*time.Millisecond, joined) {
+		return nil
+	}
+	if w.violated != nil {
+		return w.violated
+	}
+	for _, h := range w.Living() {
+		if s := h.Node.State(); s != node.Joined {
+			return fmt.Errorf("host %d is %s after %v", h.Index, s, limit)
+		}
+	}
+	return errors.New("not settled")
+}
