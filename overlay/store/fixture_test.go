@@ -144,10 +144,10 @@ func mustPut(t testing.TB, s *Store, now time.Time, sender holder, kinds ...wire
 
 func refused(t testing.TB, e *wire.Error, code wire.ErrorCode, reason string) {
 	t.Helper()
-	if e == nil {
+	switch {
+	case e == nil:
 		t.Fatalf("accepted, want error %#x %s", uint16(code), reason)
-	}
-	if e.ErrorCode != code || RefusalReason(e) != reason {
+	case e.ErrorCode != code || RefusalReason(e) != reason:
 		t.Fatalf("error %#x %s (%q), want %#x %s", uint16(e.ErrorCode), RefusalReason(e), e.Info, uint16(code), reason)
 	}
 }

@@ -212,7 +212,7 @@ func (c *client) start(ctx context.Context, q question) <-chan singleflight.Resu
 func (c *client) query(ctx context.Context, q question) (reply, time.Duration) {
 	msg := new(dns.Msg).SetQuestion(q.name, q.kind)
 	msg.SetEdns0(ednsSize, false)
-	err := error(context.DeadlineExceeded)
+	var err error = context.DeadlineExceeded
 	for range rounds {
 		for _, server := range c.servers {
 			var res *dns.Msg

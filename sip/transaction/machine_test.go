@@ -250,7 +250,7 @@ func TestMachines(t *testing.T) {
 func TestMachinesAlwaysEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := machine{kind: kind(rapid.IntRange(0, int(kinds)-1).Draw(t, "kind")), reliable: rapid.Bool().Draw(t, "reliable")}
-		now := instant(tickLength)
+		now := tickLength
 		m.step(evStart, now, usual)
 		finals := 0
 		for range rapid.IntRange(0, 60).Draw(t, "events") {
@@ -284,7 +284,7 @@ func TestWheel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := &wheel{wake: make(chan struct{}, 1)}
 		due := map[*entry]instant{}
-		now := instant(tickLength)
+		now := tickLength
 		es := make([]*entry, 20)
 		for i := range es {
 			es[i] = &entry{}

@@ -49,10 +49,10 @@ func (c *counters) drop(r dropReason) { c.dropped[r].Add(1) }
 // refused counts an event that had no place in its state.
 func (c *counters) refused(k kind, ev event) {
 	client := k == inviteClient || k == otherClient
-	switch {
-	case ev == evACK:
+	switch ev {
+	case evACK:
 		c.drop(dropACK)
-	case ev == evProvisional || ev == evSuccess || ev == evFinal:
+	case evProvisional, evSuccess, evFinal:
 		if client {
 			c.drop(dropResponse)
 		} else {
