@@ -57,6 +57,7 @@ func TestE2ECancelWhileRingingIs487(t *testing.T) {
 	rings.wait()
 }
 
+// Conformance: H-30
 func TestE2ETwoPhonesOfOneAORRingAndTheLoserIsCancelled(t *testing.T) {
 	d := sharedDev(t)
 	one, two := newPhone(t, "1005", "udp"), newPhone(t, "1005", "udp")

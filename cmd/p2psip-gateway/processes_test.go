@@ -273,6 +273,8 @@ func (r *ring) callAround(t *testing.T, dead int, phones []*softPhone) {
 }
 
 // A node that is told to stop leaves: its values are with the others at once, and it ends well within seconds.
+//
+// Conformance: E-29 H-32
 func TestProcessesLeaveOnSIGTERM(t *testing.T) {
 	r := newRing(t, program(t, ""), 3, []string{"2001"})
 	for _, m := range r.members {

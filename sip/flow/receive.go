@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
@@ -62,7 +63,8 @@ func (t *Table) refuse(m *message.Message, perr *message.ParseError, from locati
 		return
 	}
 	// RFC 3261 §8.2.7: of a stateless answer, "To tags [...] MUST be generated in a stateless manner": one for the life of the process.
-	res := message.NewResponse(m, perr.Status, perr.Text, t.tag)
+	why := sip.Refusal{Status: perr.Status, Word: "MSG" + strconv.Itoa(perr.Status), Text: perr.Text}
+	res := why.Response(m, t.tag)
 	_ = t.Send(t.ResponseHop(from, via), res.AppendTo(nil), nil)
 }
 

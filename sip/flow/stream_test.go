@@ -316,6 +316,7 @@ func TestIdleTimersByClass(t *testing.T) {
 	})
 }
 
+// Conformance: H-22
 func TestOverlayConnectionIsKeptAliveAndFoundDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tb, _ := pipeTable(Config{})
@@ -389,6 +390,7 @@ func TestStuckWriterIsClosedAfter10Seconds(t *testing.T) {
 	})
 }
 
+// Conformance: H-21
 func TestNodeDialIsSharedAndPooled(t *testing.T) {
 	release, dials := make(chan struct{}), 0
 	var far net.Conn

@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
@@ -50,7 +51,7 @@ func (l *Layer) request(m *message.Message, via message.ViaValue, from location.
 	initial := message.Tag(m.Get(message.To)) == ""
 	if initial && l.draining.Load() {
 		l.counters.drop(dropDraining)
-		l.busy(m, via, from)
+		l.reply(m, via, from, goingDown)
 		return
 	}
 	e := l.newServer(k, m, via, from)
@@ -59,7 +60,7 @@ func (l *Layer) request(m *message.Message, via message.ViaValue, from location.
 		if !l.table.put(e.merge, e) {
 			// RFC 3261 §8.2.2.2: "the UAS core SHOULD generate a 482 (Loop Detected) response".
 			l.counters.drop(dropMerged)
-			l.reply(m, via, from, 482)
+			l.reply(m, via, from, merged)
 			return
 		}
 	}
@@ -70,7 +71,7 @@ func (l *Layer) request(m *message.Message, via message.ViaValue, from location.
 			l.table.del(e.merge, e)
 		}
 		l.counters.drop(dropOverload)
-		l.busy(m, via, from)
+		l.reply(m, via, from, overloaded)
 		return
 	}
 	e.step(evStart, nil, nil)
@@ -95,15 +96,15 @@ func (l *Layer) cancel(m *message.Message, via message.ViaValue, from location.H
 	if e := l.table.get(k); e != nil && e.repeated(from, via) {
 		return
 	}
-	status, tag := 481, l.hasher.tag(k)
 	invite := l.table.get(l.hasher.server(m, via, "INVITE"))
+	var res []byte
 	if invite != nil {
 		// "the To tag of the response to the CANCEL and the To tag in the response to the original request SHOULD be the same".
-		status, tag = 200, l.hasher.tag(invite.key)
+		res = message.NewResponse(m, 200, "", l.hasher.tag(invite.key)).AppendTo(nil)
 	} else {
 		l.counters.drop(dropCancel)
+		res = noTransaction.Response(m, l.hasher.tag(k)).AppendTo(nil)
 	}
-	res := message.NewResponse(m, status, "", tag).AppendTo(nil)
 	e := l.newServer(k, m, via, from)
 	e.server = nil // the core is not concerned
 	e.mu.Lock()
@@ -119,15 +120,13 @@ func (l *Layer) cancel(m *message.Message, via message.ViaValue, from location.H
 	}
 }
 
-// busy answers 503 without a transaction: a retransmission asks anew.
-func (l *Layer) busy(m *message.Message, via message.ViaValue, from location.Hop) {
-	l.reply(m, via, from, 503, message.Field{Name: message.RetryAfter, Value: retryAfter})
-}
-
-// reply answers without a transaction. The To tag depends on the request alone, as RFC 3261 §8.2.7 wants of a stateless answer.
-func (l *Layer) reply(m *message.Message, via message.ViaValue, from location.Hop, status int, extra ...message.Field) {
-	res := message.NewResponse(m, status, "", l.hasher.tag(l.hasher.server(m, via, m.Method)))
-	res.Fields = append(res.Fields, extra...)
+// reply answers without a transaction: a retransmission asks anew. The To tag depends on the request alone, as RFC 3261 §8.2.7 wants of a
+// stateless answer.
+func (l *Layer) reply(m *message.Message, via message.ViaValue, from location.Hop, why *sip.Refusal) {
+	res := why.Response(m, l.hasher.tag(l.hasher.server(m, via, m.Method)))
+	if why.Status == 503 {
+		res.Set(message.RetryAfter, retryAfter)
+	}
 	if l.transport.Send(l.transport.ResponseHop(from, via), res.AppendTo(nil), nil) != nil {
 		l.counters.unsent.Add(1)
 	}

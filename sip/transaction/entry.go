@@ -54,7 +54,7 @@ func (e *entry) step(ev event, m *message.Message, wire []byte) action {
 	before := e.machine.state
 	a := e.machine.step(ev, e.l.now(), e.l.timers())
 	if a&doAnswer != 0 && e.server != nil {
-		res := message.NewResponse(e.server.req, 500, "", e.l.hasher.tag(e.key))
+		res := forgotten.Response(e.server.req, e.l.hasher.tag(e.key))
 		wire = res.AppendTo(nil)
 		a = e.machine.step(evFinal, e.l.now(), e.l.timers())
 	}

@@ -34,6 +34,7 @@ func (fakeNode) lookup(_ context.Context, aor location.AOR) (LookupReport, error
 	return LookupReport{AOR: string(aor), Found: true}, nil
 }
 
+// Conformance: G-09
 func TestAdminAnswers(t *testing.T) {
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("metrics")) })
 	for _, c := range []struct {
