@@ -51,6 +51,7 @@ func dialApp(t *testing.T, from, to *driven) {
 		Candidates: []wire.IceCandidate{at(t, to.appAddress())}}}})
 }
 
+// Conformance: A-35 A-41 H-19
 func TestRFC6940_6_5_2_AppAttach(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -135,6 +136,8 @@ func TestAppConnectionNobodyAskedForIsClosed(t *testing.T) {
 }
 
 // RFC 7904 §5.1: the certificate must be of the node that the destination list ends in.
+//
+// Conformance: H-19
 func TestRFC7904_5_1_ConnectionOfAThirdNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, m := newWorld(t), newMemory()
@@ -151,6 +154,7 @@ func TestRFC7904_5_1_ConnectionOfAThirdNode(t *testing.T) {
 	})
 }
 
+// Conformance: H-19
 func TestRFC7904_5_1_AnswerOfAThirdNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, m := newWorld(t), newMemory()

@@ -63,6 +63,7 @@ func TestLinkFromDialToClose(t *testing.T) {
 	})
 }
 
+// Conformance: A-22
 func TestRFC6940_6_6_5_SilentLinkIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, m := newWorld(t), newMemory()
@@ -90,6 +91,7 @@ func TestRFC6940_6_6_5_SilentLinkIsReported(t *testing.T) {
 	})
 }
 
+// Conformance: A-06
 func TestDialRefusesTheWrongNodeAndItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, m := newWorld(t), newMemory()
@@ -119,6 +121,7 @@ func TestDialRefusesTheWrongNodeAndItself(t *testing.T) {
 	})
 }
 
+// Conformance: A-33
 func TestDialTriesCandidatesInOrderOfPriority(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, m := newWorld(t), newMemory()
@@ -241,6 +244,7 @@ func TestOperationsReportWhatHappened(t *testing.T) {
 
 func is(target error) func(error) bool { return func(err error) bool { return errors.Is(err, target) } }
 
+// Conformance: H-14
 func TestFetchLeavesTombstonesOut(t *testing.T) {
 	a := newWorld(t).drive(newMemory(), nil)
 	there := node.Value{StoredData: wire.StoredData{Value: wire.StoredValue{Exists: true, Key: "k"}}}

@@ -223,6 +223,7 @@ func finds(t testing.TB, m, home *member, user string, within time.Duration) err
 	return nil
 }
 
+// Conformance: A-01 A-34 A-42 C-24
 func TestRingOfRealPeers(t *testing.T) {
 	for _, n := range []int{1, 3, 5} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -286,6 +287,8 @@ func TestPing(t *testing.T) {
 }
 
 // The process of a peer is killed: what was homed on the others is found by all of them within five seconds.
+//
+// Conformance: E-22
 func TestKilledPeer(t *testing.T) {
 	w := newWorld(t)
 	ring := w.ring(t, 5)
@@ -356,6 +359,8 @@ func TestKilledPeerComesBack(t *testing.T) {
 }
 
 // A peer with a certificate of another authority gets nowhere, and the ring does not mind.
+//
+// Conformance: A-07
 func TestPeerOfAnotherAuthority(t *testing.T) {
 	w, other := newWorld(t), newWorld(t)
 	ring := w.ring(t, 2)
@@ -377,6 +382,8 @@ func TestPeerOfAnotherAuthority(t *testing.T) {
 }
 
 // Values of somebody else's are refused by the storing peer (RFC 6940 §7.3) with Error_Forbidden.
+//
+// Conformance: D-08 H-09
 func TestRFC6940_7_3_StoreForAnotherUser(t *testing.T) {
 	w := newWorld(t)
 	ring := w.ring(t, 2)
@@ -440,5 +447,30 @@ func BenchmarkAppAttach(b *testing.B) {
 		}
 		theirs := <-ring[1].inbound
 		_, _ = ours.Close(), theirs.Close()
+	}
+}
+
+// RFC 6940 §6.5.1.13: "the node that sent the Attach request MUST be the TLS server", so the one that answered connects.
+// A joining node dials its bootstrap node, and nobody else: the others come to it.
+//
+// Conformance: A-04 A-35 A-42
+func TestRFC6940_6_5_1_13_WhoAnswersAnAttachConnects(t *testing.T) {
+	w := newWorld(t)
+	ring := w.ring(t, 4)
+	settle(t, ring)
+	last := ring[3]
+	var dialed []string
+	came := 0
+	last.cable.mu.Lock()
+	defer last.cable.mu.Unlock()
+	for _, c := range last.cable.conns {
+		if c.LocalAddr().String() == last.cfg.Listener.Addr().String() {
+			came++
+			continue
+		}
+		dialed = append(dialed, c.RemoteAddr().String())
+	}
+	if want := []string{ring[0].cfg.Listener.Addr().String()}; !slices.Equal(dialed, want) || came < 2 {
+		t.Errorf("it dialed %v, want %v; %d came to it", dialed, want, came)
 	}
 }

@@ -182,6 +182,7 @@ func TestPRX05_AFailingBranchDoesNotKillTheCall(t *testing.T) {
 	})
 }
 
+// Conformance: H-37
 func TestNothingReachable(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -328,6 +329,7 @@ func TestEnded_WithoutAFinalResponseCancelsWhatIsUnderWay(t *testing.T) {
 	g.wantIdle()
 }
 
+// Conformance: H-46
 func TestTooManyCallsAre503WithRetryAfterButDialogsGoOn(t *testing.T) {
 	g := withBob(t, func(c *Config) { c.MaxCalls = 1 })
 	x := g.receive(request(t, "INVITE", bobURI, aliceURI), alice)
@@ -363,6 +365,7 @@ func TestOwnResponsesTell(t *testing.T) {
 	}
 }
 
+// Conformance: H-13 H-37
 func TestLookups(t *testing.T) {
 	unavailable := fmt.Errorf("fetch: %w", location.ErrUnavailable)
 	for _, c := range []struct {
@@ -402,6 +405,7 @@ func TestLookups(t *testing.T) {
 	}
 }
 
+// Conformance: H-35
 func TestH35_LocalPhonesRingWhileTheOverlayIsAsked(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := newGateway(t, 1, nil)
@@ -475,6 +479,7 @@ func TestLookupsAreBounded(t *testing.T) {
 	})
 }
 
+// Conformance: H-36
 func TestH36_OverTheOverlayLocalPhonesOnly(t *testing.T) {
 	g := newGateway(t, 1, nil)
 	g.cached["bob@example.org"] = []location.Remote{{Node: "third"}}
@@ -493,6 +498,7 @@ func TestH36_OverTheOverlayLocalPhonesOnly(t *testing.T) {
 	wantStatuses(t, y, 403)
 }
 
+// Conformance: H-13 H-25
 func TestRFC7904_6_AGRUUIsReachedByItsDestinationList(t *testing.T) {
 	g := withBob(t, nil)
 	g.receive(request(t, "INVITE", "sip:bob@EXAMPLE.org;gr=node2%2F+~", aliceURI), alice)
@@ -509,6 +515,7 @@ func TestRFC7904_6_AGRUUIsReachedByItsDestinationList(t *testing.T) {
 	}
 }
 
+// Conformance: H-15
 func TestRFC7904_4_2_AnAORForwardsToAnother(t *testing.T) {
 	g := newGateway(t, 1, nil)
 	g.cached["sales@example.org"] = []location.Remote{{URI: "sip:bob@example.org"}, {URI: "sip:carol@example.org"}}
@@ -528,6 +535,7 @@ func TestRFC7904_4_2_AnAORForwardsToAnother(t *testing.T) {
 	}
 }
 
+// Conformance: H-40
 func TestRFC5630_5_3_SIPSGoesOverTLSOnly(t *testing.T) {
 	g := withBob(t, nil)
 	g.register("bob", "sips:bob@10.0.0.9", stream("TLS", "203.0.113.9:40000", 9))

@@ -141,6 +141,7 @@ var kinds = []struct {
 	}},
 }
 
+// Conformance: H-23 H-38 H-39
 func TestRFC5658_DialogsBetweenPhonesOfEveryKind(t *testing.T) {
 	for _, a := range kinds {
 		for _, b := range kinds {
@@ -191,6 +192,7 @@ func between(t testing.TB) (d *dialog, g1, g2 *gateway) {
 	return establish(t, caller, callee), g1, g2
 }
 
+// Conformance: H-38
 func TestH38_RecordRouteBetweenGateways(t *testing.T) {
 	d, g1, g2 := between(t)
 	rr := d.callee.routes
@@ -207,6 +209,7 @@ func TestH38_RecordRouteBetweenGateways(t *testing.T) {
 	}
 }
 
+// Conformance: H-38
 func TestH38_DialogsOutliveRestartAndReRegistration(t *testing.T) {
 	d, _, g2 := between(t)
 	// The callee registers elsewhere and the gateways forget everything; the UDP side and the overlay are in the route set.
@@ -311,6 +314,7 @@ func TestACKToANameWaitsForTheResolver(t *testing.T) {
 	})
 }
 
+// Conformance: H-39
 func TestH39_CancelCrossesTheOverlayWithItsReason(t *testing.T) {
 	g1, g2 := newGateway(t, 1, nil), newGateway(t, 2, nil)
 	join(g1, g2)

@@ -97,6 +97,7 @@ func (a action) String() string {
 	return fmt.Sprintf("finish:%d", a.best.status())
 }
 
+// Conformance: H-35
 func TestRFC3261_16_7_ResponseContext(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -163,6 +164,7 @@ func TestRFC3261_16_7_ResponseContext(t *testing.T) {
 	}
 }
 
+// Conformance: H-17
 func TestRFC5393_5_3_3_OutgoingMaxBreadthNeverExceedsIncoming(t *testing.T) {
 	f := &fork{invite: true, breadth: 4}
 	for range 8 {

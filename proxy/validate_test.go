@@ -83,6 +83,7 @@ func TestRFC3261_16_3_UnknownMethodsAndHeadersPassUntouched(t *testing.T) {
 	}
 }
 
+// Conformance: H-46
 func TestRFC3261_16_6_MaxForwards(t *testing.T) {
 	for _, c := range []struct{ have, want string }{
 		{"Max-Forwards: 70", "69"}, {"Max-Forwards: 1", "0"}, {"X-No: Max-Forwards", "70"}, {"Max-Forwards: 300", "70"},
@@ -129,6 +130,7 @@ func again(s *sent, uri string) *message.Message {
 	return m
 }
 
+// Conformance: H-46
 func TestRFC5393_4_2_2_LoopedIsRejectedSpiralIsNot(t *testing.T) {
 	g := withBob(t, nil)
 	g.cached["carol@example.org"] = nil
@@ -183,6 +185,7 @@ func TestRFC5393_4_2_1_ALoopHashOfAnotherGatewayIsNotOurs(t *testing.T) {
 	b.branches(1)
 }
 
+// Conformance: H-13 H-44
 func TestPRX30_ForeignDestinationOnlyForSendersThatAreKnown(t *testing.T) {
 	foreign := "sip:x@192.0.2.99"
 	t.Run("registered over this flow", func(t *testing.T) {
@@ -274,6 +277,7 @@ func TestRFC3261_16_3_ProxyAuthorization(t *testing.T) {
 	})
 }
 
+// Conformance: H-41
 func TestRFC3325_5_AssertedIdentityOfStrangersIsRemoved(t *testing.T) {
 	g := withBob(t, nil)
 	g.receive(request(t, "INVITE", bobURI, aliceURI, "P-Asserted-Identity: <sip:boss@example.org>"), alice)

@@ -151,6 +151,7 @@ func (b *bench) contacts() (uris []string) {
 	return uris
 }
 
+// Conformance: H-27 H-34
 func TestOneBindingIsStoredPublishedAndListed(t *testing.T) {
 	b := newBench(t)
 	res := b.want(b.register(`Contact: "Alice" <sip:Alice@10.0.0.1:5060;ob;X=y>;+sip.instance="<urn:uuid:1>";q=0.5`, "Expires: 600", "User-Agent: phone"), 200)
@@ -182,6 +183,7 @@ func TestRFC3261_10_3_NoContactListsTheBindings(t *testing.T) {
 	}
 }
 
+// Conformance: H-11 H-33
 func TestRefusalsChangeNothing(t *testing.T) {
 	const ok = "Contact: <sip:a@10.0.0.1>"
 	for _, c := range []struct {
@@ -281,6 +283,7 @@ func TestLifetimes(t *testing.T) {
 	}
 }
 
+// Conformance: H-27
 func TestRemovalWithdraws(t *testing.T) {
 	for _, lines := range [][]string{{"Contact: *", "Expires: 0"}, {"Contact: <sip:a@h>;expires=0, <sip:b@h>;expires=0"}} {
 		b := newBench(t)
@@ -343,6 +346,7 @@ func TestTrustedSourcesNeedNoCredentials(t *testing.T) {
 	b.want(b.send("", "sip:example.org", "<sip:ghost@example.org>", "Contact: <sip:a@h>"), 404)
 }
 
+// Conformance: H-28
 func TestTheAnswerWaitsForTheOverlayButNotForEver(t *testing.T) {
 	for _, c := range []struct {
 		name     string

@@ -202,6 +202,7 @@ const privateKind = 0xf0000001
 // tolerated is the one thing that the dissector takes for an error in a message that is right: identity type none (RFC 6940 §7.4.2.2).
 const tolerated = "Unknown identity type"
 
+// Conformance: A-09 B-05 B-09 B-38
 func TestCaptureOfJoinStoreFetchAndAppAttachDissects(t *testing.T) {
 	r := captureCall(t)
 	write(t, filepath.Join(r.dir, "reload_kindids"), fmt.Sprintf("\"%d\",\"SIP-GATEWAY\",\"SINGLE\"\n", uint32(privateKind)))

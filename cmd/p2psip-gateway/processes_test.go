@@ -219,6 +219,8 @@ const ringLimit = 5 * time.Second
 
 // Five nodes, each the home of one user. One after the other is killed: the users of the others are found and can call each other; and when it is
 // back, its user is too.
+//
+// Conformance: F-24
 func TestProcessesSurviveTheKillOfAnyNode(t *testing.T) {
 	users := []string{"2001", "2002", "2003", "2004", "2005"}
 	r := newRing(t, program(t, ""), len(users), users)

@@ -104,6 +104,7 @@ func randomID(r *rand.Rand, dense bool) wire.NodeID {
 	return at(p.hi, p.lo)
 }
 
+// Conformance: E-02 E-04
 func TestRingAgreesWithOracle(t *testing.T) {
 	rounds := 10_000
 	if testing.Short() {
@@ -167,6 +168,8 @@ func compareWithOracle(t *testing.T, rnd *rand.Rand, all []wire.NodeID, dense bo
 var equal = cmp.Comparer(func(a, b wire.NodeID) bool { return a == b })
 
 // TestRoutingReachesTheOwner follows next hops through rings in which everybody knows only neighbours and fingers.
+//
+// Conformance: C-13 E-04
 func TestRoutingReachesTheOwner(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	for range 20 {
@@ -208,6 +211,7 @@ func TestRoutingReachesTheOwner(t *testing.T) {
 	}
 }
 
+// Conformance: E-02
 func TestRFC6940_10_1_SolePeerOwnsEverything(t *testing.T) {
 	r := ring8(7)
 	for b := range 256 {
@@ -220,6 +224,7 @@ func TestRFC6940_10_1_SolePeerOwnsEverything(t *testing.T) {
 	}
 }
 
+// Conformance: E-02
 func TestRFC6940_10_1_ResponsibleForMoreThanPredecessorUpToItself(t *testing.T) {
 	r := ring8(100, 50, 200)
 	for _, c := range []struct {
@@ -236,6 +241,7 @@ func TestRFC6940_10_1_ResponsibleForMoreThanPredecessorUpToItself(t *testing.T) 
 	}
 }
 
+// Conformance: E-04
 func TestRFC6940_10_3_RoutesToLargestBetweenPeerAndKey(t *testing.T) {
 	r := ring8(0, 10, 40, 90, 150, 220)
 	for _, c := range []struct{ key, want byte }{{100, 90}, {90, 40}, {91, 90}, {5, 10}, {10, 10}, {151, 220}, {160, 220}, {150, 90}} {
@@ -245,6 +251,7 @@ func TestRFC6940_10_3_RoutesToLargestBetweenPeerAndKey(t *testing.T) {
 	}
 }
 
+// Conformance: E-04
 func TestRFC6940_10_3_RoutesToSmallestGreaterWhenNoneIsBetween(t *testing.T) {
 	r := ring8(100, 130, 200, 250)
 	if got, _ := r.NextHop(p8(120)); got != id8(130) {
@@ -270,6 +277,7 @@ func TestDetourAvoidsWhatIsNotUsable(t *testing.T) {
 	}
 }
 
+// Conformance: D-52
 func TestRFC6940_10_4_ReplicasAreSuccessorAndItsSuccessor(t *testing.T) {
 	if diff := cmp.Diff(ids8(20, 30), ring8(10, 5, 40, 30, 20).Replicas(), equal); diff != "" {
 		t.Error(diff)
@@ -279,6 +287,7 @@ func TestRFC6940_10_4_ReplicasAreSuccessorAndItsSuccessor(t *testing.T) {
 	}
 }
 
+// Conformance: E-08
 func TestRFC6940_10_5_FingersStartHalfwayAroundTheRing(t *testing.T) {
 	r := New(id8(0x10))
 	if r.FingerStart(1) != p8(0x90) || r.FingerStart(2) != p8(0x50) || r.FingerStart(8) != p8(0x11) {
@@ -293,6 +302,7 @@ func TestRFC6940_10_5_FingersStartHalfwayAroundTheRing(t *testing.T) {
 	}
 }
 
+// Conformance: E-06
 func TestRFC6940_10_7_3_NeverEntersItself(t *testing.T) {
 	r := New(id8(1))
 	if r.Add(id8(1)) || r.Len() != 0 || r.Wanted(id8(1)) || r.Useful(id8(1)) {
@@ -303,6 +313,7 @@ func TestRFC6940_10_7_3_NeverEntersItself(t *testing.T) {
 	}
 }
 
+// Conformance: E-06
 func TestRFC6940_10_7_SmallRingsLeaveSlotsEmpty(t *testing.T) {
 	r := ring8(10, 20, 30)
 	if diff := cmp.Diff(ids8(20, 30), r.Successors(), equal); diff != "" {
@@ -316,6 +327,7 @@ func TestRFC6940_10_7_SmallRingsLeaveSlotsEmpty(t *testing.T) {
 	}
 }
 
+// Conformance: E-05 E-14 E-33
 func TestRFC6940_10_7_ThreePredecessorsAndThreeSuccessors(t *testing.T) {
 	r := ring8(100, 10, 20, 30, 40, 110, 120, 130, 140, 200)
 	if diff := cmp.Diff(ids8(110, 120, 130), r.Successors(), equal); diff != "" {
@@ -335,6 +347,7 @@ func TestRFC6940_10_7_ThreePredecessorsAndThreeSuccessors(t *testing.T) {
 	}
 }
 
+// Conformance: E-22 E-24
 func TestRFC6940_10_7_1_LostNeighborIsReplacedByBestMatch(t *testing.T) {
 	r := ring8(100, 10, 20, 30, 40, 110, 120, 130, 140)
 	if !r.Remove(id8(110)) || r.Remove(id8(110)) || r.Has(id8(110)) {
@@ -345,6 +358,7 @@ func TestRFC6940_10_7_1_LostNeighborIsReplacedByBestMatch(t *testing.T) {
 	}
 }
 
+// Conformance: E-20
 func TestRFC6940_10_7_3_ThreePredecessorsBetweenMeansOutOfTheReplicaSet(t *testing.T) {
 	r := ring8(100, 70, 80, 90, 110)
 	for _, c := range []struct {
@@ -360,6 +374,7 @@ func TestRFC6940_10_7_3_ThreePredecessorsBetweenMeansOutOfTheReplicaSet(t *testi
 	}
 }
 
+// Conformance: E-26
 func TestRFC6940_10_7_4_2_FingerIsValidInItsInterval(t *testing.T) {
 	r := ring8(0, 1, 2, 3, 250, 251, 252, 64, 127)
 	for i, want := range map[int]bool{1: true, 2: true, 3: false, 7: true, 8: true, 9: false} {
@@ -378,6 +393,7 @@ func TestFingersAreSettledWhenNeighborsAreAllThereIs(t *testing.T) {
 	}
 }
 
+// Conformance: B-35
 func TestRFC6940_6_3_4_AnswerIsFromAtLeastAsCloseAsNeighbors(t *testing.T) {
 	r := ring8(0, 50, 100)
 	if !r.Plausible(p8(40), id8(50)) || !r.Plausible(p8(40), id8(45)) || r.Plausible(p8(40), id8(100)) {
@@ -385,6 +401,7 @@ func TestRFC6940_6_3_4_AnswerIsFromAtLeastAsCloseAsNeighbors(t *testing.T) {
 	}
 }
 
+// Conformance: E-27
 func TestRFC6940_10_7_4_3_GrowsToSixteenFingers(t *testing.T) {
 	r := New(id8(0))
 	for i := range 2*Neighbors + FingerGoal {
@@ -436,6 +453,7 @@ func TestSizeEstimate(t *testing.T) {
 	}
 }
 
+// Conformance: B-47
 func TestShareSumsToOne(t *testing.T) {
 	all := []byte{3, 90, 91, 200}
 	sum := 0.0

@@ -57,6 +57,7 @@ func mustParse(t testing.TB, doc []byte) *config.Configuration {
 	return &d.Configurations[0]
 }
 
+// Conformance: F-27 F-28
 func TestRFC6940_11_1_Defaults(t *testing.T) {
 	got := mustParse(t, document("")).Overlay
 	want := &config.Overlay{
@@ -72,6 +73,7 @@ func TestRFC6940_11_1_Defaults(t *testing.T) {
 	}
 }
 
+// Conformance: F-26 F-28 F-29 F-30 F-33
 func TestRFC6940_11_1_EveryElement(t *testing.T) {
 	doc := everyElement(t)
 	d, err := config.Parse(doc)
@@ -111,6 +113,8 @@ func TestRFC6940_11_1_EveryElement(t *testing.T) {
 
 // RFC 6940 §11.1: "starting from, and including, the first < at the start of <configuration> up to and including the > in
 // </configuration> and treating this as a binary blob".
+//
+// Conformance: F-32 F-35
 func TestRFC6940_11_1_SignedOctetsAreExact(t *testing.T) {
 	doc := everyElement(t)
 	for name, doc := range map[string][]byte{"plain": doc, "byte order mark": append([]byte("\ufeff"), doc...)} {
@@ -151,6 +155,7 @@ func kind(head, body string) string {
 
 const limits = "<max-count>4</max-count><max-size>400</max-size>"
 
+// Conformance: F-29 F-33 F-39
 func TestErrorsNameElementAndValue(t *testing.T) {
 	const full = limits + "<data-model>SINGLE</data-model><access-control>NODE-MATCH</access-control>"
 	for body, want := range map[string][2]string{
@@ -196,6 +201,7 @@ func TestErrorsNameElementAndValue(t *testing.T) {
 	}
 }
 
+// Conformance: F-25 F-27 F-39
 func TestErrorsOfAttributes(t *testing.T) {
 	for attrs, want := range map[string]string{
 		``:                                   "instance-name",
@@ -214,6 +220,7 @@ func TestErrorsOfAttributes(t *testing.T) {
 	}
 }
 
+// Conformance: F-26
 func TestRefusesWhatIsNoDocument(t *testing.T) {
 	const base = config.NamespaceBase
 	for name, doc := range map[string]string{
@@ -244,6 +251,8 @@ func TestRefusesWhatIsNoDocument(t *testing.T) {
 }
 
 // RFC 6940 §11.1: "If the Kind is registered with IANA ... clients MUST ignore them in favor of the IANA versions."
+//
+// Conformance: D-47 H-01
 func TestRFC6940_11_1_IANAWins(t *testing.T) {
 	o := mustParse(t, document(kind(`name="CERTIFICATE_BY_USER"`,
 		limits+"<data-model>DICTIONARY</data-model><access-control>NODE-MATCH</access-control>"))).Overlay
@@ -281,21 +290,52 @@ func TestSchema(t *testing.T) {
 	}
 }
 
+// RFC 6940 §11.1: booleans are xsd:boolean, and white space around a value does not count.
+//
+// Conformance: F-29
+func TestRFC6940_11_1_BooleansAndWhiteSpace(t *testing.T) {
+	for text, want := range map[string]bool{"true": true, "1": true, "\n\t true ": true, " 1\n": true, "false": false, "0": false, " false\r\n": false} {
+		if got := mustParse(t, document("<no-ice>"+text+"</no-ice>")).Overlay.NoICE; got != want {
+			t.Errorf("%q is %v", text, got)
+		}
+	}
+}
+
+// RFC 6940 §11.1: a Kind that is not registered has an id of the private range.
+//
+// Conformance: F-33
+func TestRFC6940_11_1_KindIDOutsideThePrivateRange(t *testing.T) {
+	const rest = limits + "<data-model>SINGLE</data-model><access-control>NODE-MATCH</access-control>"
+	for id, warnings := range map[string]int{"2000": 1, "4026531841": 0} {
+		c := mustParse(t, document(kind(`id="`+id+`"`, rest)))
+		if len(c.Warnings) != warnings || warnings == 1 && !strings.Contains(c.Warnings[0], id) || len(c.Overlay.Kinds) != 1 {
+			t.Errorf("%s: %+v, warnings %q", id, c.Overlay.Kinds, c.Warnings)
+		}
+	}
+}
+
+// Conformance: F-32 G-11
 func TestUnknownElementsAreTolerated(t *testing.T) {
-	c := mustParse(t, document(`<new-element/><x:y xmlns:x="urn:x"><no-ice>true</no-ice></x:y>`+
+	c := mustParse(t, document(`<multicast-bootstrap address="224.0.0.1" port="6084"/><x:y xmlns:x="urn:x"><no-ice>true</no-ice></x:y>`+
 		`<topology-plug-in>CHORD-RELOAD</topology-plug-in>`+
 		`<enrollment-server> <url> https://a.example </url> </enrollment-server><bad-node>47112162e84c69ba</bad-node>`))
 	if c.Overlay.NoICE || len(c.Overlay.BadNodes) != 0 || !cmp.Equal(c.Overlay.EnrollmentServers, []string{"https://a.example"}) {
 		t.Errorf("%+v", c.Overlay)
 	}
-	if len(c.Warnings) != 2 || !strings.Contains(c.Warnings[0], "new-element") || !strings.Contains(c.Warnings[1], "47112162e84c69ba") {
+	if len(c.Warnings) != 2 || !strings.Contains(c.Warnings[0], "multicast-bootstrap") || !strings.Contains(c.Warnings[1], "47112162e84c69ba") {
 		t.Errorf("warnings %q", c.Warnings)
 	}
 }
 
+// Conformance: A-40 C-43 D-46 F-31 F-40
 func TestRFC6940_11_1_NotSupported(t *testing.T) {
 	if err := config.New("a").Supported(); err != nil {
 		t.Error(err)
+	}
+	known := config.New("a")
+	known.LinkProtocols, known.MandatoryExtensions = []string{"EXP-PROTOCOL", "TLS"}, []string{config.NamespaceSIP}
+	if err := known.Supported(); err != nil {
+		t.Error("one link protocol of two is known: ", err)
 	}
 	for want, change := range map[string]func(*config.Overlay){
 		"CHORD-SELF-TUNING": func(o *config.Overlay) { o.TopologyPlugin = "CHORD-SELF-TUNING" },
@@ -328,6 +368,7 @@ func TestExpired(t *testing.T) {
 	}
 }
 
+// Conformance: C-29
 func TestNewerCountsModulo65535(t *testing.T) {
 	for _, c := range []struct {
 		b, a uint16
@@ -342,6 +383,7 @@ func TestNewerCountsModulo65535(t *testing.T) {
 	}
 }
 
+// Conformance: F-44 H-10
 func TestRFC7904_3_4_DomainRestriction(t *testing.T) {
 	const element = `<sip:domain-restriction%s><sip:pattern>dht\.example\.com</sip:pattern>` +
 		`<sip:pattern>.*\.my\.example</sip:pattern></sip:domain-restriction>`

@@ -43,6 +43,7 @@ func write(o *config.Overlay, blocks ...config.KindBlock) []byte {
 	return config.AppendDocument(nil, c)
 }
 
+// Conformance: F-28
 func TestRFC6940_11_1_1_WrittenDocumentsFollowTheGrammar(t *testing.T) {
 	full := mustParse(t, everyElement(t))
 	o := full.Overlay

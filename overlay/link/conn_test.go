@@ -35,6 +35,7 @@ func expect(t testing.TB, from io.Reader, want string) {
 	}
 }
 
+// Conformance: A-09
 func TestRFC6940_6_6_2_FramesSplitAtEveryOctet(t *testing.T) {
 	a, b := loopback(t)
 	link, peer := linkTo(t, a, b, nil)
@@ -68,6 +69,7 @@ func TestRFC6940_6_6_2_FramesSplitAtEveryOctet(t *testing.T) {
 	_ = link.wait(t)
 }
 
+// Conformance: A-11
 func TestRFC6940_6_6_2_SequenceNumbersStartAtZero(t *testing.T) {
 	a, b := loopback(t)
 	link, peer := linkTo(t, a, b, nil)
@@ -81,6 +83,7 @@ func TestRFC6940_6_6_2_SequenceNumbersStartAtZero(t *testing.T) {
 	_ = link.wait(t)
 }
 
+// Conformance: A-12 A-13
 func TestRFC6940_6_6_2_AckReportsWhatWasReceived(t *testing.T) {
 	a, b := loopback(t)
 	link, peer := linkTo(t, a, b, nil)
@@ -97,6 +100,7 @@ func TestRFC6940_6_6_2_AckReportsWhatWasReceived(t *testing.T) {
 	_ = link.wait(t)
 }
 
+// Conformance: A-10
 func TestAcksAreNotAcknowledged(t *testing.T) {
 	left, right := pair(t, nil, nil)
 	if err := left.Send([]byte("once")); err != nil {
@@ -109,6 +113,7 @@ func TestAcksAreNotAcknowledged(t *testing.T) {
 	}
 }
 
+// Conformance: A-23 A-41 A-44
 func TestRFC6940_6_6_BadFramesEndTheLink(t *testing.T) {
 	limit := testMax + slack
 	for _, c := range []struct {
@@ -251,6 +256,7 @@ func pipe(t *testing.T, receive func([]byte)) (*running, net.Conn) {
 // frozen starts a peer that reads everything and says nothing.
 func frozen(peer io.Reader) { go func() { _, _ = io.Copy(io.Discard, peer) }() }
 
+// Conformance: A-22 A-43
 func TestRFC6940_6_6_5_SilentPeerIsStalledThenDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link, peer := pipe(t, nil)
@@ -267,6 +273,7 @@ func TestRFC6940_6_6_5_SilentPeerIsStalledThenDead(t *testing.T) {
 	})
 }
 
+// Conformance: A-22
 func TestRFC6940_6_6_AcksRestoreTheLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link, peer := pipe(t, nil)

@@ -7,6 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
+// Conformance: A-22
 func TestRFC6298_2_Estimator(t *testing.T) {
 	const ms = time.Millisecond
 	var e estimator
@@ -36,6 +37,8 @@ func TestRFC6298_2_4_RTOFloor(t *testing.T) {
 }
 
 // The ring against a plain list.
+//
+// Conformance: A-11
 func TestFlightAgainstList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		start := time.Unix(1e9, 0)

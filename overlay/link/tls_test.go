@@ -63,6 +63,7 @@ func wantReason(t *testing.T, err error, want trust.Reason) {
 	}
 }
 
+// Conformance: A-03 A-07 B-37 C-39
 func TestRFC6940_13_2_RefusesCertificates(t *testing.T) {
 	home, abroad := newWorld(t), newWorld(t)
 	home.ca.Lifetime = time.Hour
@@ -93,6 +94,7 @@ func TestRFC6940_13_2_RefusesCertificates(t *testing.T) {
 	}
 }
 
+// Conformance: A-03 A-05 C-39
 func TestRFC6940_6_5_1_13_ServerRequestsClientCertificate(t *testing.T) {
 	w := newWorld(t)
 	none := w.tls()
@@ -100,6 +102,7 @@ func TestRFC6940_6_5_1_13_ServerRequestsClientCertificate(t *testing.T) {
 	refusal(t, none, w.tls())
 }
 
+// Conformance: A-03
 func TestRFC6940_6_5_1_13_ClientInsistsOnBeingAsked(t *testing.T) {
 	w := newWorld(t)
 	lax := w.tls()
@@ -115,6 +118,7 @@ func TestRFC6940_6_5_1_13_ClientInsistsOnBeingAsked(t *testing.T) {
 	<-done
 }
 
+// Conformance: A-06 C-39
 func TestRFC6940_6_5_1_13_CertificateMatchesTheAttach(t *testing.T) {
 	w := newWorld(t)
 	for _, c := range []struct {
@@ -197,6 +201,7 @@ func TestNoResumption(t *testing.T) {
 	}
 }
 
+// Conformance: A-03
 func TestGarbageBeforeTLS(t *testing.T) {
 	w := newWorld(t)
 	for _, garbage := range []string{

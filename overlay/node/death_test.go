@@ -28,6 +28,8 @@ func population(t *testing.T, w *sim.World, n int) []*sim.Record {
 }
 
 // TestEveryRecordIsFoundSoonAfterAnyPeerIsKilled kills each peer of a ring of five in turn, at once or unseen.
+//
+// Conformance: E-22
 func TestEveryRecordIsFoundSoonAfterAnyPeerIsKilled(t *testing.T) {
 	for victim := range 5 {
 		w := ring(t, 5)
@@ -48,6 +50,7 @@ func TestEveryRecordIsFoundSoonAfterAnyPeerIsKilled(t *testing.T) {
 	}
 }
 
+// Conformance: E-22 E-32
 func TestUnseenDeathIsNoticed(t *testing.T) {
 	w := ring(t, 5)
 	records := population(t, w, 5)
@@ -67,6 +70,8 @@ func TestUnseenDeathIsNoticed(t *testing.T) {
 }
 
 // TestRequestUnderWayIsSentAroundADeadHop kills the next hop of a fetch after it has left.
+//
+// Conformance: A-43
 func TestRequestUnderWayIsSentAroundADeadHop(t *testing.T) {
 	w := ring(t, 6, func(c *sim.Config) { c.MinDelay, c.MaxDelay = 20*time.Millisecond, 20*time.Millisecond })
 	r := w.NewRecord("user", w.Host(0))
@@ -89,6 +94,8 @@ func TestRequestUnderWayIsSentAroundADeadHop(t *testing.T) {
 }
 
 // TestRFC6940_6_6_5_StalledLinkIsNotRoutedOver stalls the link to a next hop.
+//
+// Conformance: A-22 A-43
 func TestRFC6940_6_6_5_StalledLinkIsNotRoutedOver(t *testing.T) {
 	through := 0
 	var from, hop *sim.Host
@@ -120,6 +127,8 @@ func TestRFC6940_6_6_5_StalledLinkIsNotRoutedOver(t *testing.T) {
 }
 
 // TestRFC6940_10_7_1_HoldDownBeforeNewReplicas kills a successor: old values wait, new ones do not.
+//
+// Conformance: E-18 E-19
 func TestRFC6940_10_7_1_HoldDownBeforeNewReplicas(t *testing.T) {
 	w := ring(t, 6)
 	old, fresh := w.NewRecord("old", w.Host(0)), w.NewRecord("fresh", w.Host(0))
@@ -155,6 +164,8 @@ func isIn(h *sim.Host, hosts []*sim.Host) bool {
 }
 
 // TestRFC6940_10_7_3_OutOfTheReplicaSetForgets adds peers between a record and its holders.
+//
+// Conformance: E-18 E-20 E-21
 func TestRFC6940_10_7_3_OutOfTheReplicaSetForgets(t *testing.T) {
 	w := ring(t, 3)
 	r := w.NewRecord("user", w.Host(0))
@@ -186,6 +197,7 @@ func TestRFC6940_10_7_3_OutOfTheReplicaSetForgets(t *testing.T) {
 	}
 }
 
+// Conformance: E-29 E-30
 func TestRFC6940_10_9_LeaveHandsOverAndTellsTheNeighbors(t *testing.T) {
 	w := ring(t, 6)
 	records := population(t, w, 20)
@@ -213,6 +225,7 @@ func TestLastOneLeaves(t *testing.T) {
 	}
 }
 
+// Conformance: D-21
 func TestTombstoneOutlivesItsOwner(t *testing.T) {
 	w := ring(t, 5)
 	r := w.NewRecord("user", w.Host(0))

@@ -21,6 +21,7 @@ func transit(t testing.TB) (*sim.World, *node.Node, node.LinkID, []byte) {
 // Resource-ID of the destination.
 const maxForwardAllocs = 4
 
+// Conformance: B-32
 func TestForwardingAllocatesLittle(t *testing.T) {
 	w, n, link, raw := transit(t)
 	forwarded := 0

@@ -13,7 +13,10 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
-// TestRFC6940_10_5_JoinSequence follows the messages of a node that joins a ring of three, with one record that becomes its own.
+// TestRFC6940_10_5_JoinSequence follows the messages of a node that joins a ring of three, with one record that becomes
+// its own.
+//
+// Conformance: A-39 C-24 E-07 E-11 G-01 G-02
 func TestRFC6940_10_5_JoinSequence(t *testing.T) {
 	var steps []string
 	tracing := false
@@ -84,6 +87,7 @@ func TestJoinTakesWellUnderASecond(t *testing.T) {
 	}
 }
 
+// Conformance: C-24 E-05 E-15
 func TestManyJoinAtOnce(t *testing.T) {
 	w := sim.New(sim.Config{Seed: 3, Peers: 24, MaxDelay: 10 * time.Millisecond})
 	w.Start(0)
@@ -96,6 +100,7 @@ func TestManyJoinAtOnce(t *testing.T) {
 	}
 }
 
+// Conformance: E-31 G-08
 func TestRFC6940_6_4_2_1_OrdinaryNodeNeverAssumesToBeFirst(t *testing.T) {
 	w := sim.New(sim.Config{Seed: 1, Peers: 1})
 	h := w.Host(0)
@@ -110,6 +115,7 @@ func TestRFC6940_6_4_2_1_OrdinaryNodeNeverAssumesToBeFirst(t *testing.T) {
 	}
 }
 
+// Conformance: E-02
 func TestFirstNodeOwnsEverything(t *testing.T) {
 	w := ring(t, 1)
 	r := w.NewRecord("user", w.Host(0))
@@ -145,6 +151,8 @@ func TestNodeStartsAgainWithItsNodeID(t *testing.T) {
 }
 
 // TestTwoThatLostEachOtherFindEachOther cuts the only link of a ring of two: both serve what they hold, and meet again.
+//
+// Conformance: E-23
 func TestTwoThatLostEachOtherFindEachOther(t *testing.T) {
 	w := ring(t, 2)
 	r := w.NewRecord("user", w.Host(1))
@@ -164,6 +172,8 @@ func TestTwoThatLostEachOtherFindEachOther(t *testing.T) {
 }
 
 // TestRFC6940_6_5_1_2_CrossingAttaches cuts a link in a ring where both sides go for each other again at once.
+//
+// Conformance: A-36
 func TestRFC6940_6_5_1_2_CrossingAttaches(t *testing.T) {
 	inProgress := 0
 	w := ring(t, 4, func(c *sim.Config) {

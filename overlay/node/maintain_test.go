@@ -25,6 +25,7 @@ func counting(code wire.MessageCode, n *int) func(*sim.Config) {
 	}
 }
 
+// Conformance: E-25
 func TestRFC6940_10_7_4_1_PeriodicUpdateToEveryNeighbor(t *testing.T) {
 	updates := 0
 	w := ring(t, 4, counting(wire.CodeUpdateReq, &updates), func(c *sim.Config) {
@@ -38,8 +39,8 @@ func TestRFC6940_10_7_4_1_PeriodicUpdateToEveryNeighbor(t *testing.T) {
 	}
 }
 
-// TestPeriodicRecovery is the ring without reactive recovery: RFC 6940 §10.7.3 then asks for an Update only when the range
-// changes, and the periodic exchange does the rest.
+// TestPeriodicRecovery is the ring without reactive recovery: RFC 6940 §10.7.3 then asks for an Update only when the
+// range changes, and the periodic exchange does the rest.
 func TestPeriodicRecovery(t *testing.T) {
 	w := ring(t, 8, func(c *sim.Config) {
 		c.Overlay = sim.Overlay()
@@ -53,6 +54,7 @@ func TestPeriodicRecovery(t *testing.T) {
 	}
 }
 
+// Conformance: E-08 E-14 E-27
 func TestRFC6940_10_7_4_3_FingersWhereThereArePeers(t *testing.T) {
 	w := sim.New(sim.Config{Seed: 11, Peers: 40, MaxDelay: 5 * time.Millisecond})
 	w.Start(2 * time.Second)
@@ -72,7 +74,9 @@ func TestRFC6940_10_7_4_3_FingersWhereThereArePeers(t *testing.T) {
 	}
 }
 
-// TestRFC6940_10_7_4_2_PingsForInvalidFingers kills most of a ring and adds others: fingers are found again.
+// TestRFC6940_10_7_4_2_PingsForInvalidFingers waits for the periodic search: some intervals of a ring of 40 hold no peer.
+//
+// Conformance: E-26
 func TestRFC6940_10_7_4_2_PingsForInvalidFingers(t *testing.T) {
 	pings := 0
 	w := sim.New(sim.Config{Seed: 2, Peers: 40, MaxDelay: 3 * time.Millisecond, Overlay: func() *config.Overlay {
@@ -98,6 +102,7 @@ func TestRFC6940_10_7_4_2_PingsForInvalidFingers(t *testing.T) {
 	}
 }
 
+// Conformance: B-35
 func TestRejectedAnswerOfAnotherNode(t *testing.T) {
 	w := ring(t, 3)
 	client := w.NewClient(w.Host(0))
@@ -148,6 +153,7 @@ func (l *lone) pass() {
 	l.Tick(l.now)
 }
 
+// Conformance: G-12
 func TestBootstrapAddressesAreTriedInTurn(t *testing.T) {
 	l := newLone(func(c *node.Config) {
 		c.Bootstrap = []string{"a:1", "b:2"}
@@ -183,6 +189,7 @@ func TestSlowBootstrapAddressDoesNotHoldUpTheNext(t *testing.T) {
 	}
 }
 
+// Conformance: G-12
 func TestPausesBetweenAttemptsGrow(t *testing.T) {
 	l := newLone(func(c *node.Config) { c.Bootstrap = []string{"a:1"} })
 	var pauses []time.Duration
@@ -201,6 +208,7 @@ func TestPausesBetweenAttemptsGrow(t *testing.T) {
 	}
 }
 
+// Conformance: E-31 G-08
 func TestFirstNodePrefersToJoin(t *testing.T) {
 	l := newLone(func(c *node.Config) { c.Bootstrap, c.First = []string{"a:1"}, true })
 	dial := l.Take().Dial[0]
@@ -246,6 +254,7 @@ func TestLinksThatAreRefused(t *testing.T) {
 	}
 }
 
+// Conformance: C-40
 func TestVerificationIsBoundedPerLink(t *testing.T) {
 	w := ring(t, 1)
 	client := w.NewClient(w.Host(0))

@@ -17,6 +17,8 @@ func wildcard() wire.Destination { return wire.ToNode(wire.Wildcard(16)) }
 func toHost(h *sim.Host) wire.Destination { return wire.ToNode(h.ID) }
 
 // TestHeaderFaults sends a Ping to a peer, changed in one way, and looks at what comes back and how it is counted.
+//
+// Conformance: B-02 B-03 B-04 B-07 B-14 B-18 B-21 B-26 B-45 C-11 C-20 C-21 C-22 C-26 G-05
 func TestHeaderFaults(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -74,6 +76,7 @@ func option(flags uint8) wire.OptionList {
 	return wire.NewOptionList(wire.ForwardingOption{Type: 200, Flags: flags, Value: []byte("?")})
 }
 
+// Conformance: B-15
 func TestRFC6940_6_3_2_3_OptionIsCopiedToTheResponse(t *testing.T) {
 	w := ring(t, 2)
 	client := w.NewClient(w.Host(0))
@@ -85,6 +88,7 @@ func TestRFC6940_6_3_2_3_OptionIsCopiedToTheResponse(t *testing.T) {
 	}
 }
 
+// Conformance: B-01 B-05 B-31
 func TestTamperedMessageIsDroppedInSilence(t *testing.T) {
 	w := ring(t, 2)
 	client := w.NewClient(w.Host(0))
@@ -102,6 +106,7 @@ func TestTamperedMessageIsDroppedInSilence(t *testing.T) {
 	}
 }
 
+// Conformance: A-23
 func TestRFC6940_6_6_MessageTooLarge(t *testing.T) {
 	w := ring(t, 2)
 	client := w.NewClient(w.Host(0))
@@ -112,6 +117,8 @@ func TestRFC6940_6_6_MessageTooLarge(t *testing.T) {
 }
 
 // TestForwarding sends through a peer to others.
+//
+// Conformance: B-14 C-01 C-02 C-10 C-12 C-14 C-20
 func TestForwarding(t *testing.T) {
 	w := ring(t, 3)
 	client := w.NewClient(w.Host(0))
@@ -155,6 +162,8 @@ func TestForwarding(t *testing.T) {
 }
 
 // TestRFC6940_4_2_ClientsAreNeverRoutedThrough places a client between two peers.
+//
+// Conformance: A-38 B-45 C-35 C-36 E-03 E-17
 func TestRFC6940_4_2_ClientsAreNeverRoutedThrough(t *testing.T) {
 	w := ring(t, 4)
 	hosts := byID(w)
@@ -190,6 +199,7 @@ func TestRFC6940_4_2_ClientsAreNeverRoutedThrough(t *testing.T) {
 	}
 }
 
+// Conformance: E-10 E-30 E-34
 func TestRFC6940_6_4_2_JoinAndLeaveOnlyForOneself(t *testing.T) {
 	w := ring(t, 3)
 	client := w.NewClient(w.Host(0))
@@ -209,6 +219,7 @@ func TestRFC6940_6_4_2_JoinAndLeaveOnlyForOneself(t *testing.T) {
 	}
 }
 
+// Conformance: B-06 C-05
 func TestRFC6940_6_2_1_CopyOfARequestIsAnsweredAlike(t *testing.T) {
 	w := ring(t, 1)
 	client := w.NewClient(w.Host(0))
@@ -228,6 +239,7 @@ func TestRFC6940_6_2_1_CopyOfARequestIsAnsweredAlike(t *testing.T) {
 	}
 }
 
+// Conformance: C-05
 func TestReplayedAppAttachIsDropped(t *testing.T) {
 	w := ring(t, 1)
 	client := w.NewClient(w.Host(0))
@@ -238,13 +250,19 @@ func TestReplayedAppAttachIsDropped(t *testing.T) {
 	if got := code(client.Answer(m.Header.Transaction)); got != wire.CodeAppAttachAns {
 		t.Fatal(got)
 	}
+	client.Send(slices.Clone(raw))
+	if got := code(client.Answer(m.Header.Transaction)); got != wire.CodeAppAttachAns || len(w.Host(0).Apps) != 1 {
+		t.Errorf("a copy of the request: %v, %d connections", got, len(w.Host(0).Apps))
+	}
 	w.Run(time.Minute)
 	client.Send(slices.Clone(raw))
-	if got := client.Answer(m.Header.Transaction); got != nil || len(w.Host(0).Apps) != 1 || w.Counts["dropped:replay"] != 1 {
-		t.Errorf("%v, %d connections, %v", got, len(w.Host(0).Apps), w.Counts)
+	got := client.Answer(m.Header.Transaction)
+	if got != nil || len(w.Host(0).Apps) != 1 || w.Counts["dropped:replay"] != 1 {
+		t.Errorf("a replay: %v, %d connections, %v", got, len(w.Host(0).Apps), w.Counts)
 	}
 }
 
+// Conformance: A-02 A-35
 func TestRFC6940_6_5_1_1_AttachMustSayWhoIsPassive(t *testing.T) {
 	w := ring(t, 1)
 	client := w.NewClient(w.Host(0))
@@ -274,6 +292,7 @@ func TestNodeThatHasNotJoinedSaysSo(t *testing.T) {
 	}
 }
 
+// Conformance: B-48
 func TestRouteQueryNamesTheNextHop(t *testing.T) {
 	w := ring(t, 3)
 	client := w.NewClient(w.Host(0))
@@ -289,6 +308,7 @@ func TestRouteQueryNamesTheNextHop(t *testing.T) {
 	}
 }
 
+// Conformance: B-46 B-47
 func TestRFC6940_6_4_2_5_ProbeAnswersWhatIsAskedAndKnown(t *testing.T) {
 	w := ring(t, 4)
 	sum := uint64(0)

@@ -24,6 +24,7 @@ func homed(w *sim.World, home, responsible *sim.Host) *sim.Record {
 	}
 }
 
+// Conformance: D-02
 func TestRFC6940_7_4_1_1_StoreOnlyAtTheResponsiblePeer(t *testing.T) {
 	w := ring(t, 3)
 	client := w.NewClient(w.Host(0))
@@ -40,6 +41,7 @@ func TestRFC6940_7_4_1_1_StoreOnlyAtTheResponsiblePeer(t *testing.T) {
 	}
 }
 
+// Conformance: D-16 D-52
 func TestRFC6940_7_4_1_2_StoreAnsNamesTheReplicas(t *testing.T) {
 	w := ring(t, 5)
 	r := w.NewRecord("user", w.Host(0))
@@ -56,6 +58,7 @@ func TestRFC6940_7_4_1_2_StoreAnsNamesTheReplicas(t *testing.T) {
 	}
 }
 
+// Conformance: D-03
 func TestRFC6940_10_4_ReplicaOnlyFromAPlausibleSender(t *testing.T) {
 	w := ring(t, 8)
 	r := w.NewRecord("user", w.Host(0))
@@ -80,6 +83,7 @@ func TestRFC6940_10_4_ReplicaOnlyFromAPlausibleSender(t *testing.T) {
 	}
 }
 
+// Conformance: D-13
 func TestRFC6940_7_4_1_1_ReplayOfAnOlderValueIsTooOld(t *testing.T) {
 	w := ring(t, 3)
 	r := w.NewRecord("user", w.Host(0))
@@ -95,6 +99,7 @@ func TestRFC6940_7_4_1_1_ReplayOfAnOlderValueIsTooOld(t *testing.T) {
 	}
 }
 
+// Conformance: D-08
 func TestRecordOfAnotherIsRefused(t *testing.T) {
 	w := ring(t, 3)
 	alice, mallory := w.NewRecord("alice", w.Host(0)), w.NewRecord("mallory", w.Host(1))
@@ -112,6 +117,8 @@ func TestRecordOfAnotherIsRefused(t *testing.T) {
 }
 
 // TestPlantedValueIsFilteredOnFetch has the storing peer itself add values to its answers.
+//
+// Conformance: D-33 D-34 H-16
 func TestPlantedValueIsFilteredOnFetch(t *testing.T) {
 	w := ring(t, 3)
 	alice, mallory := homed(w, w.Host(0), w.Host(1)), w.NewRecord("mallory", w.Host(1))
@@ -142,6 +149,7 @@ func TestAnswerThatCannotBeVerifiedEndsAsUntrusted(t *testing.T) {
 	}
 }
 
+// Conformance: D-25 D-38
 func TestRFC6940_7_4_1_1_NewerDataAtAReplicaReplacesOurs(t *testing.T) {
 	w := ring(t, 3)
 	r := homed(w, w.Host(0), w.Host(1))
@@ -167,6 +175,7 @@ func TestRFC6940_7_4_1_1_NewerDataAtAReplicaReplacesOurs(t *testing.T) {
 	}
 }
 
+// Conformance: D-36 D-37
 func TestFindAndStat(t *testing.T) {
 	w := ring(t, 1)
 	r := w.NewRecord("user", w.Host(0))
@@ -191,6 +200,7 @@ func TestFindAndStat(t *testing.T) {
 	}
 }
 
+// Conformance: A-35 B-49
 func TestAppAttach(t *testing.T) {
 	w := ring(t, 4)
 	from, to := w.Host(1), w.Host(3)
@@ -238,6 +248,7 @@ func TestCancelledOperationHasNoEnd(t *testing.T) {
 	}
 }
 
+// Conformance: C-03
 func TestRFC6940_6_2_1_RequestFailsAfterFiveTransmissions(t *testing.T) {
 	w := ring(t, 3)
 	id := w.Host(1).ID.Array16()

@@ -21,6 +21,7 @@ func cutAt(raw []byte, from, to int) []byte {
 	return withBody(raw[:n], raw[n+from:n+to], field)
 }
 
+// Conformance: B-39 B-43
 func TestRFC6940_6_7_VectorFragmentsInEveryOrder(t *testing.T) {
 	whole, parts := vectorFragments(t)
 	for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
@@ -40,6 +41,7 @@ func TestRFC6940_6_7_VectorFragmentsInEveryOrder(t *testing.T) {
 	}
 }
 
+// Conformance: B-39 B-43
 func TestAssemblerAgainstTheOriginal(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.IntRange(2*MinFragmentBody, 4000).Draw(t, "body")
@@ -94,6 +96,7 @@ func TestAssemblerAgainstTheOriginal(t *testing.T) {
 	})
 }
 
+// Conformance: B-42
 func TestRFC6940_6_7_IncompleteMessagesEndAfter15Seconds(t *testing.T) {
 	raw := messageOf(good(), 1000)
 	a := NewAssembler(5000)
@@ -111,6 +114,7 @@ func TestRFC6940_6_7_IncompleteMessagesEndAfter15Seconds(t *testing.T) {
 	}
 }
 
+// Conformance: B-42
 func TestRFC6940_6_7_DropsWhenOutOfSpace(t *testing.T) {
 	const max = 65000
 	a := NewAssembler(max)
@@ -184,6 +188,7 @@ func TestAssemblerRefuses(t *testing.T) {
 	}
 }
 
+// Conformance: B-43
 func TestRequestAndAnswerAreNotMixed(t *testing.T) {
 	request, answer := messageOf(good(), 1000), messageOf(good(), 1200)
 	a := NewAssembler(5000)

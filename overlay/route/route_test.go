@@ -37,6 +37,7 @@ func good() wire.Header {
 		Destinations: to(1)}
 }
 
+// Conformance: B-02 B-03 B-17 B-18 C-08 C-21 C-22 C-26
 func TestCheck(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -45,6 +46,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{"baseline", func(*wire.Header) {}, ""},
 		{"RFC 6940 §6.3.2 overlay", func(h *wire.Header) { h.Overlay++ }, BadOverlay},
+		{"RFC 6940 §6.3.2.1 configuration sequence, which only the destination compares", func(h *wire.Header) { h.ConfigSequence = 9 }, ""},
 		{"RFC 6940 §6.3.2 version", func(h *wire.Header) { h.Version = 0x0b }, BadVersion},
 		{"RFC 6940 §6.3.2 ttl above initial-ttl", func(h *wire.Header) { h.TTL = 101 }, BadTTL},
 		{"RFC 6940 §6.7 high bit clear", func(h *wire.Header) { h.Fragment = wire.FragmentLast }, Fragmented},
@@ -87,10 +89,13 @@ func (v view) Connected(id wire.NodeID) bool       { return slices.Contains(v.co
 
 // TestDecide is the decision table of RFC 6940 §6.1 for node 1, which owns resource 10 and position 20, and has links
 // with 3 and with 21, whose position is its own.
+//
+// Conformance: B-11 C-02 C-08 C-09 C-10 C-11 C-12 C-13 C-37 E-03
 func TestDecide(t *testing.T) {
 	v := view{[]wire.Destination{resource(10), wire.ToNode(node(20)), wire.ToNode(node(21))}, []wire.NodeID{node(3), node(21)}}
 	wildcard := wire.ToNode(wire.Wildcard(16))
 	opaque := wire.Destination{Type: wire.DestShortOpaque, Opaque: "\x80\x01"}
+	unknown := wire.Destination{Type: 9, Opaque: "later"}
 	for _, c := range []struct {
 		name string
 		list wire.DestinationList
@@ -111,6 +116,10 @@ func TestDecide(t *testing.T) {
 		{"opaque ID behind us", to(1).Append(opaque), Decision{Reason: OpaqueID}},
 		{"opaque ID behind another", to(4).Append(opaque),
 			Decision{Verdict: Forward, Next: wire.ToNode(node(4)), Destinations: to(4).Append(opaque)}},
+		{"§6.3.2.2 type that is not known", wire.NewDestinationList(unknown), Decision{Reason: OpaqueID}},
+		{"type that is not known behind us", to(1).Append(unknown), Decision{Reason: OpaqueID}},
+		{"type that is not known behind another", to(4).Append(unknown),
+			Decision{Verdict: Forward, Next: wire.ToNode(node(4)), Destinations: to(4).Append(unknown)}},
 		{"nothing", nil, Decision{Reason: NoDestination}},
 	} {
 		got := Decide(node(1), c.list, v)
@@ -120,6 +129,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// Conformance: C-09
 func TestRFC6940_6_1_1_ResourceMustBeTheOnlyEntry(t *testing.T) {
 	// The parser refuses such a list; a decision does so too.
 	v := view{owned: []wire.Destination{resource(10)}}
@@ -129,18 +139,19 @@ func TestRFC6940_6_1_1_ResourceMustBeTheOnlyEntry(t *testing.T) {
 	}
 }
 
-// message is a header and something behind it, encoded.
-func message(h wire.Header) []byte {
+// octets is a header and something behind it, encoded.
+func octets(h wire.Header) []byte {
 	body := []byte("contents and security block")
 	h.Length = uint32(len(h.AppendTo(nil)) + len(body))
 	return append(h.AppendTo(nil), body...)
 }
 
+// Conformance: B-16 C-14 C-15 C-20
 func TestRFC6940_6_1_2_ForwardedRequestNamesThePreviousHop(t *testing.T) {
 	h := good()
 	h.Via, h.Destinations = to(0xa, 0xb), to(0xd, 0xe)
 	h.Options = wire.NewOptionList(wire.ForwardingOption{Type: 200, Value: []byte("kept")})
-	raw := message(h)
+	raw := octets(h)
 	parsed, n, err := wire.ParseHeader(raw)
 	if err != nil {
 		t.Fatal(err)
@@ -161,10 +172,11 @@ func TestRFC6940_6_1_2_ForwardedRequestNamesThePreviousHop(t *testing.T) {
 	}
 }
 
+// Conformance: C-19
 func TestRFC6940_6_1_2_ResponseKeepsItsViaList(t *testing.T) {
 	h := good()
 	h.Via, h.Destinations = to(9), to(1, 2)
-	raw := message(h)
+	raw := octets(h)
 	parsed, n, err := wire.ParseHeader(raw)
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +189,7 @@ func TestRFC6940_6_1_2_ResponseKeepsItsViaList(t *testing.T) {
 }
 
 func TestForwardWithoutChangedListsPatchesInPlace(t *testing.T) {
-	raw := message(good())
+	raw := octets(good())
 	h, n, err := wire.ParseHeader(raw)
 	if err != nil {
 		t.Fatal(err)
@@ -192,6 +204,7 @@ func TestForwardWithoutChangedListsPatchesInPlace(t *testing.T) {
 	}
 }
 
+// Conformance: C-01 C-16
 func TestRFC6940_6_2_2_ResponseDestinationsAreThePathReversed(t *testing.T) {
 	for _, c := range []struct{ via, want wire.DestinationList }{
 		{nil, to(9)},
@@ -207,7 +220,7 @@ func TestRFC6940_6_2_2_ResponseDestinationsAreThePathReversed(t *testing.T) {
 func TestReaddressKeepsEverythingElse(t *testing.T) {
 	h := good()
 	h.Via = to(5)
-	raw := message(h)
+	raw := octets(h)
 	before := slices.Clone(raw)
 	out := Readdress(raw, to(8, 9))
 	got, n, err := wire.ParseHeader(out)
@@ -227,8 +240,8 @@ func TestReaddressKeepsEverythingElse(t *testing.T) {
 func FuzzForward(f *testing.F) {
 	h := good()
 	h.Via = to(4)
-	f.Add(message(h), true)
-	f.Add(message(good()), false)
+	f.Add(octets(h), true)
+	f.Add(octets(good()), false)
 	f.Fuzz(func(t *testing.T, raw []byte, request bool) {
 		h, n, err := wire.ParseHeader(raw)
 		if err != nil || h.TTL == 0 || rules.Check(&h) != "" {
@@ -252,6 +265,7 @@ func FuzzForward(f *testing.F) {
 
 var start = time.Unix(1_700_000_000, 0)
 
+// Conformance: C-03
 func TestRFC6940_6_2_1_FiveTransmissionsThenFailure(t *testing.T) {
 	const timer = 3 * time.Second
 	table := NewTable(timer, 10)
@@ -312,6 +326,7 @@ func TestTableLimits(t *testing.T) {
 	}
 }
 
+// Conformance: C-05
 func TestRFC6940_6_2_1_CopiesAreAnsweredAlikeForTheRequestLifetime(t *testing.T) {
 	c := NewCache(MaxRequestLifetime, 10)
 	k := Key{node(1), 7}
@@ -350,7 +365,7 @@ func TestCacheIsBounded(t *testing.T) {
 func BenchmarkForward(b *testing.B) {
 	h := good()
 	h.Via = to(4, 5)
-	raw := message(h)
+	raw := octets(h)
 	b.ReportAllocs()
 	for b.Loop() {
 		h, n, err := wire.ParseHeader(raw)

@@ -18,6 +18,7 @@ func nodeN(t testing.TB) wire.NodeID {
 	return id
 }
 
+// Conformance: H-24
 func TestRFC7904_6_GRUU(t *testing.T) {
 	const vector = "ARAAESIzRFVmd4iZqrvM3e7/"
 	n := nodeN(t)
@@ -39,6 +40,7 @@ func TestRFC7904_6_GRUU(t *testing.T) {
 	}
 }
 
+// Conformance: H-24
 func TestRFC7904_6_BareNodeIDIsUnderstood(t *testing.T) {
 	// The value of the RFC's example: "01234567890123456789" in base64.
 	const example = "MDEyMzQ1Njc4OTAxMjM0NTY3ODk~"
@@ -73,6 +75,7 @@ func TestRFC7904_6_NotAGRUU(t *testing.T) {
 	}
 }
 
+// Conformance: H-24 H-26
 func FuzzParseGR(f *testing.F) {
 	f.Add("ARAAESIzRFVmd4iZqrvM3e7/", 16)
 	f.Add("MDEyMzQ1Njc4OTAxMjM0NTY3ODk~", 20)

@@ -141,6 +141,7 @@ func (b *bench) found(aor location.AOR, want int) {
 
 const alice = location.AOR("alice@" + domain)
 
+// Conformance: D-22 H-08 H-27
 func TestPublishAndWithdraw(t *testing.T) {
 	publishing(t, func(b *bench) {
 		b.state(alice, "")
@@ -169,6 +170,7 @@ func TestPublishAndWithdraw(t *testing.T) {
 	})
 }
 
+// Conformance: H-27 H-29
 func TestRefreshesOfPhonesDoNotReachTheOverlay(t *testing.T) {
 	publishing(t, func(b *bench) {
 		// A phone that registers for 60 s, every 50 s, for an hour.
@@ -199,6 +201,7 @@ func TestRefreshesOfPhonesDoNotReachTheOverlay(t *testing.T) {
 	})
 }
 
+// Conformance: H-29
 func TestRepublishedAtHalfOfTheLifetime(t *testing.T) {
 	publishing(t, func(b *bench) {
 		for i := range 100 {
@@ -224,6 +227,7 @@ func TestRepublishedAtHalfOfTheLifetime(t *testing.T) {
 	})
 }
 
+// Conformance: C-06
 func TestWhatFailsIsTriedAgainUntilItSucceeds(t *testing.T) {
 	for _, failure := range []error{overlay.ErrTimeout, overlay.ErrOverload, &overlay.RemoteError{Code: wire.ErrorForbidden}} {
 		publishing(t, func(b *bench) {
@@ -319,6 +323,7 @@ func TestBeforeJoining(t *testing.T) {
 	})
 }
 
+// Conformance: H-32
 func TestAfterARestart(t *testing.T) {
 	publishing(t, func(b *bench) {
 		b.publish(alice, time.Hour)
@@ -339,6 +344,7 @@ func TestAfterARestart(t *testing.T) {
 	})
 }
 
+// Conformance: D-17 D-39 H-31
 func TestRFC6940_7_DataTooOld(t *testing.T) {
 	publishing(t, func(b *bench) {
 		// An earlier run of this gateway had a clock that was an hour fast.

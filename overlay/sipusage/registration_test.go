@@ -9,6 +9,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
+// Conformance: H-01 H-04
 func TestRFC7904_7_RecordOfAGateway(t *testing.T) {
 	v := route(nodeN(t))
 	if got := hex.EncodeToString(v.Data); got != "02001600000012011000112233445566778899aabbccddeeff" {
@@ -26,6 +27,7 @@ func TestRFC7904_7_RecordOfAGateway(t *testing.T) {
 	}
 }
 
+// Conformance: H-03 H-05 H-16
 func TestReadSortsWhatWasFetched(t *testing.T) {
 	self := nodeN(t)
 	other, err := wire.NodeIDFromBytes([]byte("other-node-id-16"))
@@ -71,6 +73,7 @@ func TestReadSortsWhatWasFetched(t *testing.T) {
 	}
 }
 
+// Conformance: H-07
 func TestRFC7904_3_2_URIWithAndWithoutScheme(t *testing.T) {
 	for in, want := range map[string]string{
 		"carol@dht.example.org":          "sip:carol@dht.example.org",

@@ -56,6 +56,7 @@ func want(t *testing.T, got []location.Remote, want ...location.Remote) {
 	}
 }
 
+// Conformance: H-14
 func TestRFC7904_4_2_Remote(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *ring, gw1, gw2 *gateway, s *Service) {
 		want(t, remote(t, s, bob))
@@ -68,6 +69,7 @@ func TestRFC7904_4_2_Remote(t *testing.T) {
 	})
 }
 
+// Conformance: H-15
 func TestRFC7904_4_2_FollowsAORs(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *ring, gw1, gw2 *gateway, s *Service) {
 		gw2.forward(bob, "b@"+domain)
@@ -99,6 +101,7 @@ func TestRFC7904_4_2_FollowsAORs(t *testing.T) {
 	})
 }
 
+// Conformance: H-15 H-17
 func TestRFC7904_4_2_ChainsAndForksAreBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *ring, gw1, gw2 *gateway, s *Service) {
 		aor := func(i int) location.AOR { return location.AOR(fmt.Sprintf("u%d@%s", i, domain)) }
@@ -143,6 +146,7 @@ func TestOneForwardThatFailsHoldsNothingBack(t *testing.T) {
 	})
 }
 
+// Conformance: H-45
 func TestAResultIsUsedForAtMostFiveSeconds(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *ring, gw1, gw2 *gateway, s *Service) {
 		if _, ok := s.RemoteCached(bob); ok {
@@ -252,6 +256,7 @@ func TestNoAnswerIsNotNobody(t *testing.T) {
 	}
 }
 
+// Conformance: H-19
 func TestRFC7904_5_1_Dial(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *ring, gw1, gw2 *gateway, s *Service) {
 		conn, err := s.Dial(t.Context(), gw2.gr())
@@ -291,6 +296,7 @@ type closer struct {
 
 func (c closer) Close() error { *c.closed = true; return c.AppConn.Close() }
 
+// Conformance: H-19
 func TestRFC7904_5_1_OtherNodesCertificateIsNotUsed(t *testing.T) {
 	r := newRing(t)
 	gw1, gw2 := r.gateway("gw1"), r.gateway("gw2")

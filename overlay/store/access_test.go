@@ -8,6 +8,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
+// Conformance: D-41 D-42 D-43 D-44
 func TestRFC6940_7_3_Policies(t *testing.T) {
 	nodeRes := wire.ResourceIDOf(string(alice.Node.Bytes()))
 	multiple := func(i byte) wire.ResourceID { return wire.ResourceIDOf(string(append(alice.Node.Bytes(), i))) }
@@ -57,6 +58,7 @@ func TestRFC6940_7_3_Policies(t *testing.T) {
 	}
 }
 
+// Conformance: D-43
 func TestRFC6940_7_3_3_OnlyDictionaries(t *testing.T) {
 	d := alice.single("x", 1, 1)
 	k := config.Kind{ID: kindSingle, Model: wire.SingleValue, Access: config.UserNodeMatch}
@@ -70,6 +72,7 @@ func TestRFC6940_7_3_3_OnlyDictionaries(t *testing.T) {
 	}
 }
 
+// Conformance: H-09
 func TestRFC7904_3_3_RefusesForeignDomains(t *testing.T) {
 	stranger := newHolder("mallory@evil-dht.example.org", 0x33)
 	pattern, err := config.NewDomainRestriction(true, `dht\.example\.org`)
@@ -99,6 +102,7 @@ func TestRFC7904_3_3_RefusesForeignDomains(t *testing.T) {
 	}
 }
 
+// Conformance: H-09
 func TestRFC7904_3_3_StoringPeerForbids(t *testing.T) {
 	otherKey := alice.entry("x", 1, hour)
 	otherKey.Value.Key = peer.key()

@@ -18,6 +18,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
+// Conformance: B-33 D-21 D-52
 func TestRFC6940_10_4_CopyIsTheSameElsewhere(t *testing.T) {
 	a, b := New(testOverlay()), New(testOverlay())
 	mustPut(t, a, at0(0), alice, kindData(sipReg, 0, alice.entry("x", 1, hour)), kindData(kindArray, 0, alice.element(0, "", 1, hour)))
@@ -48,6 +49,7 @@ func TestRFC6940_10_4_CopyIsTheSameElsewhere(t *testing.T) {
 	}
 }
 
+// Conformance: B-33 B-34
 func TestCertificatesLiveAsLongAsTheirValues(t *testing.T) {
 	s := New(testOverlay())
 	mustPut(t, s, at0(0), alice, kindData(sipReg, 0, alice.entry("x", 1, 10)), kindData(kindSingle, 0, alice.single("x", 1, 20)))
@@ -127,6 +129,7 @@ func chain(t *testing.T) testChain {
 	return testChain{root, middle, issue("leaf", middle)}
 }
 
+// Conformance: B-33
 func TestRFC6940_6_3_4_IntermediateCertificatesAreKept(t *testing.T) {
 	c := chain(t)
 	h := holder{Identity: alice.Identity, cert: wire.Certificate{Data: c.leaf.Raw}}
@@ -161,6 +164,7 @@ func fetchAns(t *testing.T, s *Store, now float64, res wire.ResourceID, specs ..
 	return trust.Assume(m, peer.Identity, signers...)
 }
 
+// Conformance: D-26
 func TestRFC6940_7_4_1_1_AdoptMergesByStorageTime(t *testing.T) {
 	a, b := New(testOverlay()), New(testOverlay())
 	mustPut(t, a, at0(0), alice, kindData(sipReg, 0, alice.entry("newer", 5, hour)), kindData(kindSingle, 0, alice.single("s", 1, hour)))
@@ -184,6 +188,7 @@ func TestRFC6940_7_4_1_1_AdoptMergesByStorageTime(t *testing.T) {
 	}
 }
 
+// Conformance: D-34
 func TestRFC6940_13_5_4_AdoptRefusesWhatAStoreWould(t *testing.T) {
 	planted := bob.entry("planted", 9, hour) // rightly signed by bob, under alice
 	bad := alice.entry("forged", 9, hour)

@@ -8,6 +8,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
+// Conformance: D-23
 func TestRFC6940_7_4_1_3_ValuesAndTombstonesAgeOut(t *testing.T) {
 	for _, data := range []string{"value", ""} {
 		s := New(testOverlay())
@@ -32,6 +33,7 @@ func TestRFC6940_7_4_1_3_ValuesAndTombstonesAgeOut(t *testing.T) {
 	}
 }
 
+// Conformance: D-21
 func TestRFC6940_7_4_1_3_TombstoneBlocksReplay(t *testing.T) {
 	s := New(testOverlay())
 	old := storeReq(alice, alice.resource(), 0, kindData(sipReg, 0, alice.entry("old", 1, hour)))
@@ -49,6 +51,7 @@ func TestRFC6940_7_4_1_3_TombstoneBlocksReplay(t *testing.T) {
 	}
 }
 
+// Conformance: D-27
 func TestRFC6940_7_1_ValueEndsWithItsCertificate(t *testing.T) {
 	s := New(testOverlay())
 	v := storeReq(alice, alice.resource(), 0, kindData(sipReg, 0, alice.entry("x", 1, hour)))
@@ -62,6 +65,7 @@ func TestRFC6940_7_1_ValueEndsWithItsCertificate(t *testing.T) {
 	}
 }
 
+// Conformance: D-24
 func TestRFC6940_7_4_1_1_LifetimeShrinksWhenHandedOn(t *testing.T) {
 	s := New(testOverlay())
 	mustPut(t, s, at0(0), alice, kindData(sipReg, 0, alice.entry("x", 1, 100)))

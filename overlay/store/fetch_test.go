@@ -9,6 +9,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
+// Conformance: D-28
 func TestRFC6940_7_4_2_2_OneResponsePerKind(t *testing.T) {
 	s := New(testOverlay())
 	mustPut(t, s, at0(0), alice, kindData(sipReg, 0, alice.entry("x", 1, hour)))
@@ -31,6 +32,7 @@ func TestRFC6940_7_4_2_2_OneResponsePerKind(t *testing.T) {
 	}
 }
 
+// Conformance: D-32
 func TestRFC6940_7_4_2_2_SyntheticValues(t *testing.T) {
 	s := New(testOverlay())
 	missing := wildcard(sipReg)
@@ -56,6 +58,7 @@ func TestRFC6940_7_4_2_2_SyntheticValues(t *testing.T) {
 	}
 }
 
+// Conformance: D-20 D-30
 func TestRFC6940_7_4_2_1_DictionaryKeys(t *testing.T) {
 	s := New(testOverlay())
 	for _, h := range []holder{alice2, alice} {
@@ -78,6 +81,7 @@ func TestRFC6940_7_4_2_1_DictionaryKeys(t *testing.T) {
 	refused(t, e, wire.ErrorResponseTooLarge, "too_many_keys")
 }
 
+// Conformance: D-19 D-31
 func TestRFC6940_7_4_2_1_ArrayRanges(t *testing.T) {
 	type r = wire.ArrayRange
 	s := New(testOverlay())
@@ -115,6 +119,7 @@ func TestRFC6940_7_4_2_1_ArrayRanges(t *testing.T) {
 	}
 }
 
+// Conformance: D-29
 func TestRFC6940_7_4_2_1_MatchingGenerationReturnsNoValues(t *testing.T) {
 	s := New(testOverlay())
 	spec := wildcard(sipReg)
@@ -129,6 +134,7 @@ func TestRFC6940_7_4_2_1_MatchingGenerationReturnsNoValues(t *testing.T) {
 	}
 }
 
+// Conformance: D-35
 func TestRFC6940_7_4_1_2_FetchOfUnknownKind(t *testing.T) {
 	s := New(testOverlay())
 	specs := []wire.Specifier{wildcard(sipReg), {Kind: kindAbsent}}
@@ -145,6 +151,7 @@ func TestRFC6940_7_4_1_2_FetchOfUnknownKind(t *testing.T) {
 	refused(t, e, wire.ErrorInvalidMessage, "wrong_model")
 }
 
+// Conformance: D-36
 func TestRFC6940_7_4_3_StatMirrorsFetch(t *testing.T) {
 	s := New(testOverlay())
 	mustPut(t, s, at0(0), alice, kindData(sipReg, 0, alice.entry("abc", 1, hour)))
@@ -168,6 +175,7 @@ func TestRFC6940_7_4_3_StatMirrorsFetch(t *testing.T) {
 	}
 }
 
+// Conformance: D-37
 func TestRFC6940_7_4_4_Find(t *testing.T) {
 	s := New(testOverlay())
 	people := []holder{alice, bob, peer, newHolder("carol@dht.example.org", 0x11)}

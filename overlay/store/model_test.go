@@ -168,6 +168,7 @@ func audit(t *rapid.T, s *Store) {
 	}
 }
 
+// Conformance: D-15 D-20
 func TestStoreAgainstOracle(t *testing.T) {
 	holders := []holder{alice, alice2, bob, peer}
 	rapid.Check(t, func(t *rapid.T) {

@@ -15,6 +15,7 @@ import (
 
 const sipReg = wire.KindSIPRegistration
 
+// Conformance: D-13
 func TestRFC6940_7_4_1_1_RejectsOlderStorageTime(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -46,6 +47,7 @@ func TestRFC6940_7_4_1_1_RejectsOlderStorageTime(t *testing.T) {
 	}
 }
 
+// Conformance: D-13
 func TestRFC6940_7_4_1_1_IdenticalValueChangesNothing(t *testing.T) {
 	s := New(testOverlay())
 	v := alice.entry("x", 1, hour)
@@ -58,6 +60,7 @@ func TestRFC6940_7_4_1_1_IdenticalValueChangesNothing(t *testing.T) {
 	}
 }
 
+// Conformance: D-01
 func TestRFC6940_7_4_1_1_AllOrNothing(t *testing.T) {
 	bad := alice.single("y", 5, hour)
 	for _, c := range []struct {
@@ -93,6 +96,7 @@ func TestRFC6940_7_4_1_1_AllOrNothing(t *testing.T) {
 	}
 }
 
+// Conformance: D-04
 func TestRFC6940_7_4_1_1_UnknownKindsAreListed(t *testing.T) {
 	s := New(testOverlay())
 	_, e := s.Put(at0(0), storeReq(alice, alice.resource(), 0, wire.StoreKindData{Kind: 0xf0000001 + 0x100},
@@ -111,6 +115,7 @@ func TestRFC6940_7_4_1_1_UnknownKindsAreListed(t *testing.T) {
 	}
 }
 
+// Conformance: D-05 D-09
 func TestRFC6940_7_4_1_1_Signatures(t *testing.T) {
 	none, anonymous := alice.entry("x", 1, hour), alice.entry("x", 1, hour)
 	none.Signature.Identity = wire.SignerIdentity{Type: wire.IdentityNone}
@@ -136,6 +141,7 @@ func TestRFC6940_7_4_1_1_Signatures(t *testing.T) {
 	}
 }
 
+// Conformance: D-08
 func TestRFC6940_7_3_OriginalStoreNeedsTheOwnersSignature(t *testing.T) {
 	s := New(testOverlay())
 	data := kindData(sipReg, 1, alice.entry("x", 1, hour))
@@ -146,6 +152,7 @@ func TestRFC6940_7_3_OriginalStoreNeedsTheOwnersSignature(t *testing.T) {
 	}
 }
 
+// Conformance: D-10 D-11 D-15
 func TestRFC6940_7_4_1_1_GenerationCounter(t *testing.T) {
 	s := New(testOverlay())
 	var last uint64
@@ -176,6 +183,7 @@ func TestRFC6940_7_4_1_1_GenerationCounter(t *testing.T) {
 	}
 }
 
+// Conformance: D-12
 func TestRFC6940_7_4_1_1_ReplicaSetsTheCounter(t *testing.T) {
 	s := New(testOverlay())
 	_, e := s.Put(at0(0), storeReq(peer, alice.resource(), 1, kindData(sipReg, 0, alice.entry("x", 1, hour))), false)
@@ -188,6 +196,20 @@ func TestRFC6940_7_4_1_1_ReplicaSetsTheCounter(t *testing.T) {
 	}
 }
 
+// Conformance: D-18
+func TestRFC6940_7_2_1_SingleValueIsOverwritten(t *testing.T) {
+	s := New(testOverlay())
+	mustPut(t, s, at0(0), alice, kindData(kindSingle, 0, alice.single("a", 1, hour)))
+	mustPut(t, s, at0(0), alice, kindData(kindSingle, 0, alice.single("b", 2, hour)))
+	if got := texts(fetchOne(t, s, at0(0), alice.resource(), single(kindSingle))); !slices.Equal(got, []string{"b"}) {
+		t.Fatalf("holds %q", got)
+	}
+	if n := s.Count()[kindSingle]; n != 1 {
+		t.Fatalf("counts %d", n)
+	}
+}
+
+// Conformance: D-14
 func TestRFC6940_7_4_1_1_MaxSize(t *testing.T) {
 	s := New(testOverlay())
 	mustPut(t, s, at0(0), alice, kindData(sipReg, 0, alice.entry(strings.Repeat("x", 100), 1, hour)))
@@ -195,6 +217,7 @@ func TestRFC6940_7_4_1_1_MaxSize(t *testing.T) {
 	refused(t, e, wire.ErrorDataTooLarge, "too_large")
 }
 
+// Conformance: D-14
 func TestRFC6940_7_4_1_1_MaxCount(t *testing.T) {
 	s := New(testOverlay())
 	for i := range uint32(4) {
@@ -237,6 +260,7 @@ func TestQuotas(t *testing.T) {
 	mustPut(t, s, at0(hour), bob, kindData(sipReg, 0, bob.entry("b", 1, hour)))
 }
 
+// Conformance: D-19
 func TestRFC6940_7_4_1_1_ArrayAppend(t *testing.T) {
 	s := New(testOverlay())
 	mustPut(t, s, at0(0), alice, kindData(kindArray, 0, alice.element(lastIndex, "a", 1, hour)))

@@ -13,6 +13,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
+// Conformance: F-01
 func TestRFC6940_11_3_IssuedCertificates(t *testing.T) {
 	bothKeyTypes(t, func(t *testing.T, w *world) {
 		ca := w.authority.Certificate()
@@ -51,6 +52,8 @@ func TestRFC6940_11_3_IssuedCertificates(t *testing.T) {
 }
 
 // RFC 6940 §11.3: Node-IDs "MUST be cryptographically random".
+//
+// Conformance: F-03
 func TestRFC6940_11_3_NodeIDsDiffer(t *testing.T) {
 	w := newWorld(t, trust.P256)
 	seen := map[wire.NodeID]bool{}
@@ -67,6 +70,7 @@ func TestRFC6940_11_3_NodeIDsDiffer(t *testing.T) {
 	}
 }
 
+// Conformance: B-13
 func TestReservedNodeIDsAreNotIssued(t *testing.T) {
 	serial := bytes.Repeat([]byte{1}, 15)
 	random := io.MultiReader(bytes.NewReader(serial), bytes.NewReader(make([]byte, 16)), bytes.NewReader(bytes.Repeat([]byte{0xff}, 16)),

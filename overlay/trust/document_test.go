@@ -39,6 +39,7 @@ func parseConfig(t testing.TB, doc []byte) *config.Configuration {
 	return &d.Configurations[0]
 }
 
+// Conformance: F-35
 func TestRFC6940_11_1_SignedDocument(t *testing.T) {
 	bothKeyTypes(t, func(t *testing.T, w *world) {
 		doc := w.signed(t)
@@ -72,6 +73,8 @@ func TestRFC6940_11_1_SignedDocument(t *testing.T) {
 
 // RFC 6940 §11.1: "Any configuration file MUST be signed by one of the configuration-signer elements from the previous extant
 // configuration." So a signer is replaced in two steps.
+//
+// Conformance: C-30 F-36
 func TestRFC6940_11_1_SignerRotation(t *testing.T) {
 	w := newWorld(t, trust.P256)
 	k := key(t, trust.P256, 1)
@@ -107,6 +110,8 @@ func TestRFC6940_11_1_SignerRotation(t *testing.T) {
 }
 
 // RFC 6940 §11.1: "kind-block elements MUST be signed by a node listed in the kind-signers block of the current configuration."
+//
+// Conformance: F-34
 func TestRFC6940_11_1_KindSignatures(t *testing.T) {
 	bothKeyTypes(t, func(t *testing.T, w *world) {
 		c := parseConfig(t, w.signed(t))

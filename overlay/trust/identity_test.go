@@ -22,12 +22,14 @@ const (
 	uri2    = "reload://0110ff112233445566778899aabbccddeeff@example.org/"
 )
 
+// Conformance: F-02
 func TestRFC6940_14_15_ReloadURI(t *testing.T) {
 	if got := trust.ReloadURI("dht.example.org", mustNode(t, nodeHex)); got != "reload://0110"+nodeHex+"@dht.example.org/" {
 		t.Error(got)
 	}
 }
 
+// Conformance: B-13 F-02
 func TestRFC6940_11_3_IdentityOfACertificate(t *testing.T) {
 	k := key(t, trust.P256, 0)
 	parse := func(c *x509.Certificate) (trust.Identity, error) {
@@ -84,6 +86,8 @@ func TestRFC6940_11_3_IdentityOfACertificate(t *testing.T) {
 // RFC 6940 §11.3: "The SubjectAltName field in the certificate MUST NOT contain any identities other than those listed
 // above. The subject distinguished name in the certificate MUST be empty." Such a certificate of ours is refused; one of
 // another node is taken for what it rightly says.
+//
+// Conformance: F-01
 func TestRFC6940_11_3_NoOtherIdentities(t *testing.T) {
 	w := newWorld(t, trust.P256)
 	dns, ip, subject := template("a@example.org", uri), template("a@example.org", uri), template("a@example.org", uri)

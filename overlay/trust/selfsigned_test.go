@@ -11,6 +11,8 @@ import (
 )
 
 // The values were computed by an independent script.
+//
+// Conformance: F-06 F-07
 func TestRFC6940_11_3_1_NodeIDFromKey(t *testing.T) {
 	spki, err := hex.DecodeString("302a300506032b6570032100000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")
 	if err != nil {
@@ -33,6 +35,8 @@ func TestRFC6940_11_3_1_NodeIDFromKey(t *testing.T) {
 }
 
 // RFC 6940 §11.3.1: "When accepting a self-signed certificate, nodes MUST check that the Node-ID and public keys match."
+//
+// Conformance: A-07 F-06 F-07 F-08
 func TestRFC6940_11_3_1_SelfSigned(t *testing.T) {
 	bothKeyTypes(t, func(t *testing.T, w *world) {
 		k := key(t, w.kt, 0)

@@ -15,6 +15,8 @@ import (
 )
 
 // Another implementation signed these messages and values: see overlay/wire's vectors_test.go.
+//
+// Conformance: B-28 B-29 D-06
 func TestVectorsOfAnotherImplementation(t *testing.T) {
 	type octets struct{ Hex string }
 	var v struct {

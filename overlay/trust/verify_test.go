@@ -18,6 +18,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
+// Conformance: B-27 B-29 B-30
 func TestRFC6940_6_3_4_SealedMessagesVerify(t *testing.T) {
 	bothKeyTypes(t, func(t *testing.T, w *world) {
 		v := trust.NewVerifier(w.overlay)
@@ -39,6 +40,8 @@ func TestRFC6940_6_3_4_SealedMessagesVerify(t *testing.T) {
 }
 
 // RFC 6940 §6.3.4: "All implementations MUST support RSASSA-PKCS1-v1_5 signatures with SHA-256 hashes".
+//
+// Conformance: B-29
 func TestRFC6940_6_3_4_Algorithms(t *testing.T) {
 	for kt, want := range map[trust.KeyType]uint8{trust.RSA2048: 1, trust.P256: 3} {
 		w := newWorld(t, kt)
@@ -49,6 +52,8 @@ func TestRFC6940_6_3_4_Algorithms(t *testing.T) {
 }
 
 // RFC 6940 §6.3.4: the signature covers overlay, transaction ID, MessageContents and SignerIdentity, and nothing else.
+//
+// Conformance: B-28
 func TestRFC6940_6_3_4_WhatIsCovered(t *testing.T) {
 	bothKeyTypes(t, func(t *testing.T, w *world) {
 		raw := w.seal(t, w.node, &wire.PingReq{Padding: []byte("padding")}).AppendTo(nil)
@@ -77,6 +82,8 @@ func TestRFC6940_6_3_4_WhatIsCovered(t *testing.T) {
 }
 
 // RFC 6940 §6.3.4: one copy of each certificate, for every signature in the message.
+//
+// Conformance: B-33
 func TestRFC6940_6_3_4_BucketHoldsEachCertificateOnce(t *testing.T) {
 	w := newWorld(t, trust.P256)
 	bob := w.user(t, "bob@example.org")
@@ -93,6 +100,7 @@ func TestRFC6940_6_3_4_BucketHoldsEachCertificateOnce(t *testing.T) {
 	}
 }
 
+// Conformance: D-05 D-06
 func TestRFC6940_7_1_ValuesAreVerifiedOneByOne(t *testing.T) {
 	bothKeyTypes(t, func(t *testing.T, w *world) {
 		good, tampered, stranger := w.value(t, w.alice), w.value(t, w.alice), w.value(t, w.user(t, "bob@example.org"))
@@ -143,6 +151,8 @@ func TestRFC6940_7_1_ValuesAreVerifiedOneByOne(t *testing.T) {
 }
 
 // RFC 6940 §7.4.2.2: the index does not count, so that a value that was appended verifies at the index it got.
+//
+// Conformance: D-07
 func TestRFC6940_7_4_2_2_ArrayIndexIsNotSigned(t *testing.T) {
 	w := newWorld(t, trust.P256)
 	value := wire.StoredValue{Model: wire.Array, Index: 0xffffffff, Exists: true, Data: []byte("x")}
@@ -160,6 +170,8 @@ func TestRFC6940_7_4_2_2_ArrayIndexIsNotSigned(t *testing.T) {
 }
 
 // RFC 6940 §6.3.4: with several Node-IDs in a certificate the SignerIdentity is a cert_hash_node_id.
+//
+// Conformance: B-30
 func TestRFC6940_6_3_4_CertificateOfSeveralNodeIDs(t *testing.T) {
 	bothKeyTypes(t, func(t *testing.T, w *world) {
 		k := key(t, w.kt, 1)
@@ -221,6 +233,7 @@ func TestRFC6940_6_3_4_OtherHashesInTheIdentity(t *testing.T) {
 	}
 }
 
+// Conformance: A-07 B-27 B-37
 func TestRefusals(t *testing.T) {
 	bothKeyTypes(t, func(t *testing.T, w *world) {
 		other := newWorld(t, w.kt)
@@ -274,6 +287,8 @@ func TestRefusals(t *testing.T) {
 
 // RFC 6940 §7.1: "When signatures are verified, the current time MUST be compared to the certificate validity period." That
 // the certificate was good before does not count.
+//
+// Conformance: B-36
 func TestRFC6940_7_1_ValidityIsCheckedEachTime(t *testing.T) {
 	w := newWorld(t, trust.P256)
 	v := trust.NewVerifier(w.overlay)
@@ -290,6 +305,8 @@ func TestRFC6940_7_1_ValidityIsCheckedEachTime(t *testing.T) {
 }
 
 // RFC 6940 §6.3.4: intermediates are in the bucket; §11.3: "including PKIX BasicConstraints checks".
+//
+// Conformance: A-07 B-33 F-10
 func TestRFC6940_11_3_ChainsOfCertificates(t *testing.T) {
 	bothKeyTypes(t, func(t *testing.T, w *world) {
 		rootKey, subKey, leafKey := key(t, w.kt, 0), key(t, w.kt, 1), key(t, w.kt, 2)

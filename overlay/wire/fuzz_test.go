@@ -7,6 +7,8 @@ import (
 )
 
 // FuzzParse: whatever is accepted comes back octet by octet, from the octets that were kept and from the fields.
+//
+// Conformance: B-20
 func FuzzParse(f *testing.F) {
 	for _, v := range loadVectors(f).Messages {
 		f.Add([]byte(v.Hex))
@@ -38,6 +40,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// Conformance: B-08
 func FuzzParseHeader(f *testing.F) {
 	for _, v := range loadVectors(f).Fragments {
 		f.Add([]byte(v.Hex))
@@ -59,6 +62,7 @@ func FuzzParseHeader(f *testing.F) {
 	})
 }
 
+// Conformance: A-44
 func FuzzFrame(f *testing.F) {
 	for _, v := range loadVectors(f).Frames {
 		f.Add([]byte(v.Hex))

@@ -93,6 +93,7 @@ var parsers = map[string]func(c *cursor) (any, []byte){
 	},
 }
 
+// Conformance: B-09 B-12 E-14
 func TestGoldenStructs(t *testing.T) {
 	var s Schema
 	for _, v := range loadVectors(t).Structs {
@@ -119,6 +120,7 @@ func TestGoldenStructs(t *testing.T) {
 	}
 }
 
+// Conformance: B-12 B-20 B-25 B-28 E-14 E-29
 func TestGoldenMessages(t *testing.T) {
 	var s Schema
 	for _, v := range loadVectors(t).Messages {
@@ -188,6 +190,7 @@ func TestGoldenFragments(t *testing.T) {
 	sameOctets(t, "fragments together", joined, whole[n:])
 }
 
+// Conformance: A-09 A-10
 func TestGoldenFrames(t *testing.T) {
 	const max = 5000
 	for _, v := range loadVectors(t).Frames {
@@ -211,6 +214,7 @@ func TestGoldenFrames(t *testing.T) {
 	}
 }
 
+// Conformance: D-06 D-07
 func TestGoldenDataSignatures(t *testing.T) {
 	all := loadVectors(t)
 	models := map[string]DataModel{"SINGLE": SingleValue, "ARRAY": Array, "DICTIONARY": Dictionary}
@@ -272,6 +276,7 @@ func checkStoredSignatures(t *testing.T, all *vectors) (n int) {
 	return n
 }
 
+// Conformance: B-02 E-01
 func TestGoldenHashes(t *testing.T) {
 	all := loadVectors(t)
 	for _, v := range all.Hashes {

@@ -85,6 +85,8 @@ func TestNamesOfUnknownCodePoints(t *testing.T) {
 
 // TestRFC6940_6_3_3_CodesArePaired: "requests being an odd value and the corresponding response being the request
 // code plus 1".
+//
+// Conformance: B-19
 func TestRFC6940_6_3_3_CodesArePaired(t *testing.T) {
 	for code, name := range codeNames {
 		if code == CodeError {

@@ -30,6 +30,8 @@ func TestNodeID(t *testing.T) {
 }
 
 // TestRFC6940_3_Wildcard: "The Node-ID of all 1s is used on the wire protocol as a wildcard."
+//
+// Conformance: B-13
 func TestRFC6940_3_Wildcard(t *testing.T) {
 	for n := MinNodeIDLen; n <= MaxNodeIDLen; n++ {
 		w, err := ParseNodeID(strings.Repeat("ff", n))
@@ -43,6 +45,8 @@ func TestRFC6940_3_Wildcard(t *testing.T) {
 }
 
 // TestRFC6940_6_5_1_2_NodeIDsAreNumbers: Node-IDs are compared as "big-endian unsigned integers".
+//
+// Conformance: A-36
 func TestRFC6940_6_5_1_2_NodeIDsAreNumbers(t *testing.T) {
 	ordered := []NodeID{repeated(1), nodeOf(t, "7f"+strings.Repeat("ff", 15)), nodeOf(t, "80"+strings.Repeat("00", 15)), Wildcard(16)}
 	for i, a := range ordered {

@@ -54,6 +54,8 @@ func dummyStored(tb testing.TB) StoredData {
 }
 
 // appenders of the vectors' structures, and the bodies, whose encoding is compared both ways.
+//
+// Conformance: B-02 B-09 B-30 E-01 H-01
 func TestByteVectorsOfStructures(t *testing.T) {
 	n, alice := nodeN(t), ResourceIDOf("alice@dht.example.org")
 	stored := dummyStored(t)
@@ -88,6 +90,7 @@ func TestByteVectorsOfStructures(t *testing.T) {
 	}
 }
 
+// Conformance: B-12 E-14 H-14
 func TestByteVectorsOfBodies(t *testing.T) {
 	n, alice := nodeN(t), ResourceID(unhex(t, hexAlice))
 	host := func(hexBody string, b Body) { bothWays(t, hexBody, b) }
@@ -126,6 +129,7 @@ func bothWays(t *testing.T, octets string, b Body) {
 	sameBody(t, got, b)
 }
 
+// Conformance: B-28 D-06 D-07
 func TestByteVectorsOfSignatures(t *testing.T) {
 	h := Header{
 		Overlay: OverlayIDOf("dht.example.org"), ConfigSequence: 1, Version: Version, TTL: 100, Fragment: Unfragmented, Length: 134,
@@ -157,6 +161,7 @@ func TestByteVectorsOfSignatures(t *testing.T) {
 	}
 }
 
+// Conformance: H-03 H-06
 func TestByteVectorsOfSipRegistrations(t *testing.T) {
 	route := NewDestinationList(ToNode(nodeN(t)))
 	for octets, want := range map[string]SipRegistration{
@@ -183,6 +188,8 @@ func TestByteVectorsOfSipRegistrations(t *testing.T) {
 }
 
 // TestRFC6940_6_6_2_Received is the acknowledgement of 5 after 1, 3, 4 and 5, and what is outside of the window.
+//
+// Conformance: A-11 A-13
 func TestRFC6940_6_6_2_Received(t *testing.T) {
 	var r Received
 	var mask uint32

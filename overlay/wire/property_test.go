@@ -299,6 +299,8 @@ func drawMessage(t *rapid.T, code MessageCode) *Message {
 }
 
 // TestEveryBodyComesBack encodes random messages of every method, parses them, compares, and cuts them short.
+//
+// Conformance: B-20
 func TestEveryBodyComesBack(t *testing.T) {
 	for code := range bodies {
 		if drawBody[code] == nil {
@@ -334,6 +336,8 @@ func comesBack(t *rapid.T, m *Message) {
 }
 
 // TestRFC6940_6_2_2_ReversesTheViaList checks the operations on lists against slices.
+//
+// Conformance: C-16
 func TestRFC6940_6_2_2_ReversesTheViaList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		entries := draw(t, drawHop)

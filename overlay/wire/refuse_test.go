@@ -32,6 +32,7 @@ func refused(t *testing.T, what string, err error, want SyntaxError) {
 	}
 }
 
+// Conformance: B-12 B-13 B-20 B-22 B-23
 func TestRefusedBodies(t *testing.T) {
 	var s Schema
 	zeros, stored := strings.Repeat("00", 16), "00000002"+"0000"
@@ -97,6 +98,7 @@ func header(tb testing.TB, via, dest, options string) []byte {
 	return patched(h.AppendTo(nil))
 }
 
+// Conformance: B-08 B-09 B-10 B-11 B-13
 func TestRefusedHeaders(t *testing.T) {
 	node, resource := "0110"+hexN, "021110"+hexAlice
 	if _, n, err := ParseHeader(header(t, node+"8123"+"0901ff", node+resource, "010500036f7074")); err != nil || n != 38+18+2+3+18+19+7 {
@@ -127,6 +129,8 @@ func TestRefusedHeaders(t *testing.T) {
 
 // TestRFC6940_6_3_2_LengthsAreTheMessages: "length: The count in bytes of the size of the message, including the
 // header".
+//
+// Conformance: B-05 B-08
 func TestRFC6940_6_3_2_LengthsAreTheMessages(t *testing.T) {
 	good := header(t, "", "0110"+hexN, "")
 	for delta := -1; delta <= 1; delta += 2 {
@@ -152,6 +156,8 @@ func TestRFC6940_6_3_2_LengthsAreTheMessages(t *testing.T) {
 }
 
 // TestRFC6940_6_3_2_TokenIsChecked, but the overlay, the version and the rest are not: the node decides what to answer.
+//
+// Conformance: B-01
 func TestRFC6940_6_3_2_TokenIsChecked(t *testing.T) {
 	b := header(t, "", "0110"+hexN, "")
 	for bit := range 32 {
@@ -168,6 +174,7 @@ func TestRFC6940_6_3_2_TokenIsChecked(t *testing.T) {
 	same(t, "header", got, h)
 }
 
+// Conformance: B-17 B-38
 func TestRFC6940_6_7_OnlyWholeMessagesParse(t *testing.T) {
 	var s Schema
 	for fragment, want := range map[uint32]error{
@@ -193,6 +200,8 @@ func TestSyntaxErrorText(t *testing.T) {
 }
 
 // TestRFC6940_6_3_1_1_NodeIdLength: "The length is set on a per-overlay basis within the range of 16-20 bytes".
+//
+// Conformance: B-12
 func TestRFC6940_6_3_1_1_NodeIdLength(t *testing.T) {
 	long := Schema{NodeIDLen: 20}
 	id := Wildcard(20)
@@ -210,6 +219,7 @@ func TestRFC6940_6_3_1_1_NodeIdLength(t *testing.T) {
 	refused(t, "a destination of another overlay", err, bad("ForwardingHeader.destination_list", HeaderFixedLen, ErrNodeID))
 }
 
+// Conformance: B-25 D-04 D-11
 func TestRFC6940_7_4_1_2_ErrorInfo(t *testing.T) {
 	var s Schema
 	var kinds []KindID
@@ -242,6 +252,7 @@ func TestRFC6940_7_4_1_2_ErrorInfo(t *testing.T) {
 	}
 }
 
+// Conformance: H-03 H-05
 func TestRFC7904_3_2_RefusedSipRegistrations(t *testing.T) {
 	for octets, want := range map[string]error{
 		"01000400030061":          ErrTruncated, // the URI is longer than the rest
@@ -261,6 +272,7 @@ func TestRFC6940_6_3_4_NoIdentityIsEmpty(t *testing.T) {
 	refused(t, "an octet of identity", err, bad("SignerIdentity.identity", 7, ErrTrailing))
 }
 
+// Conformance: A-44
 func TestFramesThatAreNone(t *testing.T) {
 	for octets, want := range map[string]error{"00": ErrFrame, "82": ErrFrame, "d2454c4f": ErrFrame, "8000000000000000": ErrFrame} {
 		if _, _, err := ParseFrame(unhex(t, octets), 5000); !errors.Is(err, want) {
@@ -326,4 +338,21 @@ func TestEncodingPanicsWhenALengthDoesNotFit(t *testing.T) {
 		}
 	}()
 	(&PingReq{Padding: make([]byte, 65536)}).appendTo(nil)
+}
+
+// TestRFC6940_6_3_1_1_AddressOfUnknownTypeIsSkipped: its length says where the next field begins, so the other candidates count.
+//
+// Conformance: B-24
+func TestRFC6940_6_3_1_1_AddressOfUnknownTypeIsSkipped(t *testing.T) {
+	var s Schema
+	unknown := "0703aabbcc" + "04" + "0131" + "00000001" + "01" + "0000"
+	known := "0106c000020117c4" + "04" + "0131" + "00000002" + "01" + "0000"
+	m, err := s.Parse(example(t, CodeAttachReq, "000000"+"0021"+unknown+known+"00"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := m.Body.(*AttachReq).Candidates
+	if len(got) != 2 || got[0].Address.IsValid() || got[1].Address.String() != "192.0.2.1:6084" || got[1].Priority != 2 {
+		t.Errorf("%+v", got)
+	}
 }
