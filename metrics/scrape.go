@@ -22,6 +22,7 @@ var (
 	descRequests     = desc("overlay_requests_total", "Requests of this node to the overlay that ended.", "method", "result")
 	descHops         = desc("overlay_request_hops_total", "Answered requests of this node, by the length of the answer's path.", "hops")
 	descEvents       = desc("overlay_events_total", "Events of the peer.", "event")
+	descReasons      = desc("overlay_refusals_total", "What this peer refused or could not do, by event and reason.", "event", "reason")
 	descRefused      = desc("overlay_refused_connections_total", "Connections to the peer that were refused.", "reason")
 	descApps         = desc("overlay_app_connections_total", "Connections for SIP between gateways.", "result")
 	descQueueFull    = desc("overlay_link_queue_full_total", "Messages for which a link's queue had no room.")
@@ -52,6 +53,9 @@ func (c scrape) Collect(out chan<- prometheus.Metric) {
 	}
 	for k, n := range o.Requests {
 		count(descRequests, n, k.Method, k.Result)
+	}
+	for k, n := range o.Reasons {
+		count(descReasons, n, k.Event, k.Reason)
 	}
 	for k, n := range o.Hops {
 		count(descHops, n, strconv.Itoa(k))
