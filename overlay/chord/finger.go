@@ -6,7 +6,8 @@ import "github.com/p2psip/p2psip-gateway/overlay/wire"
 // Table has i=1 and not i=0" (RFC 6940 §10.5).
 func (r *Ring) FingerStart(i int) Point { return r.at.Add(Power(Bits - i)) }
 
-// FingerValid reports whether some peer is known "in the range [ x+2^( 128-i ), x+2^( 128-(i-1) )-1 ]" (RFC 6940 §10.7.4.2).
+// FingerValid reports whether some peer is known "in the range [ x+2^( 128-i ), x+2^( 128-(i-1) )-1 ]" (RFC 6940
+// §10.7.4.2).
 func (r *Ring) FingerValid(i int) bool {
 	start := Power(Bits - i)
 	k := r.find(start)
@@ -16,8 +17,8 @@ func (r *Ring) FingerValid(i int) bool {
 	return i == 1 || r.peers[k].dist.Less(start.Add(start))
 }
 
-// FingerSettled reports whether there is nothing to look for: the finger is valid, or its interval lies as a whole between
-// neighbours that follow each other, so that it is known to be empty.
+// FingerSettled reports whether there is nothing to look for: the finger is valid, or its interval lies as a whole
+// between neighbours that follow each other, so that it is known to be empty.
 func (r *Ring) FingerSettled(i int) bool {
 	if r.FingerValid(i) {
 		return true
@@ -42,8 +43,8 @@ func (r *Ring) Missing() []int {
 	return out
 }
 
-// Useful reports whether a peer is worth a link: it belongs in the Neighbor Table, fills a finger, or there are fewer than
-// FingerGoal fingers (RFC 6940 §10.7.4.3).
+// Useful reports whether a peer is worth a link: it belongs in the Neighbor Table, fills a finger, or there are fewer
+// than FingerGoal fingers (RFC 6940 §10.7.4.3).
 func (r *Ring) Useful(id wire.NodeID) bool {
 	if id == r.self || r.Has(id) {
 		return false

@@ -4,8 +4,8 @@ package chord
 const (
 	// Bits is the size of a position: "the size of the Resource-ID is 128 bits" (RFC 6940 §10.2).
 	Bits = 128
-	// Neighbors is how many predecessors, and how many successors, a peer attempts to maintain (RFC 6940 §10.7: "at least
-	// three predecessors and three successors").
+	// Neighbors is how many predecessors, and how many successors, a peer attempts to maintain (RFC 6940 §10.7: "at
+	// least three predecessors and three successors").
 	Neighbors = 3
 	// Replicas is how many successors hold a copy of what a peer is responsible for (RFC 6940 §10.4).
 	Replicas = 2

@@ -106,8 +106,8 @@ func (r *Ring) Neighbors() []wire.NodeID {
 // IsNeighbor reports whether id is in the Neighbor Table.
 func (r *Ring) IsNeighbor(id wire.NodeID) bool { return r.Has(id) && r.Wanted(id) }
 
-// Wanted reports whether a peer belongs in the Neighbor Table, be it in it or not (RFC 6940 §10.7.3: "they are closer than
-// entries in the Neighbor Table").
+// Wanted reports whether a peer belongs in the Neighbor Table, be it in it or not (RFC 6940 §10.7.3: "they are closer
+// than entries in the Neighbor Table").
 func (r *Ring) Wanted(id wire.NodeID) bool {
 	if id == r.self {
 		return false
@@ -172,13 +172,14 @@ func (r *Ring) Owner(p Point) wire.NodeID {
 
 // NextHop is the peer to which a message for p is routed. ok is false when this peer is responsible itself.
 //
-// RFC 6940 §10.3: "it MUST route the request to the peer in the Routing Table that has the largest Node-ID that is in the
-// interval between the peer and k. If no such node is found, the peer finds the smallest Node-ID that is greater than k and
-// MUST route the message to that node."
+// RFC 6940 §10.3: "it MUST route the request to the peer in the Routing Table that has the largest Node-ID that is in
+// the interval between the peer and k. If no such node is found, the peer finds the smallest Node-ID that is greater
+// than k and MUST route the message to that node."
 //
 // Deviation: what lies between our two nearest predecessors goes to the nearer of them, which is "most likely to be
-// responsible" (§6.1.2), and not around the ring to the farther one. They are the same peers a hop apart, but the farther one
-// may not have heard of a peer that has just joined between it and us; the message would go back and forth until it had.
+// responsible" (§6.1.2), and not around the ring to the farther one. They are the same peers a hop apart, but the
+// farther one may not have heard of a peer that has just joined between it and us; the message would go back and forth
+// until it had.
 func (r *Ring) NextHop(p Point) (id wire.NodeID, ok bool) {
 	n := len(r.peers)
 	if n == 0 || r.Responsible(p) {
@@ -193,8 +194,8 @@ func (r *Ring) NextHop(p Point) (id wire.NodeID, ok bool) {
 	return r.peers[0].id, true
 }
 
-// Detour is the next hop for p when some peers are not to be used: the nearest before p that is usable or, if there is none,
-// the nearest after this peer. ok is false when there is none at all.
+// Detour is the next hop for p when some peers are not to be used: the nearest before p that is usable or, if there is
+// none, the nearest after this peer. ok is false when there is none at all.
 func (r *Ring) Detour(p Point, usable func(wire.NodeID) bool) (id wire.NodeID, ok bool) {
 	i := r.find(p.Sub(r.at))
 	for k := i - 1; k >= 0; k-- {

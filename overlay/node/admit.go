@@ -21,12 +21,12 @@ type admission struct {
 func (n *Node) answerJoin(in *inbound, req *wire.JoinReq) {
 	switch {
 	case req.Joining != in.sender:
-		// RFC 6940 §6.4.2.1: "Receivers of the JoinReq MUST verify that the joining_peer_id field matches the Node-ID used to sign the
-		// message and, if not, the message MUST be rejected with an Error_Forbidden error."
+		// RFC 6940 §6.4.2.1: "Receivers of the JoinReq MUST verify that the joining_peer_id field matches the Node-ID
+		// used to sign the message and, if not, the message MUST be rejected with an Error_Forbidden error."
 		n.forbid(in, "joining_peer_id is not the signer")
 	case !in.direct() || in.link == 0:
-		// "receiving peers MUST verify that any JoinReq they receive arrives from a transport channel that is bound to the Node-ID to
-		// be assumed by the Joining Node".
+		// "receiving peers MUST verify that any JoinReq they receive arrives from a transport channel that is bound to
+		// the Node-ID to be assumed by the Joining Node".
 		n.forbid(in, "not on a link of the joining node")
 	case n.state != Joined || !n.responsible(chord.PointOf(req.Joining)) && !n.ring.Has(req.Joining):
 		n.forbid(in, "not responsible")
@@ -65,8 +65,8 @@ func (n *Node) forAdmitted(res wire.ResourceID) bool {
 		!at.Within(chord.PointOf(n.admission.node), chord.PointOf(n.c.Self))
 }
 
-// handOver does "a series of Store requests to JN to store the data that JN will be responsible for" (RFC 6940 §10.5), and then
-// labels it our predecessor.
+// handOver does "a series of Store requests to JN to store the data that JN will be responsible for" (RFC 6940 §10.5),
+// and then labels it our predecessor.
 func (n *Node) handOver() {
 	a := n.admission
 	if a == nil || a.labelled {
@@ -86,8 +86,8 @@ func (n *Node) handOver() {
 	}
 }
 
-// handedOver notes that a copy has arrived; ok says that it still is what we hold. What does not arrive is stored at its new
-// owner later, like everything that is no longer ours.
+// handedOver notes that a copy has arrived; ok says that it still is what we hold. What does not arrive is stored at its
+// new owner later, like everything that is no longer ours.
 func (n *Node) handedOver(a *admission, h *holding, ok bool) {
 	if n.admission != a {
 		return
@@ -99,8 +99,8 @@ func (n *Node) handedOver(a *admission, h *holding, ok bool) {
 	n.handOver()
 }
 
-// label sends the Update that makes a joining node a peer. RFC 6940 §10.5: "AP MUST send JN an Update explicitly labeling JN as its
-// predecessor." It is a peer for us when it has answered; until then we answer for its range.
+// label sends the Update that makes a joining node a peer. RFC 6940 §10.5: "AP MUST send JN an Update explicitly
+// labeling JN as its predecessor." It is a peer for us when it has answered; until then we answer for its range.
 func (n *Node) label(a *admission) {
 	p := n.peers[a.node]
 	if p == nil {

@@ -24,8 +24,8 @@ func (in *inbound) key() route.Key {
 	return route.Key{Signer: in.sender, Transaction: in.header.Transaction}
 }
 
-// direct reports whether the request came from its sender without a hop between. RFC 6940 §6.4.2.1: Joins and Leaves "may be
-// executed only between nodes which are directly adjacent".
+// direct reports whether the request came from its sender without a hop between. RFC 6940 §6.4.2.1: Joins and Leaves
+// "may be executed only between nodes which are directly adjacent".
 func (in *inbound) direct() bool { return in.from == in.sender && len(in.header.Via) == 0 }
 
 // requestVerified takes a request whose signature was checked.
@@ -36,7 +36,8 @@ func (n *Node) requestVerified(c *conn, m *wire.Message) func(trust.Verified, er
 	}
 	return func(v trust.Verified, err error) {
 		if err != nil {
-			// RFC 6940 §6.3.4: "If the signature fails to verify [...] the message MUST be discarded": without an answer.
+			// RFC 6940 §6.3.4: "If the signature fails to verify [...] the message MUST be discarded": without an
+			// answer.
 			n.drop(in.from, refusalReason(err))
 			return
 		}
@@ -47,8 +48,8 @@ func (n *Node) requestVerified(c *conn, m *wire.Message) func(trust.Verified, er
 	}
 }
 
-// repeated answers a request that was answered before. RFC 6940 §6.2.1: "For other requests (e.g., Store), it may be necessary to
-// maintain state for the duration of the request lifetime."
+// repeated answers a request that was answered before. RFC 6940 §6.2.1: "For other requests (e.g., Store), it may be
+// necessary to maintain state for the duration of the request lifetime."
 func (n *Node) repeated(in *inbound) bool {
 	switch in.m.Body.(type) {
 	case *wire.PingReq, *wire.FetchReq, *wire.StatReq, *wire.FindReq, *wire.ProbeReq, *wire.RouteQueryReq:
@@ -122,8 +123,8 @@ func (n *Node) checkRequest(in *inbound) *wire.Error {
 	if e := n.checkSequence(in); e != nil {
 		return e
 	}
-	// RFC 6940 §6.3.2.3: "any node that generates a response to the message but does not understand the forwarding option MUST
-	// reject the request with an Error_Unsupported_Forwarding_Option error response".
+	// RFC 6940 §6.3.2.3: "any node that generates a response to the message but does not understand the forwarding
+	// option MUST reject the request with an Error_Unsupported_Forwarding_Option error response".
 	if hasCritical(in.header.Options, wire.OptionDestinationCritical) {
 		return wire.NewError(wire.ErrorUnsupportedForwardingOption, "")
 	}
@@ -134,8 +135,8 @@ func (n *Node) checkRequest(in *inbound) *wire.Error {
 	return nil
 }
 
-// checkSequence compares configurations. RFC 6940 §6.3.2.1: only the destination of a request does, and a ConfigUpdate with
-// sequence 65535 is exempt.
+// checkSequence compares configurations. RFC 6940 §6.3.2.1: only the destination of a request does, and a ConfigUpdate
+// with sequence 65535 is exempt.
 func (n *Node) checkSequence(in *inbound) *wire.Error {
 	theirs, ours := in.header.ConfigSequence, n.c.Overlay.Sequence
 	_, update := in.m.Body.(*wire.ConfigUpdateReq)
@@ -187,8 +188,8 @@ func (n *Node) respond(in *inbound, body wire.Body, certs []wire.Certificate) {
 	}
 }
 
-// copyOptions is what of the options of a request belongs into the answer. RFC 6940 §6.3.2.3: with RESPONSE_COPY, "any node
-// generating a response MUST copy the option from the request to the response except that the RESPONSE_COPY,
+// copyOptions is what of the options of a request belongs into the answer. RFC 6940 §6.3.2.3: with RESPONSE_COPY, "any
+// node generating a response MUST copy the option from the request to the response except that the RESPONSE_COPY,
 // FORWARD_CRITICAL, and DESTINATION_CRITICAL flags MUST be cleared".
 func copyOptions(l wire.OptionList) wire.OptionList {
 	var out wire.OptionList
@@ -201,8 +202,8 @@ func copyOptions(l wire.OptionList) wire.OptionList {
 	return out
 }
 
-// answerTooLarge holds max_response_length: a node "MUST NOT send a response larger than that" (RFC 6940 §6.3.2); and the overlay's
-// max-message-size. Errors are exempt, or neither could be told.
+// answerTooLarge holds max_response_length: a node "MUST NOT send a response larger than that" (RFC 6940 §6.3.2); and
+// the overlay's max-message-size. Errors are exempt, or neither could be told.
 func (n *Node) answerTooLarge(in *inbound, body wire.Body, size int) *wire.Error {
 	limit := n.c.Overlay.MaxMessageSize
 	if m := in.header.MaxResponseLength; m != 0 && int64(m) < int64(limit) {

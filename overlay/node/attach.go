@@ -1,9 +1,11 @@
 package node
 
 import (
+	"maps"
 	"slices"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/overlay/route"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
@@ -53,8 +55,13 @@ func (n *Node) attachBody(role string) wire.Attach {
 		Candidates: n.c.Candidates, SendUpdate: true}
 }
 
-// attachTo asks the last node of dest for a link. done is called once, not within attachTo. It reports false, and does nothing,
-// when there is one under way already or there are too many.
+func (n *Node) appAttachBody(app wire.ApplicationID, role string) wire.AppAttach {
+	return wire.AppAttach{Ufrag: n.randomText(ufragLen), Password: n.randomText(passwordLen), Application: app, Role: role,
+		Candidates: n.c.AppCandidates}
+}
+
+// attachTo asks the last node of dest for a link. done is called once, not within attachTo. It reports false, and does
+// nothing, when there is one under way already or there are too many.
 func (n *Node) attachTo(dest wire.DestinationList, link LinkID, done func(wire.NodeID, error)) bool {
 	last, _ := dest.Last()
 	if len(n.attaches) >= maxAttaches || last.Type == wire.DestNode && n.attaching(last.Node) {
@@ -132,22 +139,52 @@ func (n *Node) endAttach(a *attach, err error) {
 	n.after(func() { a.done(a.node, err) })
 }
 
+// avoided is a node that could not be attached to, and who spoke of it since.
+type avoided struct {
+	until   time.Time
+	teacher wire.NodeID
+}
+
 // leaveAlone keeps the node from trying id again at once.
 func (n *Node) leaveAlone(id wire.NodeID) {
 	if id.IsZero() || n.peers[id] != nil {
 		return
 	}
-	for k, until := range n.avoid { // the order does not matter
-		if !until.After(n.now) {
+	for k, a := range n.avoid { // the order does not matter
+		if !a.until.After(n.now) {
 			delete(n.avoid, k)
 		}
 	}
 	if len(n.avoid) < maxAvoid {
-		n.avoid[id] = n.now.Add(avoidTime)
+		n.avoid[id] = avoided{until: n.now.Add(avoidTime)}
 	}
 }
 
-func (n *Node) avoided(id wire.NodeID) bool { return n.avoid[id].After(n.now) }
+func (n *Node) avoided(id wire.NodeID) bool { return n.avoid[id].until.After(n.now) }
+
+// learnAgain remembers to ask again about a neighbour that is left alone for now.
+func (n *Node) learnAgain(id, teacher wire.NodeID) {
+	a := n.avoid[id]
+	a.teacher = teacher
+	n.avoid[id] = a
+	n.timers[timerAvoid] = earlier(n.timers[timerAvoid], a.until)
+}
+
+// avoidTimer asks those who spoke of a neighbour that was left alone whether they still do.
+func (n *Node) avoidTimer() {
+	for _, id := range slices.SortedFunc(maps.Keys(n.avoid), wire.NodeID.Compare) {
+		a := n.avoid[id]
+		switch p := n.peers[a.teacher]; {
+		case a.until.After(n.now) && !a.teacher.IsZero():
+			n.timers[timerAvoid] = earlier(n.timers[timerAvoid], a.until)
+		case !a.until.After(n.now):
+			delete(n.avoid, id)
+			if p != nil && n.ring.Wanted(id) {
+				n.askUpdate(p)
+			}
+		}
+	}
+}
 
 // expireAttaches gives up those whose link did not come.
 func (n *Node) expireAttaches() {
@@ -158,7 +195,8 @@ func (n *Node) expireAttaches() {
 	}
 }
 
-// answerAttach answers an AttachReq and dials its sender: "passive" is who asks, "active" who answers (RFC 6940 §6.5.1.1).
+// answerAttach answers an AttachReq and dials its sender: "passive" is who asks, "active" who answers (RFC 6940
+// §6.5.1.1).
 func (n *Node) answerAttach(in *inbound, req *wire.AttachReq) {
 	if req.Role != wire.RolePassive || !n.dialable(req.Candidates) {
 		n.refuse(in, wire.NewError(wire.ErrorInvalidMessage, "role or candidates"))
@@ -175,12 +213,14 @@ func (n *Node) answerAttach(in *inbound, req *wire.AttachReq) {
 	}
 	if !n.crossing(in.sender) {
 		n.refuse(in, wire.NewError(wire.ErrorInProgress, ""))
+		n.attachBack(in)
 		return
 	}
-	// Who seeks the owner of a resource may be linked with it: a second link would carry nothing. Who names us has no link, even
-	// if we have not noticed yet that it is down.
+	// Who seeks the owner of a resource may be linked with it: a second link would carry nothing. Who names us has no
+	// link, even if we have not noticed yet that it is down.
 	p := n.peers[in.sender]
-	linked := p != nil && last.Type == wire.DestResource && slices.ContainsFunc(p.links, func(c *conn) bool { return c.attached })
+	linked := p != nil && last.Type == wire.DestResource &&
+		slices.ContainsFunc(p.links, func(c *conn) bool { return c.attached })
 	if !linked && len(n.dials) >= maxDials {
 		// RFC 6940 §6.5.1.2: "If the peer is overloaded [...], it MAY generate an error instead of an AttachReqAns."
 		n.forbid(in, "too many links")
@@ -196,15 +236,15 @@ func (n *Node) answerAttach(in *inbound, req *wire.AttachReq) {
 	}
 }
 
-// staleLink reports whether there has been a link with a node for longer than its Attach, which names us, can have been on its
-// way: then it knows nothing of the link, and has started again.
+// staleLink reports whether there has been a link with a node for longer than its Attach, which names us, can have been
+// on its way: then it knows nothing of the link, and has started again.
 func (n *Node) staleLink(id wire.NodeID) bool {
 	p := n.peers[id]
 	return p != nil && p.ready && n.now.Sub(p.link().made) > crossingTime
 }
 
-// entering is for a node that attaches to where it wants to join: what we know of an earlier life of it is void, except the
-// link over which we hear that.
+// entering is for a node that attaches to where it wants to join: what we know of an earlier life of it is void, except
+// the link over which we hear that.
 func (n *Node) entering(id wire.NodeID, link LinkID) {
 	p := n.peers[id]
 	if p == nil || !p.ready {
@@ -221,9 +261,9 @@ func (n *Node) entering(id wire.NodeID, link LinkID) {
 	}
 }
 
-// yieldAttaches ends what we asked of a node that now looks for its place: it is no peer, so on the ring our Attach can not have
-// reached it, and does not cross its own in the sense of RFC 6940 §6.5.1.2. Our links with a neighbour that was lost and starts again
-// would wait for that request to time out.
+// yieldAttaches ends what we asked of a node that now looks for its place: it is no peer, so on the ring our Attach can
+// not have reached it, and does not cross its own in the sense of RFC 6940 §6.5.1.2. Our links with a neighbour that was
+// lost and starts again would wait for that request to time out.
 func (n *Node) yieldAttaches(to wire.NodeID) {
 	for _, a := range n.attaches {
 		if a.node == to && a.stage == asking {
@@ -233,22 +273,22 @@ func (n *Node) yieldAttaches(to wire.NodeID) {
 	}
 }
 
-// crossing decides about an Attach from a node to which we have sent one ourselves (RFC 6940 §6.5.1.2). It reports whether
-// theirs is to be answered.
+// crossing decides about an Attach from a node to which we have sent one ourselves (RFC 6940 §6.5.1.2). It reports
+// whether theirs is to be answered.
 func (n *Node) crossing(from wire.NodeID) bool {
 	for _, a := range n.attaches {
 		switch {
 		case a.node != from || a.stage == yielded:
 		case a.stage == answered:
-			// "If the peer has already sent an Attach request to and received the response from the originating peer [...], it
-			// SHOULD generate an Error_In_Progress error".
+			// "If the peer has already sent an Attach request to and received the response from the originating peer
+			// [...], it SHOULD generate an Error_In_Progress error".
 			return n.peers[from] != nil
 		case n.c.Self.Compare(from) > 0:
 			// "If the peer's own Node-ID is larger [...], it MUST generate an Error_In_Progress error".
 			return false
 		default:
-			// "If the peer's own Node-ID is smaller [...], it MUST cancel retransmission of its own incomplete Attach request. It
-			// MUST then process this Attach request". Ours ends when the link is up.
+			// "If the peer's own Node-ID is smaller [...], it MUST cancel retransmission of its own incomplete Attach
+			// request. It MUST then process this Attach request". Ours ends when the link is up.
 			n.forget(a.request)
 			n.advance(a, yielded)
 		}
@@ -256,9 +296,24 @@ func (n *Node) crossing(from wire.NodeID) bool {
 	return true
 }
 
-// dialable reports whether some candidate is of a kind that this overlay uses, and none of the other. RFC 6940 §6.5.1.1: "A single
-// AttachReqAns MUST NOT include both candidates whose OverlayLinkType protocols use ICE (the default) and candidates that
-// specify "No-ICE"."
+// attachBack sends our own Attach, which goes on, to the sender of the one that we have just refused, along the way that it
+// came. The way that ours took may have ended nowhere: it may have been sent when the other had failed, to one that has
+// started again since.
+func (n *Node) attachBack(in *inbound) {
+	for _, a := range n.attaches {
+		if a.node != in.sender || a.stage != asking || a.request.raw == nil || !n.table.Again(n.now, a.request.tx) {
+			continue
+		}
+		r := a.request
+		r.dest = n.returnPath(in)
+		r.raw = route.Readdress(r.raw, r.dest)
+		n.transmit(r)
+	}
+}
+
+// dialable reports whether some candidate is of a kind that this overlay uses, and none of the other. RFC 6940 §6.5.1.1:
+// "A single AttachReqAns MUST NOT include both candidates whose OverlayLinkType protocols use ICE (the default) and
+// candidates that specify "No-ICE"."
 func (n *Node) dialable(candidates []wire.IceCandidate) bool {
 	usable := false
 	for _, c := range candidates {
@@ -284,8 +339,9 @@ func (n *Node) dialDone(d *dial, c *conn) {
 		return
 	}
 	if d.update && n.member() {
-		// RFC 6940 §6.4.2.3: "it MUST send an Update message back to the sender of the Attach request after completion of the
-		// corresponding ICE check and TLS connection. Note that the sender of such an Attach request may not have joined".
+		// RFC 6940 §6.4.2.3: "it MUST send an Update message back to the sender of the Attach request after completion
+		// of the corresponding ICE check and TLS connection. Note that the sender of such an Attach request may not have
+		// joined".
 		n.update(n.peers[c.node], wire.ChordFull)
 	}
 }
@@ -313,14 +369,13 @@ func (n *Node) dialFailed(d *dial) {
 func (n *Node) answerAppAttach(in *inbound, req *wire.AppAttachReq) {
 	switch {
 	case !slices.Contains(n.c.Applications, req.Application):
-		// RFC 6940 §6.5.2.2: "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error."
+		// RFC 6940 §6.5.2.2: "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found
+		// error."
 		n.refuse(in, wire.NewError(wire.ErrorNotFound, "application"))
 	case req.Role != wire.RolePassive || !n.dialable(req.Candidates):
 		n.refuse(in, wire.NewError(wire.ErrorInvalidMessage, "role or candidates"))
 	default:
-		n.respond(in, &wire.AppAttachAns{AppAttach: wire.AppAttach{Ufrag: n.randomText(ufragLen),
-			Password: n.randomText(passwordLen), Application: req.Application, Role: wire.RoleActive,
-			Candidates: n.c.AppCandidates}}, nil)
+		n.respond(in, &wire.AppAttachAns{AppAttach: n.appAttachBody(req.Application, wire.RoleActive)}, nil)
 		n.out.Apps = append(n.out.Apps, AppDial{Peer: in.sender, Application: req.Application, Candidates: req.Candidates})
 	}
 }

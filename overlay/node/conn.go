@@ -25,8 +25,8 @@ type conn struct {
 type peer struct {
 	id    wire.NodeID
 	links []*conn // in order of their making
-	// ready: an Update came from it, so it is a peer and may be routed through (RFC 6940 §6.5.1). Until then it is a client or
-	// on its way into the ring.
+	// ready: an Update came from it, so it is a peer and may be routed through (RFC 6940 §6.5.1). Until then it is a
+	// client or on its way into the ring.
 	ready     bool
 	born      time.Time // when it started, by the uptime in its Updates
 	heard     time.Time
@@ -55,8 +55,8 @@ func (n *Node) Responsible(d wire.Destination) bool {
 	return ok && n.member() && n.responsible(p)
 }
 
-// responsible is for a member of the ring. A peer that has just joined does not reach for more than it was given, even if
-// the predecessor that it was told has not sent its Update yet.
+// responsible is for a member of the ring. A peer that has just joined does not reach for more than it was given, even
+// if the predecessor that it was told has not sent its Update yet.
 func (n *Node) responsible(p chord.Point) bool {
 	if n.given.until.After(n.now) && !p.Within(n.given.from, chord.PointOf(n.c.Self)) {
 		return false
@@ -148,9 +148,9 @@ func (n *Node) LinkDown(now time.Time, id LinkID, err error) {
 	n.settle()
 }
 
-// LinkStalled reports that nothing has been acknowledged on a link for longer than it should take, or that this is over. RFC
-// 6940 §6.6.5: such a link is no longer used for routing, but it is not yet down; neighbours stay neighbours. Requests that
-// wait for an answer over it are sent another way at once.
+// LinkStalled reports that nothing has been acknowledged on a link for longer than it should take, or that this is over.
+// RFC 6940 §6.6.5: such a link is no longer used for routing, but it is not yet down; neighbours stay neighbours.
+// Requests that wait for an answer over it are sent another way at once.
 func (n *Node) LinkStalled(now time.Time, id LinkID, stalled bool) {
 	c := n.conns[id]
 	if !n.begin(now) || c == nil || c.stalled == stalled {
@@ -201,8 +201,8 @@ func (n *Node) closePeer(p *peer) {
 	}
 }
 
-// reroute sends the requests that went out on a link that is gone, or stalled, over the next best hop, the same octets, without waiting
-// for their timers. RFC 6940 §6.2.1 counts them as transmissions.
+// reroute sends the requests that went out on a link that is gone, or stalled, over the next best hop, the same octets,
+// without waiting for their timers. RFC 6940 §6.2.1 counts them as transmissions.
 func (n *Node) reroute(link LinkID) {
 	var hit []*request
 	for _, r := range n.requests {

@@ -1,7 +1,8 @@
 // Package node is one RELOAD node as a value: it joins, routes, stores and answers (RFC 6940 §6, §7, §10) without I/O,
-// clock, goroutine, lock or cryptography. Its callers are the driver in package overlay and the simulator in overlay/sim.
-// Inputs are method calls with the time as an argument, which must not go backwards; what they cause comes out as Effects.
-// The contract of a driver: call one input method, then Take and carry out the effects in order, then the next input:
+// clock, goroutine, lock or cryptography. Its callers are the driver in package overlay and the simulator in
+// overlay/sim. Inputs are method calls with the time as an argument, which must not go backwards; what they cause comes
+// out as Effects. The contract of a driver: call one input method, then Take and carry out the effects in order, then
+// the next input:
 //
 //	for {
 //		act(n.Take())
@@ -30,11 +31,11 @@
 //	<----------------------------------------- UpdateReq: JN is predecessors[0]. JN is a peer.
 //	UpdateReq to every link                    UpdateReq to every link
 //
-// What the files hold: receive.go and request.go move messages; answer.go, storage.go and attach.go answer them; join.go,
-// admit.go, update.go, leave.go and maintain.go keep the ring; replica.go keeps the copies.
+// What the files hold: receive.go and request.go move messages; answer.go, storage.go and attach.go answer them;
+// join.go, admit.go, update.go, leave.go and maintain.go keep the ring; replica.go keeps the copies.
 //
-// Not done here: fragmentation, which links over TCP never need; overlay merging by periodic discovery (§10.7.4.4) beyond
-// a node that has lost everybody; the contents of a ConfigUpdate, which is answered with Error_Invalid_Message, while the
-// configuration sequence of requests is compared and mismatches are answered (§6.3.2.1). Links of certificates with several
-// Node-IDs are refused, because which of them is meant is not known before an Attach.
+// Not done here: fragmentation, which links over TCP never need; overlay merging by periodic discovery (§10.7.4.4)
+// beyond a node that has lost everybody; the contents of a ConfigUpdate, which is answered with Error_Invalid_Message,
+// while the configuration sequence of requests is compared and mismatches are answered (§6.3.2.1). Links of certificates
+// with several Node-IDs are refused, because which of them is meant is not known before an Attach.
 package node

@@ -5,7 +5,8 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
-// Effects is what the driver owes after an input, to be carried out in the order of the fields. The slices are the driver's.
+// Effects is what the driver owes after an input, to be carried out in the order of the fields. The slices are the
+// driver's.
 type Effects struct {
 	Close   []LinkID // no LinkDown is owed for these
 	Forward []Forward
@@ -30,8 +31,8 @@ type Seal struct {
 	Message *wire.Message
 }
 
-// Verify asks for the signatures of a message to be checked. Asked is the Resource-ID that a FetchAns is about, which its
-// octets do not say and the signatures of its values cover; it is empty for other messages.
+// Verify asks for the signatures of a message to be checked. Asked is the Resource-ID that a FetchAns is about, which
+// its octets do not say and the signatures of its values cover; it is empty for other messages.
 type Verify struct {
 	Job     JobID
 	Message *wire.Message

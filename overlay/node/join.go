@@ -72,7 +72,8 @@ func (n *Node) newJoining() {
 	}
 }
 
-// bootstrapAddresses are all that are known, in random order: a hundred nodes that start together are not to meet at the first.
+// bootstrapAddresses are all that are known, in random order: a hundred nodes that start together are not to meet at the
+// first.
 func (n *Node) bootstrapAddresses() []string {
 	list := slices.Clone(n.c.Bootstrap)
 	for _, b := range n.c.Overlay.Bootstrap {
@@ -154,8 +155,8 @@ func (n *Node) joinPause() {
 	n.timers[timerJoin] = n.now.Add(n.jitter(j.pause))
 }
 
-// becomeFirst makes the node the first of its overlay. RFC 6940 §6.4.2.1: "implementations MUST provide some mechanism whereby
-// nodes can determine that they are potentially the first node and can take responsibility for the overlay".
+// becomeFirst makes the node the first of its overlay. RFC 6940 §6.4.2.1: "implementations MUST provide some mechanism
+// whereby nodes can determine that they are potentially the first node and can take responsibility for the overlay".
 func (n *Node) becomeFirst() {
 	n.event(EventFirst, n.c.Self, "")
 	n.enterRing()
@@ -200,8 +201,8 @@ func (n *Node) bootstrapFailed(id DialID) {
 	}
 }
 
-// locate finds the admitting peer. RFC 6940 §10.5: "JN SHOULD send an Attach request to the Admitting Peer (AP) for Resource-ID n+1.
-// The "send_update" flag can be used to acquire the Routing Table of AP."
+// locate finds the admitting peer. RFC 6940 §10.5: "JN SHOULD send an Attach request to the Admitting Peer (AP) for
+// Resource-ID n+1. The "send_update" flag can be used to acquire the Routing Table of AP."
 func (n *Node) locate(c *conn) {
 	j := n.joining
 	j.phase, j.link = phaseLocate, c.id
@@ -218,7 +219,8 @@ func (n *Node) locate(c *conn) {
 }
 
 func (n *Node) located(j *joining, link LinkID, ap wire.NodeID, err error) {
-	// One that has not joined itself says so: see noRoute. All else comes from a ring, or is lost in one, so we are not the first.
+	// One that has not joined itself says so: see noRoute. All else comes from a ring, or is lost in one, so we are not
+	// the first.
 	var refused *refusedError
 	if !errors.Is(err, ErrLinkDown) && (!errors.As(err, &refused) || refused.e.ErrorCode != wire.ErrorNotFound) {
 		j.ring = true
@@ -271,8 +273,8 @@ func (n *Node) joinStep() {
 	if j.phase != phaseNeighbors {
 		return
 	}
-	// RFC 6940 §10.5: "The Joining Node MUST NOT send any Update message placing itself in the overlay until it has successfully
-	// completed an Attach with each peer that should be in its Neighbor Table."
+	// RFC 6940 §10.5: "The Joining Node MUST NOT send any Update message placing itself in the overlay until it has
+	// successfully completed an Attach with each peer that should be in its Neighbor Table."
 	//
 	// Deviation: one that could not be attached to twice does not belong there; it would keep us out for ever.
 	waiting := false
@@ -348,8 +350,8 @@ func (n *Node) joinProgress() {
 	}
 }
 
-// joined is when the admitting peer has named us its predecessor: "At this point, JN is part of the ring and is responsible for a
-// section of the overlay" (RFC 6940 §10.5).
+// joined is when the admitting peer has named us its predecessor: "At this point, JN is part of the ring and is
+// responsible for a section of the overlay" (RFC 6940 §10.5).
 func (n *Node) joined(ap *peer, u *wire.UpdateReq) {
 	n.event(EventJoined, ap.id, "")
 	n.enterRing()
@@ -357,8 +359,8 @@ func (n *Node) joined(ap *peer, u *wire.UpdateReq) {
 		n.given = given{chord.PointOf(u.Predecessors[1]), n.now.Add(announceWait)}
 	}
 	n.learn(ap.id, slices.Concat(u.Predecessors, u.Successors, u.Fingers))
-	// Updates of our own wait for links with neighbours that this Update was the first to name; but not for long: those who
-	// do not know of us send what is ours elsewhere.
+	// Updates of our own wait for links with neighbours that this Update was the first to name; but not for long: those
+	// who do not know of us send what is ours elsewhere.
 	if n.neighborsPending() {
 		n.timers[timerAnnounce] = n.now.Add(announceWait)
 	} else {
@@ -404,9 +406,9 @@ func (n *Node) joinTimer() {
 	}
 }
 
-// alone is when the last peer is gone. RFC 6940 §10.7.1: "If connectivity is lost to all successor peers in the Neighbor Table, then
-// this peer SHOULD behave as if it is joining the network". It goes on to serve what it holds until it finds somebody: there
-// may be nobody left but its phones.
+// alone is when the last peer is gone. RFC 6940 §10.7.1: "If connectivity is lost to all successor peers in the Neighbor
+// Table, then this peer SHOULD behave as if it is joining the network". It goes on to serve what it holds until it finds
+// somebody: there may be nobody left but its phones.
 func (n *Node) alone() {
 	if n.joining != nil || n.state != Joined {
 		return
@@ -420,7 +422,8 @@ func (n *Node) alone() {
 	n.joinPause()
 }
 
-// yieldJoin is for two peers that have lost each other and try to join each other at the same time: the smaller Node-ID joins.
+// yieldJoin is for two peers that have lost each other and try to join each other at the same time: the smaller Node-ID
+// joins.
 func (n *Node) yieldJoin(other wire.NodeID) {
 	j := n.joining
 	if j != nil && j.alone && j.phase <= phaseLocate && n.c.Self.Compare(other) > 0 {

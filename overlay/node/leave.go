@@ -60,8 +60,9 @@ func (n *Node) leaveStep() {
 	}
 }
 
-// tellLeave sends Leave to the neighbours. RFC 6940 §10.9: "peers SHOULD send a Leave request to all members of their Neighbor Table
-// before exiting the Overlay Instance." A successor is told our predecessors ("from_pred"), a predecessor our successors.
+// tellLeave sends Leave to the neighbours. RFC 6940 §10.9: "peers SHOULD send a Leave request to all members of their
+// Neighbor Table before exiting the Overlay Instance." A successor is told our predecessors ("from_pred"), a predecessor
+// our successors.
 func (n *Node) tellLeave() {
 	l := n.leaving
 	l.told = true
@@ -105,12 +106,13 @@ func (n *Node) left() {
 func (n *Node) answerLeave(in *inbound, req *wire.LeaveReq) {
 	switch {
 	case req.Leaving != in.sender:
-		// RFC 6940 §6.4.2.2: "Receivers of the LeaveReq MUST verify that the leaving_peer_id field matches the Node-ID used to sign
-		// the message and, if not, the message MUST be rejected with an Error_Forbidden error."
+		// RFC 6940 §6.4.2.2: "Receivers of the LeaveReq MUST verify that the leaving_peer_id field matches the Node-ID
+		// used to sign the message and, if not, the message MUST be rejected with an Error_Forbidden error."
 		n.forbid(in, "leaving_peer_id is not the signer")
 		return
 	case !in.direct() || in.link == 0 || n.peers[in.sender] == nil:
-		// "receiving peers MUST verify that any LeaveReq they receive arrives from a transport channel that is bound to the Node-ID".
+		// "receiving peers MUST verify that any LeaveReq they receive arrives from a transport channel that is bound to
+		// the Node-ID".
 		n.forbid(in, "not on a link of the leaving node")
 		return
 	}
@@ -118,11 +120,13 @@ func (n *Node) answerLeave(in *inbound, req *wire.LeaveReq) {
 	p := n.peers[in.sender]
 	p.left = true
 	if p.ready {
-		// RFC 6940 §10.9: "Any peer which receives a Leave for a peer n in its neighbor set MUST follow procedures as if it had
-		// detected a peer failure". There is nothing to wait for, though: who takes its place is in the message.
+		// RFC 6940 §10.9: "Any peer which receives a Leave for a peer n in its neighbor set MUST follow procedures as if
+		// it had detected a peer failure". There is nothing to wait for, though: who takes its place is in the message.
 		n.notReady(p, false)
 	}
-	n.avoid[in.sender] = n.now.Add(avoidTime)
+	if len(n.avoid) < maxAvoid {
+		n.avoid[in.sender] = avoided{until: n.now.Add(avoidTime)}
+	}
 	if l, err := n.schema.ParseChordLeave(req.OverlaySpecific); err == nil && n.member() {
 		for _, id := range l.Nodes[:min(len(l.Nodes), maxLearned)] {
 			n.seek(id)
@@ -132,7 +136,8 @@ func (n *Node) answerLeave(in *inbound, req *wire.LeaveReq) {
 
 // seek attaches to a neighbour that a leaving node named. It is routed, not sent through the teacher, who will be gone.
 func (n *Node) seek(id wire.NodeID) {
-	if id != n.c.Self && id.Len() == n.c.Self.Len() && n.peers[id] == nil && !n.attaching(id) && !n.avoided(id) && n.ring.Wanted(id) {
+	if id != n.c.Self && id.Len() == n.c.Self.Len() && n.peers[id] == nil && n.ring.Wanted(id) &&
+		!n.attaching(id) && !n.avoided(id) {
 		n.attachTo(toNode(id), 0, n.neighborAttached)
 	}
 }

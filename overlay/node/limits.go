@@ -6,7 +6,8 @@ import "time"
 const (
 	// DefaultHoldDown is the successor replacement hold-down time (RFC 6940 §3, §10.7.1).
 	DefaultHoldDown = 30 * time.Second
-	// attachAttempts is how often a neighbour that does not answer is attached to before a joining node goes on without it.
+	// attachAttempts is how often a neighbour that does not answer is attached to before a joining node goes on without
+	// it.
 	attachAttempts = 2
 	ufragLen       = 4  // characters of an ICE user fragment, at least (RFC 5245 §15.4)
 	passwordLen    = 22 // characters of an ICE password, at least (RFC 5245 §15.4)
@@ -14,9 +15,9 @@ const (
 
 // Implementation limits: times.
 const (
-	// DefaultPingInterval is how long a peer may be silent. With two pings of one reliability timer each, a peer that is dead
-	// behind a link that seems alive is found within a quarter more than this, and 6 s. One that is dead for TCP is found at
-	// once.
+	// DefaultPingInterval is how long a peer may be silent. With two pings of one reliability timer each, a peer that is
+	// dead behind a link that seems alive is found within a quarter more than this, and 6 s. One that is dead for TCP is
+	// found at once.
 	DefaultPingInterval = 5 * time.Second
 	// missedPings in a row make a peer dead: one may be lost with a packet or behind a full queue.
 	missedPings = 2
@@ -35,23 +36,24 @@ const (
 	// announceWait is how long a new peer waits for links with neighbours that it only learned of when it was admitted.
 	announceWait = 3 * time.Second
 	// avoidTime is how long a node that could not be attached to is left alone, unless it is heard of first hand.
-	avoidTime = 30 * time.Second
+	avoidTime = 15 * time.Second
 	// replayLifetime is how long requests that cost a connection are remembered: the message signature covers no time
 	// (RFC 6940 §6.3.4), so a captured one is good for ever.
 	replayLifetime = 10 * time.Minute
-	// copyRetry is when a copy that failed is tried again, and dropDelay for how long a peer keeps values for which it is out of
-	// the replica set: the set may come back.
-	// maxCopyRetry bounds the pause between attempts, which doubles.
+	// copyRetry is when a copy that failed is tried again, and dropDelay for how long a peer keeps values for which it
+	// is out of the replica set: the set may come back. maxCopyRetry bounds the pause between attempts, which doubles.
 	copyRetry    = 5 * time.Second
 	maxCopyRetry = 10 * time.Minute
 	dropDelay    = time.Minute
-	// leaveWait bounds the hand-over of a leaving node and leaveAnswerWait the answers to its Leave: a person waits for it.
+	// leaveWait bounds the hand-over of a leaving node and leaveAnswerWait the answers to its Leave: a person waits for
+	// it.
 	leaveWait       = 8 * time.Second
 	leaveAnswerWait = 2 * time.Second
-	// crossingTime is how long an Attach that crossed another one may be on its way when the link of that one is up already.
+	// crossingTime is how long an Attach that crossed another one may be on its way when the link of that one is up
+	// already.
 	crossingTime = 3 * time.Second
-	// restartTolerance is by how much the start of a peer, computed from its uptime in whole seconds and the time that the
-	// Update took, may seem to move.
+	// restartTolerance is by how much the start of a peer, computed from its uptime in whole seconds and the time that
+	// the Update took, may seem to move.
 	restartTolerance = 20 * time.Second
 	// linkIdle is when a second link with the same node, over which nothing comes, is closed.
 	linkIdle = 5 * time.Minute

@@ -18,13 +18,14 @@ const (
 	timerFingers
 	timerCopies
 	timerLeave
+	timerAvoid
 	timerCount
 )
 
 // runTimers fires what is due. Each function sets its timer again if it wants to be called again.
 func (n *Node) runTimers() {
 	for t, f := range [timerCount]func(){n.joinTimer, n.announceTimer, n.livenessTimer, n.updateTimer, n.fingersTimer,
-		n.copiesTimer, n.leaveTimer} {
+		n.copiesTimer, n.leaveTimer, n.avoidTimer} {
 		if at := n.timers[t]; !at.IsZero() && !at.After(n.now) {
 			n.timers[t] = time.Time{}
 			f()
@@ -64,8 +65,8 @@ func (n *Node) livenessTimer() {
 	n.timers[timerLiveness] = next
 }
 
-// patience is how long a node may be silent. Who is pinged hears from us too; so that one ping does for both sides, the larger
-// Node-ID leaves it to the smaller one.
+// patience is how long a node may be silent. Who is pinged hears from us too; so that one ping does for both sides, the
+// larger Node-ID leaves it to the smaller one.
 func (n *Node) patience(p *peer) time.Duration {
 	if n.c.Self.Compare(p.id) > 0 {
 		return n.c.PingInterval * 5 / 4
@@ -105,8 +106,8 @@ func (n *Node) closeIdle(p *peer) {
 	}
 }
 
-// updateTimer does the periodic exchange. RFC 6940 §10.7.4.1: "A peer MUST periodically send an Update request to every peer in
-// its Neighbor Table." "A peer SHOULD randomly offset these Update requests so they do not occur all at once."
+// updateTimer does the periodic exchange. RFC 6940 §10.7.4.1: "A peer MUST periodically send an Update request to every
+// peer in its Neighbor Table." "A peer SHOULD randomly offset these Update requests so they do not occur all at once."
 func (n *Node) updateTimer() {
 	n.timers[timerUpdate] = n.now.Add(n.jitter(n.c.Overlay.ChordUpdateInterval))
 	if !n.member() || !n.announced.ready {
@@ -121,9 +122,9 @@ func (n *Node) updateTimer() {
 	n.forgetExpired()
 }
 
-// fingersTimer looks for better fingers. RFC 6940 §10.7.4.2: "A simple way to implement this selection is to search through the
-// Finger Table entries from i=1, and each time an invalid entry is encountered, send a Ping to replace that entry with
-// probability 0.5."
+// fingersTimer looks for better fingers. RFC 6940 §10.7.4.2: "A simple way to implement this selection is to search
+// through the Finger Table entries from i=1, and each time an invalid entry is encountered, send a Ping to replace that
+// entry with probability 0.5."
 func (n *Node) fingersTimer() {
 	n.timers[timerFingers] = n.now.Add(n.jitter(n.c.Overlay.ChordPingInterval))
 	if !n.member() {
@@ -137,8 +138,9 @@ func (n *Node) fingersTimer() {
 	}
 }
 
-// pingFinger looks for a peer in the range of a finger. "the peer SHOULD send the Ping to a Node-ID selected randomly from that
-// range": it goes to the Resource-ID, whose owner answers; a Node-ID that nobody has is met with silence (RFC 6940 §6.1.1).
+// pingFinger looks for a peer in the range of a finger. "the peer SHOULD send the Ping to a Node-ID selected randomly
+// from that range": it goes to the Resource-ID, whose owner answers; a Node-ID that nobody has is met with silence (RFC
+// 6940 §6.1.1).
 func (n *Node) pingFinger(i int) {
 	at := n.ring.FingerStart(i).Add(n.randomBelow(chord.Bits - i))
 	dest := wire.NewDestinationList(wire.ToResource(at.Resource()))
@@ -159,8 +161,9 @@ func (n *Node) randomBelow(bits int) (p chord.Point) {
 	return p
 }
 
-// seekFingers sets up the fingers. RFC 6940 §10.5: "In order to set up its i'th Finger Table entry, JN MUST send an Attach to peer
-// n+2^(128-i)." It goes to the Resource-ID, and only for fingers whose peer is not known to be a neighbour.
+// seekFingers sets up the fingers. RFC 6940 §10.5: "In order to set up its i'th Finger Table entry, JN MUST send an
+// Attach to peer n+2^(128-i)." It goes to the Resource-ID, and only for fingers whose peer is not known to be a
+// neighbour.
 //
 // Deviation: §10.5 lets a node do that before its Join, as a SHOULD; neighbours are enough to be a peer, and sooner.
 func (n *Node) seekFingers() {
@@ -177,8 +180,8 @@ func (n *Node) seekFinger(i int) {
 	n.attachTo(dest, 0, func(wire.NodeID, error) {})
 }
 
-// fingerLost looks for a replacement. RFC 6940 §10.7.2: "If using reactive recovery, the peer MUST initiate a search for a new
-// Finger Table entry".
+// fingerLost looks for a replacement. RFC 6940 §10.7.2: "If using reactive recovery, the peer MUST initiate a search for
+// a new Finger Table entry".
 func (n *Node) fingerLost(id wire.NodeID) {
 	if !n.member() || !n.c.Overlay.ChordReactive {
 		return

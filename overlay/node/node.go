@@ -36,15 +36,16 @@ type Config struct {
 	Applications []wire.ApplicationID
 	// Bootstrap are "host:port" addresses, besides those of the configuration document.
 	Bootstrap []string
-	// First lets the node be the first of its overlay (RFC 6940 §6.4.2.1: it must be told). It is when no bootstrap address
-	// can be reached.
+	// First lets the node be the first of its overlay (RFC 6940 §6.4.2.1: it must be told). It is when no bootstrap
+	// address can be reached.
 	First bool
 	// PingInterval is how long a peer may be silent before it is pinged; zero means DefaultPingInterval.
 	PingInterval time.Duration
-	// HoldDown is how long a peer waits before it makes new replicas of old values on a peer that has taken the place of a
-	// lost successor; zero means DefaultHoldDown (RFC 6940 §10.7.1).
+	// HoldDown is how long a peer waits before it makes new replicas of old values on a peer that has taken the place of
+	// a lost successor; zero means DefaultHoldDown (RFC 6940 §10.7.1).
 	HoldDown time.Duration
-	Rand     *rand.Rand
+	// Rand is required: transaction IDs, credentials, jitter. It must not be predictable from outside (RFC 6940 §6.3.2).
+	Rand *rand.Rand
 }
 
 // Node is one RELOAD node.
@@ -69,7 +70,7 @@ type Node struct {
 	conns map[LinkID]*conn
 	peers map[wire.NodeID]*peer
 	dials map[DialID]*dial
-	avoid map[wire.NodeID]time.Time // nodes that could not be attached to lately
+	avoid map[wire.NodeID]avoided // nodes that could not be attached to lately
 
 	requests map[wire.TransactionID]*request
 	table    *route.Table
@@ -108,7 +109,7 @@ func New(c Config) *Node {
 		conns:    make(map[LinkID]*conn),
 		peers:    make(map[wire.NodeID]*peer),
 		dials:    make(map[DialID]*dial),
-		avoid:    make(map[wire.NodeID]time.Time),
+		avoid:    make(map[wire.NodeID]avoided),
 		requests: make(map[wire.TransactionID]*request),
 		table:    route.NewTable(o.ReliabilityTimer, maxRequests),
 		answers:  route.NewCache(lifetime, maxAnswers),

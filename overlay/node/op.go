@@ -47,8 +47,8 @@ type OpAppAttach struct {
 // OpPing pings.
 type OpPing struct{ Destinations wire.DestinationList }
 
-// OpLeave leaves the ring in order: hand-over and Leave to the neighbours (RFC 6940 §10.9). Done follows when nothing more
-// is to be sent.
+// OpLeave leaves the ring in order: hand-over and Leave to the neighbours (RFC 6940 §10.9). Done follows when nothing
+// more is to be sent.
 type OpLeave struct{}
 
 func (OpStore) isOp()     {}
@@ -105,8 +105,7 @@ func (n *Node) doRequest(id OpID, op Op) {
 		o.done = func(r result) { n.opDone(id, &op, r) }
 	case OpAppAttach:
 		o.dest = op.Destinations
-		o.body = &wire.AppAttachReq{AppAttach: wire.AppAttach{Ufrag: n.randomText(ufragLen), Password: n.randomText(passwordLen),
-			Application: op.Application, Role: wire.RolePassive, Candidates: n.c.AppCandidates}}
+		o.body = &wire.AppAttachReq{AppAttach: n.appAttachBody(op.Application, wire.RolePassive)}
 		o.done = func(r result) { n.opDone(id, nil, checkAppAttachAns(op.Application, r)) }
 	case OpPing:
 		o.dest = op.Destinations
@@ -137,8 +136,8 @@ func (n *Node) opDone(id OpID, fetch *OpFetch, r result) {
 func (n *Node) finishOp(d Done) { n.out.Done = append(n.out.Done, d) }
 
 // believe picks the values of a FetchAns that are good. RFC 6940 §7.4.2.2: "the requesting node [...] SHOULD verify the
-// signatures"; the access control policy is asked again, since a storing peer could otherwise plant what a member signed for
-// another resource.
+// signatures"; the access control policy is asked again, since a storing peer could otherwise plant what a member signed
+// for another resource.
 func (n *Node) believe(op *OpFetch, r result) []Value {
 	ans, ok := r.body.(*wire.FetchAns)
 	if !ok {

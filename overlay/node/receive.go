@@ -61,8 +61,11 @@ func (n *Node) receive(c *conn, raw []byte) {
 // isRequest looks at the message code behind the header. A fragment that is not the first has none and passes for an
 // answer: it then leaves with an unchanged Via List, as RFC 6940 §6.7 wants all fragments of a message to do.
 func isRequest(h *wire.Header, rest []byte) bool {
-	return h.Fragment&wire.FragmentOffset == 0 && len(rest) >= 2 && wire.MessageCode(binary.BigEndian.Uint16(rest)).IsRequest()
+	return h.Fragment&wire.FragmentOffset == 0 && len(rest) >= 2 && codeOf(rest).IsRequest()
 }
+
+// codeOf reads the message code, the first two octets behind the header.
+func codeOf(rest []byte) wire.MessageCode { return wire.MessageCode(binary.BigEndian.Uint16(rest)) }
 
 // forward passes a message on (RFC 6940 §6.1.2).
 func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.Decision) {
@@ -73,8 +76,8 @@ func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.De
 		return
 	}
 	if len(h.Options) > 0 && hasCritical(h.Options, wire.OptionForwardCritical) {
-		// RFC 6940 §6.3.2.3: "any node that would forward the message but does not understand this option MUST reject the
-		// request with an Error_Unsupported_Forwarding_Option error response".
+		// RFC 6940 §6.3.2.3: "any node that would forward the message but does not understand this option MUST reject
+		// the request with an Error_Unsupported_Forwarding_Option error response".
 		n.refuseTransit(c, h, raw[size:], wire.ErrorUnsupportedForwardingOption, "")
 		return
 	}
@@ -82,8 +85,7 @@ func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.De
 		n.drop(c.node, DropViaTooLong)
 		return
 	}
-	if request && wire.MessageCode(binary.BigEndian.Uint16(raw[size:])) == wire.CodeAttachReq &&
-		d.Next == wire.ToResource(joinPoint(c.node)) {
+	if request && codeOf(raw[size:]) == wire.CodeAttachReq && d.Next == wire.ToResource(joinPoint(c.node)) {
 		n.entering(c.node, c.id) // or we would send it back, for it was the nearest to where it wants to join
 	}
 	out := n.nextLink(d.Next)
@@ -113,8 +115,8 @@ const notJoinedText = "not joined"
 // nextLink is the link that leads towards d; nil when there is none.
 func (n *Node) nextLink(d wire.Destination) *conn {
 	if d.Type == wire.DestNode {
-		// RFC 6940 §6.1.2: "If the first entry on the Destination List is in the peer's Connection Table, the peer MUST forward
-		// the message to that peer directly."
+		// RFC 6940 §6.1.2: "If the first entry on the Destination List is in the peer's Connection Table, the peer MUST
+		// forward the message to that peer directly."
 		if p := n.peers[d.Node]; p != nil {
 			return p.link()
 		}
@@ -199,8 +201,8 @@ func hasCritical(l wire.OptionList, flag uint8) bool {
 	return false
 }
 
-// refuseTransit answers, with an error, a request that was not examined further than its header. "The peer SHOULD generate an
-// appropriate error" (RFC 6940 §6.1); an answer or error is never answered.
+// refuseTransit answers, with an error, a request that was not examined further than its header. "The peer SHOULD
+// generate an appropriate error" (RFC 6940 §6.1); an answer or error is never answered.
 func (n *Node) refuseTransit(c *conn, h *wire.Header, rest []byte, code wire.ErrorCode, text string) {
 	if !isRequest(h, rest) {
 		return

@@ -32,8 +32,8 @@ type holding struct {
 	pause   time.Time // until when no copies are tried
 }
 
-// delayedPeer has taken the place of a lost successor. RFC 6940 §10.7.1: "the peer SHOULD delay the creation of new replicas for
-// the successor replacement hold-down time (30 seconds)".
+// delayedPeer has taken the place of a lost successor. RFC 6940 §10.7.1: "the peer SHOULD delay the creation of new
+// replicas for the successor replacement hold-down time (30 seconds)".
 type delayedPeer struct {
 	id    wire.NodeID
 	until time.Time
@@ -66,6 +66,7 @@ func (n *Node) stored(res wire.ResourceID, from wire.NodeID, original bool) {
 	h := n.holding(res)
 	h.version++
 	h.holders, h.failed, h.pause = nil, 0, time.Time{}
+	h.dropAt = time.Time{} // who sent it takes us for a replica, and may know better
 	if original {
 		h.fresh = true
 		if n.forAdmitted(res) && !slices.Contains(n.admission.todo, res) {
@@ -91,6 +92,13 @@ func (n *Node) check(res wire.ResourceID) {
 	if h := n.holding(res); !h.queued {
 		h.queued = true
 		n.copies.todo = append(n.copies.todo, res)
+	}
+}
+
+// endPauses has copies tried again at once that failed in a ring that was another.
+func (n *Node) endPauses() {
+	for _, h := range n.copies.held { // the order does not matter
+		h.failed, h.pause = 0, time.Time{}
 	}
 }
 
@@ -122,15 +130,22 @@ func (n *Node) balance(res wire.ResourceID, h *holding) {
 		n.replicate(res, h)
 		return
 	}
-	if h.owned && !h.rehome && !h.pause.After(n.now) {
+	switch {
+	case h.rehome:
+	case !h.owned:
+		h.holders = nil // the owner sees to the copies now, and those that we made may go
+	case h.pause.After(n.now):
+		n.lookAgain(res, h, h.pause)
+	default:
 		n.rehome(res, h, n.ring.Owner(at))
 	}
 	n.considerDrop(res, h, n.ring.Rank(at, n.c.Self))
 }
 
-// replicate sees to the replicas of what we own. RFC 6940 §10.4: "It MUST then send a Store request to its successor in the Neighbor
-// Table and to that peer's successor, incrementing the replica number for each successor." §10.7.3: when "the replica set [...]
-// has changed, it MUST send a Store for any data associated with R to any new node in the replica set."
+// replicate sees to the replicas of what we own. RFC 6940 §10.4: "It MUST then send a Store request to its successor in
+// the Neighbor Table and to that peer's successor, incrementing the replica number for each successor." §10.7.3: when
+// "the replica set [...] has changed, it MUST send a Store for any data associated with R to any new node in the replica
+// set."
 func (n *Node) replicate(res wire.ResourceID, h *holding) {
 	h.owned, h.dropAt = true, time.Time{}
 	targets := n.ring.Replicas()
@@ -138,6 +153,7 @@ func (n *Node) replicate(res wire.ResourceID, h *holding) {
 		return !slices.Contains(targets, id) && (n.admission == nil || n.admission.node != id)
 	})
 	if h.pause.After(n.now) {
+		n.lookAgain(res, h, h.pause)
 		return
 	}
 	for i, id := range targets {
@@ -164,8 +180,10 @@ func (n *Node) replicate(res wire.ResourceID, h *holding) {
 func (n *Node) copied(res wire.ResourceID, h *holding, to wire.NodeID, ok bool, version int) {
 	switch {
 	case n.copies.held[res] != h:
-	case !ok:
+	case !ok && slices.Contains(n.ring.Replicas(), to):
 		n.retryCopy(res, h)
+	case !ok: // it is gone, and another has taken its place
+		n.check(res)
 	case version == h.version:
 		h.failed = 0
 		if !slices.Contains(h.holders, to) {
@@ -177,9 +195,9 @@ func (n *Node) copied(res wire.ResourceID, h *holding, to wire.NodeID, ok bool, 
 	}
 }
 
-// rehome takes care of values that are no longer ours. RFC 6940 §6.4.2.3: "When a peer detects through an Update that it is no longer
-// responsible for any data value it is storing, it MUST attempt to Store a copy to the correct node unless it knows the newly
-// responsible node already has a copy of the data."
+// rehome takes care of values that are no longer ours. RFC 6940 §6.4.2.3: "When a peer detects through an Update that it
+// is no longer responsible for any data value it is storing, it MUST attempt to Store a copy to the correct node unless
+// it knows the newly responsible node already has a copy of the data."
 func (n *Node) rehome(res wire.ResourceID, h *holding, owner wire.NodeID) {
 	if slices.Contains(h.holders, owner) {
 		h.owned = false
@@ -207,9 +225,10 @@ func (n *Node) rehome(res wire.ResourceID, h *holding, owner wire.NodeID) {
 	h.rehome = true
 }
 
-// considerDrop forgets what we are out of the replica set of. RFC 6940 §10.7.3: "When peer x detects that it is no longer in the
-// replica set for a resource R (i.e., there are three predecessors between x and R), it SHOULD delete all data associated
-// with R from its local store." That is rank 3 and above. It waits, and never happens before the owner has a copy.
+// considerDrop forgets what we are out of the replica set of. RFC 6940 §10.7.3: "When peer x detects that it is no
+// longer in the replica set for a resource R (i.e., there are three predecessors between x and R), it SHOULD delete all
+// data associated with R from its local store." That is rank 3 and above. It waits, and never happens before the owner
+// has a copy.
 func (n *Node) considerDrop(res wire.ResourceID, h *holding, rank int) {
 	switch {
 	case rank <= chord.Replicas || h.owned:
@@ -217,7 +236,9 @@ func (n *Node) considerDrop(res wire.ResourceID, h *holding, rank int) {
 	case h.dropAt.IsZero():
 		h.dropAt = n.now.Add(dropDelay)
 		n.lookAgain(res, h, h.dropAt)
-	case !h.dropAt.After(n.now):
+	case h.dropAt.After(n.now):
+		n.lookAgain(res, h, h.dropAt)
+	default:
 		n.store.Drop(res)
 		delete(n.copies.held, res)
 	}
@@ -273,8 +294,8 @@ func (n *Node) forgetExpired() {
 	n.copies.held = held
 }
 
-// sendCopy stores what we hold under res at a node, or at the owner of res when to is zero. replica_number is never 0: the data is
-// not ours (RFC 6940 §7.4.1.1). It reports false, and done is not called, when there is nothing to copy.
+// sendCopy stores what we hold under res at a node, or at the owner of res when to is zero. replica_number is never 0:
+// the data is not ours (RFC 6940 §7.4.1.1). It reports false, and done is not called, when there is nothing to copy.
 func (n *Node) sendCopy(res wire.ResourceID, to wire.NodeID, replica uint8, done func(ok bool)) bool {
 	req, certs := n.store.Copy(n.now, res, replica)
 	if req == nil {
@@ -296,8 +317,9 @@ func (n *Node) sendCopy(res wire.ResourceID, to wire.NodeID, replica uint8, done
 	return true
 }
 
-// adopt gets what is newer at a peer that refused our copy as too old. RFC 6940 §7.4.1.1: it "MUST fetch the newer data from the peer
-// generating the error and use that to replace its own copy. This rule allows resynchronization after partitions heal."
+// adopt gets what is newer at a peer that refused our copy as too old. RFC 6940 §7.4.1.1: it "MUST fetch the newer data
+// from the peer generating the error and use that to replace its own copy. This rule allows resynchronization after
+// partitions heal."
 func (n *Node) adopt(req *wire.StoreReq, from wire.NodeID) {
 	fetch := &wire.FetchReq{Resource: req.Resource}
 	for _, k := range req.Kinds {

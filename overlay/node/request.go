@@ -48,7 +48,8 @@ type result struct {
 
 // request originates a request. It returns nil, and done follows, when there is too much to do.
 func (n *Node) request(o outgoing) *request {
-	r := &request{tx: n.newTransaction(), code: o.body.Code(), dest: o.dest, asked: o.asked, link: o.link, begun: n.now, done: o.done}
+	r := &request{tx: n.newTransaction(), code: o.body.Code(), dest: o.dest, asked: o.asked, link: o.link, begun: n.now,
+		done: o.done}
 	transmissions := route.Transmissions
 	if o.once {
 		transmissions = 1
@@ -77,8 +78,8 @@ func (n *Node) newTransaction() wire.TransactionID {
 	}
 }
 
-// header is the forwarding header of a message made here. RFC 6940 §6.3.2: an originator "SHOULD" start with a ttl of 100, or
-// of the initial-ttl of the configuration.
+// header is the forwarding header of a message made here. RFC 6940 §6.3.2: an originator "SHOULD" start with a ttl of
+// 100, or of the initial-ttl of the configuration.
 func (n *Node) header(tx wire.TransactionID, dest wire.DestinationList) wire.Header {
 	return wire.Header{
 		Overlay:        n.rules.Overlay,
@@ -195,9 +196,10 @@ func (n *Node) answerVerified(r *request, link wire.NodeID) func(trust.Verified,
 	}
 }
 
-// mayAnswer reports whether an answer signed by from, that came over the link with link, is an answer to r. RFC 6940 §6.3.4: "If
-// the request was sent to a Node-ID, the response MUST be signed by that Node-ID; to a Resource-ID, by a node at least as close
-// to it as any in our Neighbor Table" (in our words), the wildcard excepted: then the neighbour itself answers.
+// mayAnswer reports whether an answer signed by from, that came over the link with link, is an answer to r. RFC 6940
+// §6.3.4: "If the request was sent to a Node-ID, the response MUST be signed by that Node-ID; to a Resource-ID, by a
+// node at least as close to it as any in our Neighbor Table" (in our words), the wildcard excepted: then the neighbour
+// itself answers.
 func (n *Node) mayAnswer(r *request, from, link wire.NodeID) bool {
 	d, _ := r.dest.Last()
 	switch {
@@ -212,8 +214,8 @@ func (n *Node) mayAnswer(r *request, from, link wire.NodeID) bool {
 	return true // an opaque ID: only the last node but one knows whom it names
 }
 
-// isHint takes an error of a node on the way. It cannot satisfy the rule for answers, so it never completes a request; but
-// when it says that no copy will do better, the request has failed.
+// isHint takes an error of a node on the way. It cannot satisfy the rule for answers, so it never completes a request;
+// but when it says that no copy will do better, the request has failed.
 func (n *Node) isHint(r *request, e *wire.Error, from wire.NodeID) bool {
 	switch e.ErrorCode {
 	case wire.ErrorTTLExceeded: // routes may settle: the next copy may arrive

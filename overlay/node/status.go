@@ -61,8 +61,8 @@ func (l Load) Over() string {
 }
 
 func (n *Node) load() Load {
-	return Load{Requests: n.table.Len(), Jobs: len(n.jobs), Links: len(n.conns), Attaches: len(n.attaches), Dials: len(n.dials),
-		Answers: n.answers.Len(), Replays: n.replays.Len(), Copies: n.copies.sent, Avoided: len(n.avoid),
+	return Load{Requests: n.table.Len(), Jobs: len(n.jobs), Links: len(n.conns), Attaches: len(n.attaches),
+		Dials: len(n.dials), Answers: n.answers.Len(), Replays: n.replays.Len(), Copies: n.copies.sent, Avoided: len(n.avoid),
 		Admissions: len(n.admitNext)}
 }
 

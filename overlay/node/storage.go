@@ -53,17 +53,18 @@ func (n *Node) mayStore(in *inbound, at chord.Point, original bool) string {
 	case n.leaving != nil:
 		return "leaving"
 	}
-	// RFC 6940 §10.4: "The peers receiving these SHOULD check that they came from an appropriate predecessor in their Neighbor
-	// Table and that they are in a range that this predecessor is responsible for." The data of a joining node comes from its
-	// successor instead; so sender and receiver are both to be the owner or among the three peers after it.
+	// RFC 6940 §10.4: "The peers receiving these SHOULD check that they came from an appropriate predecessor in their
+	// Neighbor Table and that they are in a range that this predecessor is responsible for." The data of a joining node
+	// comes from its successor instead; so sender and receiver are both to be the owner or among the three peers after
+	// it.
 	if in.sender != n.c.Self && n.ring.Rank(at, in.sender) > chord.Neighbors || n.ring.Rank(at, n.c.Self) > chord.Neighbors {
 		return "implausible_sender"
 	}
 	return ""
 }
 
-// answerFetch answers a FetchReq, also for values of which this peer holds a copy when it is addressed itself: how replicas
-// are checked (RFC 6940 §7.4.1.2).
+// answerFetch answers a FetchReq, also for values of which this peer holds a copy when it is addressed itself: how
+// replicas are checked (RFC 6940 §7.4.1.2).
 func (n *Node) answerFetch(in *inbound, req *wire.FetchReq) {
 	ans, certs, e := n.store.Fetch(n.now, req)
 	if e != nil {
@@ -82,8 +83,8 @@ func (n *Node) answerStat(in *inbound, req *wire.StatReq) {
 	n.respond(in, ans, nil)
 }
 
-// answerFind answers a FindReq. RFC 6940 §7.4.4.1: "If a peer is not responsible for the specified Resource-ID, it SHOULD return an
-// Error_Not_Found error response."
+// answerFind answers a FindReq. RFC 6940 §7.4.4.1: "If a peer is not responsible for the specified Resource-ID, it
+// SHOULD return an Error_Not_Found error response."
 func (n *Node) answerFind(in *inbound, req *wire.FindReq) {
 	own := func(r wire.ResourceID) bool { return n.Responsible(wire.ToResource(r)) }
 	if !own(req.Resource) {

@@ -51,8 +51,8 @@ func (n *Node) updateBody(t wire.ChordUpdateType) *wire.UpdateReq {
 	return u
 }
 
-// answerUpdate answers an Update, which takes effect for its signer only: it is accepted from a node that we are linked with
-// or that we are attaching to, and what it lists are nodes to look for, not facts.
+// answerUpdate answers an Update, which takes effect for its signer only: it is accepted from a node that we are linked
+// with or that we are attaching to, and what it lists are nodes to look for, not facts.
 func (n *Node) answerUpdate(in *inbound, u *wire.UpdateReq) {
 	p := n.peers[in.sender]
 	if p == nil && !n.attaching(in.sender) {
@@ -116,8 +116,8 @@ func (n *Node) notReady(p *peer, lost bool) {
 	}
 }
 
-// reattach tries once to get a lost neighbour back. RFC 6940 §10.7.1: "A peer MAY attempt to reestablish connectivity with a lost
-// neighbor [...] by actively routing a new Attach". It goes through the nearest peer that is left.
+// reattach tries once to get a lost neighbour back. RFC 6940 §10.7.1: "A peer MAY attempt to reestablish connectivity
+// with a lost neighbor [...] by actively routing a new Attach". It goes through the nearest peer that is left.
 func (n *Node) reattach(id wire.NodeID) {
 	if !n.member() {
 		return
@@ -145,10 +145,15 @@ func (n *Node) learn(teacher wire.NodeID, ids []wire.NodeID) {
 			if !p.ready && n.ring.Wanted(id) {
 				n.askUpdate(p)
 			}
-		case n.attaching(id) || n.avoided(id):
+		case n.attaching(id):
+		case n.avoided(id):
+			if n.ring.Wanted(id) {
+				n.learnAgain(id, teacher)
+			}
 		case n.ring.Wanted(id):
-			// RFC 6940 §10.7.3: "x MUST attempt to Attach to the new peers". §10.6: "When a peer needs to Attach to a new peer in its
-			// Neighbor Table, it MUST source-route the Attach request through the peer from which it learned".
+			// RFC 6940 §10.7.3: "x MUST attempt to Attach to the new peers". §10.6: "When a peer needs to Attach to a
+			// new peer in its Neighbor Table, it MUST source-route the Attach request through the peer from which it
+			// learned".
 			n.attachTo(wire.NewDestinationList(wire.ToNode(teacher), wire.ToNode(id)), 0, n.neighborAttached)
 		case n.ring.Useful(id) && len(n.attaches) < maxAttaches/2:
 			n.attachTo(toNode(id), 0, func(wire.NodeID, error) {})
@@ -214,6 +219,7 @@ func (n *Node) ringSettled() {
 	if slices.Equal(neighbors, n.announced.neighbors) {
 		return
 	}
+	n.endPauses()
 	n.checkAll()
 	if n.leaving != nil {
 		n.leaveAgain()
@@ -223,9 +229,9 @@ func (n *Node) ringSettled() {
 		return
 	}
 	n.announced.neighbors, n.announced.predecessor = neighbors, predecessor
-	// RFC 6940 §10.7.3: "if the Neighbor Table changes and the peer is using reactive recovery, the peer MUST send an Update request
-	// to each member of its Connection Table"; "When a peer discovers that its range of responsible IDs has changed, it MUST
-	// send an Update to all entries in its Connection Table": clients are among them.
+	// RFC 6940 §10.7.3: "if the Neighbor Table changes and the peer is using reactive recovery, the peer MUST send an
+	// Update request to each member of its Connection Table"; "When a peer discovers that its range of responsible IDs
+	// has changed, it MUST send an Update to all entries in its Connection Table": clients are among them.
 	if n.c.Overlay.ChordReactive || rangeChanged {
 		for _, p := range n.sortedPeers() {
 			n.update(p, wire.ChordNeighbors)

@@ -51,7 +51,8 @@ func (w *World) checkCycle([]*Record) error {
 			return nil
 		}
 		if len(s.Successors) == 0 || s.Successors[0] != next.ID {
-			return fmt.Errorf("host %d (%s): successors %v, want first %s", h.Index, h.ID.Short(), short(s.Successors), next.ID.Short())
+			return fmt.Errorf("host %d (%s): successors %v, want first %s", h.Index, h.ID.Short(), short(s.Successors),
+				next.ID.Short())
 		}
 		if s.Predecessors[0] != previous.ID {
 			return fmt.Errorf("host %d (%s): predecessors %v, want first %s", h.Index, h.ID.Short(), short(s.Predecessors),
@@ -153,7 +154,8 @@ func (w *World) checkFound(records []*Record) error {
 		})
 	}
 	w.pairs(records, hosts, ask)
-	if !w.RunUntil(requestLifetime+time.Second, 20*time.Millisecond, func() bool { return pending == 0 }) && w.violated == nil {
+	ended := func() bool { return pending == 0 }
+	if !w.RunUntil(requestLifetime+time.Second, 20*time.Millisecond, ended) && w.violated == nil {
 		return fmt.Errorf("%d fetches without an end", pending)
 	}
 	return w.violated

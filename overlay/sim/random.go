@@ -3,6 +3,8 @@ package sim
 import (
 	"fmt"
 	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/node"
 )
 
 // Report is what a random world was.
@@ -37,16 +39,19 @@ type random struct {
 // RunRandom makes a world of 2 to maxPeers hosts with message delays, kills, leaves, joins, stores and fetches, all
 // drawn from c.Seed, and checks every invariant after each round. The error says what did not hold.
 func RunRandom(c Config, maxPeers int) (Report, error) {
-	if c.HoldDown == 0 {
-		c.HoldDown = 2 * time.Second
-	}
-	if c.Ping == 0 {
-		c.Ping = ping
-	}
 	seed := c.Seed
 	r := &random{World: New(c)}
+	if r.c.Ping == 0 {
+		r.c.Ping = ping
+	}
+	if r.c.HoldDown == 0 {
+		r.c.HoldDown = 2 * time.Second // to get on
+		if r.rand.IntN(8) == 0 {
+			r.c.HoldDown = node.DefaultHoldDown
+		}
+	}
 	u := r.rand.Float64()
-	peers := 2 + int(u*u*float64(maxPeers-1))
+	peers := 2 + int(u*u*u*float64(maxPeers-1)) // small rings break in more ways, and large ones cost more
 	peers = min(peers, maxPeers)
 	r.c.MaxDelay = r.delay(r.c.MinDelay, 80*time.Millisecond)
 	for range peers - 1 {

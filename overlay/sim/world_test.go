@@ -13,7 +13,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "run the one random world of this seed, and show its events")
-	seedsFlag = flag.Int("seeds", 0, "how many random worlds to run, instead of 200, or 40 with the race detector")
+	seedsFlag = flag.Int("seeds", 0, "how many random worlds to run, instead of 200, or 20 with the race detector")
 )
 
 const maxWorldPeers = 64
@@ -25,7 +25,7 @@ const maxWorldPeers = 64
 func TestWorldsHoldTheInvariants(t *testing.T) {
 	seeds := 200
 	if raceEnabled {
-		seeds = 40
+		seeds = 20
 	}
 	if *seedsFlag != 0 {
 		seeds = *seedsFlag
