@@ -193,6 +193,9 @@ func (f *fake) LinkUp(_ time.Time, id node.LinkID, peer trust.Identity, dial nod
 func (f *fake) LinkDown(_ time.Time, id node.LinkID, err error) {
 	f.input(call{input: "link down", link: id, err: err})
 }
+func (f *fake) LinkStalled(_ time.Time, id node.LinkID, stalled bool) {
+	f.input(call{input: fmt.Sprintf("stalled %v", stalled), link: id})
+}
 func (f *fake) DialFailed(_ time.Time, id node.DialID, err error) {
 	f.input(call{input: "dial failed", id: uint64(id), err: err})
 }

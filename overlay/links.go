@@ -65,7 +65,7 @@ func (p *Peer) carry(ctx context.Context, conn *tls.Conn, peer trust.Identity, d
 			p.post(ctx, func(now time.Time, l *loop) { l.receive(now, id, raw) })
 		},
 		Stalled: func(stalled bool) {
-			p.aside.put(func(_ time.Time, l *loop) { l.stalled(id, stalled) })
+			p.aside.put(func(now time.Time, l *loop) { l.stalled(now, id, stalled) })
 		},
 	})
 	if !p.post(ctx, func(now time.Time, l *loop) { l.linkUp(now, id, c, dial) }) {

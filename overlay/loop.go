@@ -17,6 +17,7 @@ type machine interface {
 	Sealed(now time.Time, job node.JobID, raw []byte, err error)
 	LinkUp(now time.Time, id node.LinkID, peer trust.Identity, dial node.DialID)
 	LinkDown(now time.Time, id node.LinkID, err error)
+	LinkStalled(now time.Time, id node.LinkID, stalled bool)
 	DialFailed(now time.Time, dial node.DialID, err error)
 	Do(now time.Time, op node.Op) node.OpID
 	Cancel(now time.Time, id node.OpID)

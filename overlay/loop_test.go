@@ -84,6 +84,9 @@ func TestRFC6940_6_6_5_SilentLinkIsReported(t *testing.T) {
 		if n := b.Stats().Events["link_stalled"]; n != 1 {
 			t.Errorf("%d stalls after two seconds, want 1", n)
 		}
+		if stalled := b.next("stalled true"); stalled.link != up.link {
+			t.Errorf("%+v", stalled)
+		}
 		if down := b.next("link down"); !errors.Is(down.err, link.ErrDead) {
 			t.Errorf("%+v", down)
 		}

@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/node"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
@@ -67,8 +68,8 @@ func methodOf(raw []byte) string {
 	return wire.CodeName(wire.MessageCode(binary.BigEndian.Uint16(raw[n:])))
 }
 
-// stalled takes the early warning of a link (RFC 6940 §6.6.5).
-func (l *loop) stalled(id node.LinkID, stalled bool) {
+// stalled takes the early warning of a link: the node routes around it (RFC 6940 §6.6.5).
+func (l *loop) stalled(now time.Time, id node.LinkID, stalled bool) {
 	c, ok := l.links[id]
 	if !ok {
 		return
@@ -79,6 +80,7 @@ func (l *loop) stalled(id node.LinkID, stalled bool) {
 	}
 	l.p.count.event(name)
 	l.p.logLink(id, c.Peer().Node).Msg(name)
+	l.node.LinkStalled(now, id, stalled)
 }
 
 func (p *Peer) logLink(id node.LinkID, peer wire.NodeID) *zerolog.Event {
