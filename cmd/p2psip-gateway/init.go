@@ -28,6 +28,7 @@ func runInit(_ context.Context, std stdio, args []string) int {
 	fs.StringVar(&o.dir, "dir", "", "`directory` to make")
 	fs.StringVar(&o.key, "key", string(trust.P256), "`type` of all keys of the overlay: p256 or rsa2048")
 	fs.Var(&o.bootstrap, "bootstrap", "`host:port` of a node through which others join; may be given more than once")
+	fs.Var(&o.servers, "enrollment-server", "`URL` of the enrollment server, https; may be given more than once")
 	fs.DurationVar(&o.update, "chord-update-interval", config.DefaultChordUpdateInterval, "how often neighbors are told of changes")
 	fs.DurationVar(&o.ping, "chord-ping-interval", config.DefaultChordPingInterval, "how often fingers are probed")
 	fs.DurationVar(&o.timer, "reliability-timer", config.DefaultReliabilityTimer, "how long to wait before a request is sent again")
@@ -58,7 +59,7 @@ func runInit(_ context.Context, std stdio, args []string) int {
 
 type initOptions struct {
 	domain, dir, key    string
-	bootstrap           values
+	bootstrap, servers  values
 	update, ping, timer time.Duration
 }
 
@@ -75,6 +76,7 @@ func (o *initOptions) overlay() (*config.Overlay, error) {
 		}
 		c.Bootstrap = append(c.Bootstrap, n)
 	}
+	c.EnrollmentServers = o.servers
 	c.ChordUpdateInterval, c.ChordPingInterval, c.ReliabilityTimer = o.update, o.ping, o.timer
 	if c.ChordUpdateInterval%time.Second != 0 || c.ChordPingInterval%time.Second != 0 {
 		return nil, errors.New("the chord intervals are whole seconds")

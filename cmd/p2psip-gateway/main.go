@@ -38,6 +38,8 @@ var commands = []command{
 	{"run", "-c FILE: one node, in the foreground", runRun},
 	{"init", "make a new overlay: its authority and its configuration document", runInit},
 	{"identity", "issue: make the keys and certificates of a gateway and its users", runIdentity},
+	{"enroll", "serve, account, code, ls, publish: the configuration and enrollment server", runEnroll},
+	{"join", "URL|DOMAIN: get the identity of a gateway from an enrollment server", runJoin},
 	{"status", "how a running node is", runStatus},
 	{"reg", "ls: the phones registered at a running node", runReg},
 	{"lookup", "AOR: where an address-of-record is registered", runLookup},

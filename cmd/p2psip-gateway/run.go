@@ -26,11 +26,12 @@ func runRun(ctx context.Context, std stdio, args []string) int {
 		fmt.Fprintln(std.err, "p2psip-gateway run: which configuration? try: p2psip-gateway run -c gateway.yaml")
 		return exitUsage
 	}
-	g, err := openFromFile(*file, std.err)
+	g, renew, err := openFromFile(*file, std.err)
 	if err != nil {
 		fmt.Fprintln(std.err, err)
 		return exitConfig
 	}
+	defer renew.start(ctx)()
 	if err := g.Run(ctx); err != nil {
 		fmt.Fprintln(std.err, "p2psip-gateway:", err)
 		return exitFatal
@@ -38,23 +39,24 @@ func runRun(ctx context.Context, std stdio, args []string) int {
 	return exitOK
 }
 
-func openFromFile(path string, logTo io.Writer) (*gateway.Gateway, error) {
+// openFromFile makes the gateway that a configuration file describes, and what keeps its identity fresh.
+func openFromFile(path string, logTo io.Writer) (*gateway.Gateway, *renewal, error) {
 	c, err := gateway.LoadConfig(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	log := newLog(c.Log, logTo)
 	now := time.Now()
 	doc, warnings, err := identity.LoadDocument(c.Overlay.Document, now)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, w := range warnings {
 		log.Warn().Str("component", "config").Str("file", c.Overlay.Document).Msg(w)
 	}
 	self, err := identity.LoadNode(c.Overlay.Identity, doc, now)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	domain := c.Domain
 	if domain == "" {
@@ -62,12 +64,16 @@ func openFromFile(path string, logTo io.Writer) (*gateway.Gateway, error) {
 	}
 	users, err := loadUsers("registrar.users", c.Registrar.Users, domain)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return gateway.Open(gateway.Options{
-		Config: c, Version: version, Log: log, Overlay: doc, Self: self, Users: users,
-		Keyring: identity.OpenKeyring(c.Overlay.Identity, doc, self),
+	keyring, renew, err := openIdentity(c.Overlay.Identity, doc, self, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := gateway.Open(gateway.Options{
+		Config: c, Version: version, Log: log, Overlay: doc, Self: self, Users: users, Keyring: keyring,
 	})
+	return g, renew, err
 }
 
 // loadUsers reads a users file; key is the flag or setting that names it.

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"net"
 	"net/url"
 	"time"
 
@@ -116,51 +117,93 @@ func (a *Authority) Key() crypto.Signer { return a.key }
 // Overlay is the name of the overlay.
 func (a *Authority) Overlay() string { return a.overlay }
 
-// IssueNode certifies pub for user with a new Node-ID. RFC 6940 §11.3: Node-IDs "MUST be cryptographically random" and
-// "unpredictable to the requesting user".
+// IssueNode certifies pub for user with a new Node-ID.
 func (a *Authority) IssueNode(now time.Time, user string, pub crypto.PublicKey) (*x509.Certificate, error) {
+	node, err := a.NewNodeID()
+	if err != nil {
+		return nil, err
+	}
+	return a.IssueUser(now, user, node, pub)
+}
+
+// NewNodeID chooses a Node-ID. RFC 6940 §11.3: Node-IDs "MUST be cryptographically random" and "unpredictable to the
+// requesting user".
+func (a *Authority) NewNodeID() (wire.NodeID, error) {
 	for {
 		b := make([]byte, config.DefaultNodeIDLength)
 		if _, err := io.ReadFull(a.rand, b); err != nil {
-			return nil, fmt.Errorf("trust: choosing a Node-ID: %w", err)
+			return wire.NodeID{}, fmt.Errorf("trust: choosing a Node-ID: %w", err)
 		}
 		node, err := wire.NodeIDFromBytes(b)
 		if err != nil {
-			return nil, err
+			return wire.NodeID{}, err
 		}
-		if _, err := parseReloadURI(a.overlay, ReloadURI(a.overlay, node)); err != nil {
-			continue // a reserved value
+		if _, err := parseReloadURI(a.overlay, ReloadURI(a.overlay, node)); err == nil { // not a reserved value
+			return node, nil
 		}
-		return a.IssueUser(now, user, node, pub)
 	}
 }
 
 // IssueUser certifies pub for user with the Node-ID node: a gateway's certificate again, with a later date, or the
-// certificate with which a gateway acts for the address-of-record user. RFC 6940 §11.3: "if the same user returns ... the
-// enrollment server should return the same Node-IDs".
+// certificate with which a gateway acts for the address-of-record user.
 func (a *Authority) IssueUser(now time.Time, user string, node wire.NodeID, pub crypto.PublicKey) (*x509.Certificate, error) {
-	if _, err := algorithmOf(pub); err != nil {
-		return nil, fmt.Errorf("trust: certificate for %s: %w", user, err)
-	}
-	serial, err := a.serial()
-	if err != nil {
-		return nil, err
-	}
+	return a.IssueNodes(now, user, []wire.NodeID{node}, pub)
+}
+
+// IssueNodes certifies pub for user with the Node-IDs nodes, at least one. RFC 6940 §11.3: "if the same user returns ... the
+// enrollment server should return the same Node-IDs": which ones those are is the caller's knowledge.
+func (a *Authority) IssueNodes(now time.Time, user string, nodes []wire.NodeID, pub crypto.PublicKey) (*x509.Certificate, error) {
 	template := &x509.Certificate{ // the subject is empty, which makes the subjectAltName critical (RFC 5280 §4.2.1.6)
-		SerialNumber:   serial,
-		NotBefore:      latest(now.Add(-clockSkew), a.cert.NotBefore).Truncate(time.Second).UTC(),
-		NotAfter:       earliest(now.Add(a.Lifetime), a.cert.NotAfter).Truncate(time.Second).UTC(),
 		EmailAddresses: []string{user},
-		URIs:           []*url.URL{reloadURL(a.overlay, node)},
 	}
-	cert, err := a.create(template, a.cert, pub)
+	for _, node := range nodes {
+		template.URIs = append(template.URIs, reloadURL(a.overlay, node))
+	}
+	cert, err := a.issue(now, a.Lifetime, template, pub)
+	if err == nil {
+		_, err = ParseIdentity(a.overlay, cert)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("trust: certificate for %s: %w", user, err)
-	}
-	if _, err := ParseIdentity(a.overlay, cert); err != nil {
 		return nil, fmt.Errorf("trust: certificate for %s: %w", user, err)
 	}
 	return cert, nil
+}
+
+// IssueServer certifies pub for an HTTPS server with hosts, DNS names and IP addresses, for lifetime: the configuration and
+// enrollment server of an overlay that has no certificate of a public authority. It names no user and no Node-ID, so that
+// nothing in the overlay takes it for a node's.
+func (a *Authority) IssueServer(now time.Time, lifetime time.Duration, hosts []string, pub crypto.PublicKey) (*x509.Certificate, error) {
+	template := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: "enrollment server of " + a.overlay},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, h := range hosts {
+		if ip := net.ParseIP(h); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, h)
+		}
+	}
+	cert, err := a.issue(now, lifetime, template, pub)
+	if err != nil {
+		return nil, fmt.Errorf("trust: certificate for a server: %w", err)
+	}
+	return cert, nil
+}
+
+// issue fills in the serial number and the dates of template, and signs it.
+func (a *Authority) issue(now time.Time, lifetime time.Duration, template *x509.Certificate, pub crypto.PublicKey) (*x509.Certificate, error) {
+	if _, err := algorithmOf(pub); err != nil {
+		return nil, err
+	}
+	var err error
+	if template.SerialNumber, err = a.serial(); err != nil {
+		return nil, err
+	}
+	template.NotBefore = latest(now.Add(-clockSkew), a.cert.NotBefore).Truncate(time.Second).UTC()
+	template.NotAfter = earliest(now.Add(lifetime), a.cert.NotAfter).Truncate(time.Second).UTC()
+	return a.create(template, a.cert, pub)
 }
 
 func (a *Authority) create(template, parent *x509.Certificate, pub crypto.PublicKey) (*x509.Certificate, error) {

@@ -13,6 +13,7 @@
 //	node.key  node.crt      the gateway's key and its certificate with its Node-ID
 //	overlay.xml             a copy of the document
 //	users/AOR.crt           for each address-of-record that it serves, a certificate of the same key and Node-ID
+//	enrollment.json         the account it was enrolled with, when that was done over the network
 //
 // Directories have mode 0700, keys 0600. Keys are PKCS #8 and certificates X.509, both PEM.
 package identity
@@ -28,6 +29,7 @@ const (
 	nodeKeyFile    = "node.key"
 	nodeCertFile   = "node.crt"
 	usersDir       = "users"
+	enrollmentFile = "enrollment.json"
 	certSuffix     = ".crt"
 )
 

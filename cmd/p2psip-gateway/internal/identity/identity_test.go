@@ -89,6 +89,7 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
+// Conformance: F-24
 func TestIdentityDirectory(t *testing.T) {
 	for _, kt := range []trust.KeyType{trust.P256, trust.RSA2048} {
 		t.Run(string(kt), func(t *testing.T) {
@@ -161,6 +162,7 @@ func TestModes(t *testing.T) {
 	}
 }
 
+// Conformance: F-04
 func TestIssueAgainKeepsKeyAndNodeID(t *testing.T) {
 	r := made(t, trust.P256)
 	first := issue(t, r)
@@ -244,6 +246,7 @@ func TestErrors(t *testing.T) {
 	wantCode(t, err, identity.CodeMalformed, r.Dir)
 }
 
+// Conformance: F-25
 func TestDocumentsThatCannotBeUsed(t *testing.T) {
 	r := made(t, trust.P256)
 	path := r.Dir + "/overlay.xml"

@@ -74,8 +74,7 @@ func (k *Keyring) Signer(aor string) (*trust.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert := s.Identity().Cert
-	h = held{s, cert.NotBefore.Add(cert.NotAfter.Sub(cert.NotBefore) / 3 * 2)}
+	h = held{s, freshUntil(s)}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for other := range k.held {
@@ -86,6 +85,12 @@ func (k *Keyring) Signer(aor string) (*trust.Signer, error) {
 	}
 	k.held[aor] = h
 	return s, nil
+}
+
+// freshUntil is when two thirds of a certificate's lifetime are over.
+func freshUntil(s *trust.Signer) time.Time {
+	cert := s.Identity().Cert
+	return cert.NotBefore.Add(cert.NotAfter.Sub(cert.NotBefore) / 3 * 2)
 }
 
 // NewNode makes the identity of a gateway in memory: a new key of type t, certified by a for user.

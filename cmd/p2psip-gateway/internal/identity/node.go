@@ -139,7 +139,7 @@ func (i *issuer) users() error {
 		i.done.Users = append(i.done.Users, aor)
 	}
 	if i.r.AllUsers {
-		have, err := usersIn(i.r.Out)
+		have, err := UsersIn(i.r.Out)
 		if err != nil {
 			return err
 		}
@@ -180,7 +180,8 @@ func userFile(dir, aor string) string {
 	return filepath.Join(dir, usersDir, url.PathEscape(aor)+certSuffix)
 }
 
-func usersIn(dir string) ([]string, error) {
+// UsersIn is the addresses-of-record that the identity directory dir holds certificates for.
+func UsersIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(dir, usersDir))
 	if err != nil {
 		return nil, &Error{Code: CodeUnreadable, What: "cannot list the users", Path: filepath.Join(dir, usersDir), Err: err}
@@ -196,7 +197,7 @@ func usersIn(dir string) ([]string, error) {
 	return users, nil
 }
 
-const tryIssue = "`p2psip-gateway identity issue`, which makes and renews identities"
+const tryIssue = "`p2psip-gateway identity issue` or `p2psip-gateway join`, which make and renew identities"
 
 // LoadNode reads the identity of a gateway from dir and checks that the overlay o accepts it at now.
 func LoadNode(dir string, o *config.Overlay, now time.Time) (*trust.Signer, error) {

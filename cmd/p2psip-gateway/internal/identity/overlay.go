@@ -157,3 +157,48 @@ func readDocument(path string, b []byte, now time.Time) (*config.Overlay, []stri
 	}
 	return c.Overlay, c.Warnings, nil
 }
+
+// Publish changes the overlay of an overlay directory and signs its document with the next sequence (RFC 6940 §11.1). The result
+// is the new configuration.
+func Publish(dir string, change func(*config.Overlay), now time.Time) (*config.Overlay, error) {
+	path := filepath.Join(dir, DocumentFile)
+	old, _, err := LoadDocument(path, now)
+	if err != nil {
+		return nil, err
+	}
+	const try = "--dir with the directory that `p2psip-gateway init` made"
+	key, err := readKey(filepath.Join(dir, signerKeyFile), "the key that signs the document", try)
+	if err != nil {
+		return nil, err
+	}
+	certs, err := readCerts(filepath.Join(dir, signerCertFile), "the certificate that goes with the document", try)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := trust.NewSigner(old.InstanceName, key, certs...)
+	if err != nil {
+		return nil, &Error{Code: CodeMalformed, What: "the files of the signer do not belong together", Path: dir, Err: err, Try: try}
+	}
+	next := *old
+	change(&next)
+	// RFC 6940 §11.1: "A monotonically increasing sequence number between 0 and 2^16-2."
+	if next.Sequence++; next.Sequence > config.MaxSequence {
+		next.Sequence = 0
+	}
+	refuse := func(err error) (*config.Overlay, error) {
+		return nil, &Error{Code: CodeDocument, What: "cannot publish the document", Path: path, Err: err}
+	}
+	raw, err := trust.SignDocument(&next, signer)
+	if err != nil {
+		return refuse(err)
+	}
+	// A ConfigUpdate carries the document in one message (RFC 6940 §6.5.4.1).
+	if len(raw) > next.MaxMessageSize {
+		return refuse(fmt.Errorf("it has %d octets; a message of this overlay has at most %d", len(raw), next.MaxMessageSize))
+	}
+	o, _, err := readDocument(path, raw, now)
+	if err != nil {
+		return nil, err
+	}
+	return o, write(path, raw, certMode)
+}
