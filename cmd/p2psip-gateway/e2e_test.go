@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -185,40 +186,43 @@ func freePorts(t *testing.T) int {
 
 func portsFree(base int) bool {
 	for off := range 140 {
-		addr := fmt.Sprintf("127.0.0.1:%d", base+off)
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
+		if !portFree(base + off) {
 			return false
-		}
-		_ = l.Close()
-		if off%10 == 0 {
-			c, err := net.ListenPacket("udp", addr)
-			if err != nil {
-				return false
-			}
-			_ = c.Close()
 		}
 	}
 	return true
 }
 
-// freePort is a port of the system's choice that is free for UDP and TCP.
+// nextPort is where freePort goes on looking.
+var nextPort atomic.Int64
+
+// freePort is a port that is free for UDP and TCP, and so is the one above it: phones take that for TLS without being asked. They are
+// below those that the system gives to anybody, and none is given twice.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-		if c, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			_ = c.Close()
+	for range 5000 {
+		port := 10000 + int(nextPort.Add(2)+int64(os.Getpid())*100)%9998
+		if portFree(port) && portFree(port+1) {
 			return port
 		}
 	}
 	t.Fatal("no free port")
 	return 0
+}
+
+func portFree(port int) bool {
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return false
+	}
+	_ = l.Close()
+	c, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
 }
 
 // eventually waits until f has no error.
