@@ -7,6 +7,12 @@ const (
 	initialRTO = time.Second      // RFC 6298 §2.1
 	minRTO     = time.Second      // RFC 6298 §2.4; RFC 6940 §6.6.5 lifts it for Simple Reliability only
 	retention  = 30 * time.Second // RFC 6940 §6.6.5: how long a silent link is kept
+
+	initialSRRTO = 500 * time.Millisecond // RFC 6940 §6.6.3.1: "the default value for RTO is 500 ms"
+	maxSRRTO     = time.Minute            // RFC 6298 §2.5: "provided it is at least 60 seconds"
+	maxCopies    = 5                      // RFC 6940 §6.6.3.1: "until a total of 5 requests have been sent"
+	silentCopies = 3                      // RFC 6940 §6.6.3.1: before a link is taken out of the Routing Table
+	ackGap       = 10 * time.Millisecond  // RFC 6940 §6.6.3.1: between an ACK and the next message
 )
 
 // Implementation limits.
@@ -33,4 +39,40 @@ const (
 	maxHalfOpenAddress = 16  // of these from one address; gateways behind one NAT share it
 	minAcceptDelay     = 5 * time.Millisecond
 	maxAcceptDelay     = time.Second // between attempts while accepting fails, for example for want of descriptors
+
+	// minSRRTO is the floor of a measured RTO. With the 1 ms that RFC 6940 §6.6.3.1 permits, five copies are out and the
+	// link is closed 31 ms after a peer's process was not scheduled, or a garbage collection began.
+	minSRRTO     = 200 * time.Millisecond
+	recentFrames = 16 // frames whose sending time is remembered by Simple Reliability: a power of two, three messages
+
+	// handshakeMTU keeps handshake datagrams at 1175 octets: the library adds 25.
+	handshakeMTU = 1150
+	// pathMTU is how much RELOAD message a datagram carries without IP fragmentation: the least MTU of IPv6, 1280, less 40
+	// octets of IPv6, 8 of UDP, 37 of DTLS (13 of header, 8 of nonce and 16 of tag with AES-GCM) and 8 of framing header.
+	pathMTU = 1280 - 40 - 8 - 37 - 8
+	// maxRecord is the largest record that the library receives: it reads datagrams into a buffer of this size, and loses
+	// larger ones without an error.
+	maxRecord = 8192
+	// maxDatagramMessage is the most that is left to IP fragmentation when a message cannot be fragmented for pathMTU.
+	maxDatagramMessage = 8000
+
+	flightInterval = 500 * time.Millisecond
+	// gcmRecords: at so many records the chance that two random nonces of the library's AES-GCM are equal is 2^-25.
+	gcmRecords = 1 << 20
+	// A handshake with a certificate chain of 16 kB that repeats every flight for HandshakeTimeout stays below these.
+	maxHandshakeDatagrams = 512
+	maxHandshakeFragments = 512
+
+	maxInbox     = 64 // messages that wait for the receiver on a link over DTLS
+	wornFraction = 8  // of the record budget: what is left for the replacement of a link
+
+	cookieLen    = 20              // octets, as the library's: DTLS 1.0 has room for 32
+	maxUnproven  = 64              // associations whose client has not yet returned the library's cookie, before the doorman steps in
+	helloTimeout = 2 * time.Second // for that cookie
+	maxProven    = 4096            // IP addresses that have returned a cookie to the doorman
+	provenTime   = 30 * time.Second
+	maxFlowQueue = 128  // datagrams of one remote address that wait for its association
+	maxAddresses = 4096 // remote addresses on one socket
+
+	partTimeout = 100 * time.Millisecond // for a closure alert to reach the socket
 )

@@ -31,16 +31,13 @@ type Server struct {
 	// Refused is told of the others, from several goroutines. from is nil when there was no connection.
 	Refused func(why Refusal, from net.Addr, err error)
 
-	mu       sync.Mutex
-	halfOpen map[string]int // by IP address
-	total    int
-	wg       sync.WaitGroup
+	gate gate
+	wg   sync.WaitGroup
 }
 
 // Serve runs until ctx ends or the listener is closed by somebody else. It closes the listener and returns when every
 // handshake and every call of Accept has ended.
 func (s *Server) Serve(ctx context.Context) {
-	s.halfOpen = make(map[string]int)
 	stop := context.AfterFunc(ctx, func() { _ = s.Listener.Close() })
 	defer s.wg.Wait()
 	defer stop()
@@ -79,14 +76,14 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 func (s *Server) admit(ctx context.Context, conn net.Conn) {
 	address := addressOf(conn)
-	if !s.enter(address) {
+	if !s.gate.enter(address) {
 		s.Refused(TooManyHalfOpen, conn.RemoteAddr(), nil)
 		_ = conn.Close()
 		return
 	}
 	s.wg.Go(func() {
 		tc, peer, err := s.TLS.Server(ctx, conn)
-		s.leave(address)
+		s.gate.leave(address)
 		if err != nil {
 			s.Refused(HandshakeFailed, conn.RemoteAddr(), err)
 			return
@@ -102,22 +99,32 @@ func addressOf(conn net.Conn) string {
 	return conn.RemoteAddr().String()
 }
 
-func (s *Server) enter(address string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.total >= maxHalfOpen || s.halfOpen[address] >= maxHalfOpenAddress {
+// gate bounds the handshakes under way, in total and per IP address. The zero value is ready.
+type gate struct {
+	mu       sync.Mutex
+	halfOpen map[string]int
+	total    int
+}
+
+func (g *gate) enter(address string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.total >= maxHalfOpen || g.halfOpen[address] >= maxHalfOpenAddress {
 		return false
 	}
-	s.total++
-	s.halfOpen[address]++
+	if g.halfOpen == nil {
+		g.halfOpen = make(map[string]int)
+	}
+	g.total++
+	g.halfOpen[address]++
 	return true
 }
 
-func (s *Server) leave(address string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.total--
-	if s.halfOpen[address]--; s.halfOpen[address] == 0 {
-		delete(s.halfOpen, address)
+func (g *gate) leave(address string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.total--
+	if g.halfOpen[address]--; g.halfOpen[address] == 0 {
+		delete(g.halfOpen, address)
 	}
 }

@@ -1,0 +1,105 @@
+package link
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+)
+
+// flow is the connection under one association of a PacketServer: the datagrams of one remote address.
+type flow struct {
+	socket *net.UDPConn
+	remote netip.AddrPort
+	gone   func() // called once, on Close
+	in     chan []byte
+	closed chan struct{}
+	once   sync.Once
+
+	mu      sync.Mutex
+	expired chan struct{} // closed while the read deadline has passed
+}
+
+func newFlow(socket *net.UDPConn, remote netip.AddrPort, gone func()) *flow {
+	return &flow{socket: socket, remote: remote, gone: gone, in: make(chan []byte, maxFlowQueue),
+		closed: make(chan struct{}), expired: make(chan struct{})}
+}
+
+// put takes a datagram, which is the flow's from now on, unless too many wait already.
+func (f *flow) put(b []byte) {
+	select {
+	case f.in <- b:
+	default:
+	}
+}
+
+// Read returns one datagram.
+func (f *flow) Read(b []byte) (int, error) {
+	f.mu.Lock()
+	expired := f.expired
+	f.mu.Unlock()
+	select {
+	case <-expired:
+		return 0, os.ErrDeadlineExceeded
+	case <-f.closed:
+		return 0, net.ErrClosed
+	default:
+	}
+	select {
+	case d := <-f.in:
+		return copy(b, d), nil
+	case <-expired:
+		return 0, os.ErrDeadlineExceeded
+	case <-f.closed:
+		return 0, net.ErrClosed
+	}
+}
+
+// Write sends one datagram.
+func (f *flow) Write(b []byte) (int, error) {
+	select {
+	case <-f.closed:
+		return 0, net.ErrClosed
+	default:
+		return f.socket.WriteToUDPAddrPort(b, f.remote)
+	}
+}
+
+// Close ends the flow. The socket stays open.
+func (f *flow) Close() error {
+	f.once.Do(func() {
+		close(f.closed)
+		f.gone()
+	})
+	return nil
+}
+
+// LocalAddr is the address of the socket.
+func (f *flow) LocalAddr() net.Addr { return f.socket.LocalAddr() }
+
+// RemoteAddr is where the datagrams come from and go to.
+func (f *flow) RemoteAddr() net.Addr { return net.UDPAddrFromAddrPort(f.remote) }
+
+// SetReadDeadline interrupts Read, unless t is zero. The library sets deadlines for nothing else: t has passed.
+func (f *flow) SetReadDeadline(t time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	select {
+	case <-f.expired:
+		if t.IsZero() {
+			f.expired = make(chan struct{})
+		}
+	default:
+		if !t.IsZero() {
+			close(f.expired)
+		}
+	}
+	return nil
+}
+
+// SetWriteDeadline does nothing: UDP takes datagrams at once.
+func (f *flow) SetWriteDeadline(time.Time) error { return nil }
+
+// SetDeadline is SetReadDeadline.
+func (f *flow) SetDeadline(t time.Time) error { return f.SetReadDeadline(t) }
