@@ -10,7 +10,8 @@ import (
 	bberrors "go.etcd.io/bbolt/errors"
 )
 
-// journal keeps the table in a file. Changes are committed in groups: while one commit waits for the disk, the next ones gather.
+// journal keeps the table in a file. Changes are committed in groups: while one commit waits for the disk, and for journalInterval behind
+// its start, the next ones gather. A change that comes alone does not wait.
 type journal struct {
 	db    *bbolt.DB
 	queue chan change
@@ -79,7 +80,10 @@ func (j *journal) load(yield func(AOR, []Binding)) error {
 func (j *journal) run() {
 	defer close(j.ended)
 	batch := make([]change, 0, journalBatch)
+	var next time.Time
 	for c := range j.queue {
+		time.Sleep(time.Until(next))
+		next = time.Now().Add(journalInterval)
 		batch = append(batch[:0], c)
 		for more := true; more && len(batch) < journalBatch; {
 			select {

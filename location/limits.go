@@ -12,6 +12,9 @@ const (
 	journalQueue = 8192
 	// journalBatch is how many changes one commit may carry.
 	journalBatch = 2048
+	// journalInterval is how often the disk is written at most: a commit costs as much CPU as some hundred changes in it, and nobody
+	// minds a REGISTER that takes so much longer.
+	journalInterval = 10 * time.Millisecond
 	// journalOpenWait is how long to wait for another process to release the file.
 	journalOpenWait = 2 * time.Second
 )
