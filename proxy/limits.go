@@ -25,5 +25,6 @@ const (
 	spareCalls   = 2000                   // more, for requests within dialogs: people can still hang up
 	retryAfter   = "5"                    // seconds, with 503
 	tokenMAC     = 10                     // octets of the HMAC in a route token, as RFC 5626 §5.2 has it
+	drawnPorts   = 32768                  // from here on systems draw the ports of outgoing connections: nobody listens there
 	maxTokenNode = 255                    // octets of a destination list in a route token: its length is one octet
 )

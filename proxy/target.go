@@ -166,11 +166,11 @@ func overUDP(hop location.Hop, contact message.URI) location.Hop {
 	return hop
 }
 
-// redial is where a phone listens whose connection is gone; ok is false when nobody can: its Contact is the end of the connection
-// itself. At an address there is no name that a certificate could prove.
+// redial is where a phone listens whose connection is gone; ok is false when nobody does: its Contact is the end of the connection
+// itself, at a port that the system drew. At an address there is no name that a certificate could prove.
 func redial(hop location.Hop, contact message.URI) (to location.Hop, ok bool) {
 	at, ok := address(contact)
-	if !ok || at.Port() == hop.Remote.Port() || at.Addr() != hop.Remote.Addr().Unmap() {
+	if !ok || at.Addr() != hop.Remote.Addr().Unmap() || at.Port() == hop.Remote.Port() && at.Port() >= drawnPorts {
 		return hop, false
 	}
 	return location.Hop{Transport: hop.Transport, Remote: at, Host: location.AnyHost}, true

@@ -23,6 +23,8 @@ func TestTheWayToAPhone(t *testing.T) {
 		{"one that is gone is dialled anew where the phone listens", "sip:bob@203.0.113.2:7000;transport=tcp", stream("TCP", "203.0.113.2:40000", gone),
 			location.Hop{Transport: "TCP", Remote: udp("203.0.113.2:7000").Remote, Host: location.AnyHost}},
 		{"but not at the end of the connection itself", "sip:bob@203.0.113.2:40000;transport=tcp", stream("TCP", "203.0.113.2:40000", gone), location.Hop{}},
+		{"unless that is a port to listen on", "sip:bob@203.0.113.2:5062;transport=tcp", stream("TCP", "203.0.113.2:5062", gone),
+			location.Hop{Transport: "TCP", Remote: udp("203.0.113.2:5062").Remote, Host: location.AnyHost}},
 		{"nor behind a NAT", "sip:bob@10.0.0.2:7000;transport=tcp", stream("TCP", "203.0.113.2:40000", gone), location.Hop{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

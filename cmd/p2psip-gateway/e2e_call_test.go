@@ -106,3 +106,14 @@ func TestE2ERedirectPeerNamesAnAddressThatWorks(t *testing.T) {
 	call(t, newPhone(t, "1008", "udp"), hostport, uri)
 	answer.wait()
 }
+
+// docs/decisions/0003: a TCP phone whose connection is gone is dialled where its Contact says that it listens.
+func TestE2EAPhoneOnTCPIsDialledWhenItsConnectionIsGone(t *testing.T) {
+	d := sharedDev(t)
+	p := newPhone(t, "1016", "tcp")
+	register(t, p, d.udp(1)) // SIPp ends, and so does its connection
+	answer := startSIPp(t, p, "answer.xml", d.udp(1))
+	listening(t, answer, p)
+	call(t, newPhone(t, "1017", "udp"), d.udp(0), aorURI("1016"))
+	answer.wait()
+}

@@ -123,11 +123,15 @@ func (s *sipp) kill() {
 func listening(t *testing.T, s *sipp, p phone) {
 	t.Helper()
 	eventually(t, "SIPp to listen", func() error {
-		b, err := os.ReadFile("/proc/net/udp")
+		table, line := "udp", fmt.Sprintf("0100007F:%04X ", p.port)
+		if p.transport != "udp" {
+			table, line = "tcp", line+"00000000:0000 0A "
+		}
+		b, err := os.ReadFile("/proc/net/" + table)
 		if err != nil {
 			return err
 		}
-		if !strings.Contains(string(b), fmt.Sprintf("0100007F:%04X ", p.port)) {
+		if !strings.Contains(string(b), line) {
 			return fmt.Errorf("port %d is not bound\n%s", p.port, s.trace())
 		}
 		return nil
