@@ -11,7 +11,7 @@ FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /p2psip-gateway /p2psip-gateway
 USER nonroot:nonroot
 WORKDIR /var/lib/p2psip-gateway
-EXPOSE 5060/udp 5060/tcp 5061/tcp 6084/tcp
+EXPOSE 5060/udp 5060/tcp 5061/tcp 6084/tcp 6084/udp
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s CMD ["/p2psip-gateway", "status", "--ready"]
 ENTRYPOINT ["/p2psip-gateway"]
 CMD ["run", "-c", "/etc/p2psip-gateway/gateway.yaml"]

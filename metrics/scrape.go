@@ -16,6 +16,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	descJoined       = desc("overlay_joined", "1 when the peer is part of the ring.")
 	descLinks        = desc("overlay_links", "Overlay links that are up.")
+	descTransports   = desc("overlay_transport_links", "Overlay links that are up, by what carries them.", "transport")
 	descInbox        = desc("overlay_inbox_depth", "Inputs that wait for the event loop.")
 	descMessages     = desc("overlay_messages_total", "RELOAD messages.", "direction", "method")
 	descDropped      = desc("overlay_dropped_messages_total", "RELOAD messages and values that were dropped or refused.", "reason")
@@ -68,6 +69,9 @@ func (c scrape) Collect(out chan<- prometheus.Metric) {
 	}
 	count(descQueueFull, o.LinkQueueFull)
 	gauge(descLinks, float64(o.Links))
+	for transport, n := range o.Transports {
+		gauge(descTransports, float64(n), transport)
+	}
 	gauge(descInbox, float64(o.InboxDepth))
 	joined := 0.0
 	if g.Joined {

@@ -13,24 +13,52 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
-// candidates is what this node sends in AttachReq or AppAttachReq: one host candidate, the advertised address or the
-// listener's own. RFC 6940 §6.6.5: "a passive candidate MUST be provided."
-func candidates(advertise string, ln net.Listener) ([]wire.IceCandidate, error) {
-	if advertise == "" {
-		advertise = ln.Addr().String()
+// candidates is what this node sends in AttachReq: a host candidate for each socket that it listens on, the advertised
+// address or the socket's own.
+func candidates(c *Config) ([]wire.IceCandidate, error) {
+	var list []wire.IceCandidate
+	if c.Listener != nil {
+		tcp, err := passive(c.Advertise, c.Listener.Addr())
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, tcp)
 	}
-	a, err := netip.ParseAddrPort(advertise)
-	if err != nil {
-		return nil, fmt.Errorf("overlay: address to advertise: %w", err)
+	if c.Packets != nil {
+		a, err := advertised(c.PacketAdvertise, c.Packets.LocalAddr())
+		if err != nil {
+			return nil, err
+		}
+		// RFC 6940 §6.5.1.6: "Lowest priority", as Simple Reliability does "not implement well-established congestion
+		// control algorithms".
+		list = append(list, wire.IceCandidate{Address: a, Link: wire.LinkDTLSUDPSRNoICE, Foundation: "2",
+			Priority: packetPriority, Type: wire.CandidateHost})
 	}
-	if a = plain(a); !usable(a) {
-		return nil, fmt.Errorf("overlay: %s is not an address that others can dial: set the address to advertise", a)
-	}
-	return []wire.IceCandidate{{
+	return list, nil
+}
+
+// passive is the candidate of a TCP listener. RFC 6940 §6.6.5: "a passive candidate MUST be provided."
+func passive(advertise string, own net.Addr) (wire.IceCandidate, error) {
+	a, err := advertised(advertise, own)
+	return wire.IceCandidate{
 		Address: a, Link: wire.LinkTLSTCPFHNoICE, Foundation: "1", Priority: listenPriority, Type: wire.CandidateHost,
 		// RFC 6940 has no field that says so; RFC 6544 §4.5 has this name.
 		Extensions: []wire.IceExtension{{Name: "tcptype", Value: "passive"}},
-	}}, nil
+	}, err
+}
+
+func advertised(advertise string, own net.Addr) (netip.AddrPort, error) {
+	if advertise == "" {
+		advertise = own.String()
+	}
+	a, err := netip.ParseAddrPort(advertise)
+	if err != nil {
+		return a, fmt.Errorf("overlay: address to advertise: %w", err)
+	}
+	if a = plain(a); !usable(a) {
+		return a, fmt.Errorf("overlay: %s is not an address that others can dial: set the address to advertise", a)
+	}
+	return a, nil
 }
 
 // plain is a with an IPv4 address in its own form, so that equal addresses compare equal.
@@ -40,40 +68,45 @@ func usable(a netip.AddrPort) bool {
 	return a.IsValid() && a.Port() != 0 && !a.Addr().IsUnspecified() && !a.Addr().IsMulticast()
 }
 
-// addresses lists where candidates may be reached over TLS and TCP, the preferred ones first (RFC 6940 §6.5.1.6).
-func addresses(list []wire.IceCandidate) []string {
+// targets lists where candidates may be reached over links of the given types, the preferred ones first (RFC 6940 §6.5.1.6).
+func targets(list []wire.IceCandidate, types []wire.LinkType) []target {
 	list = slices.DeleteFunc(slices.Clone(list), func(c wire.IceCandidate) bool {
-		return c.Link != wire.LinkTLSTCPFHNoICE || !usable(c.Address)
+		return !slices.Contains(types, c.Link) || !usable(c.Address)
 	})
 	slices.SortStableFunc(list, func(a, b wire.IceCandidate) int { return cmp.Compare(b.Priority, a.Priority) })
-	var out []string
-	for _, c := range list {
-		out = append(out, plain(c.Address).String())
+	var out []target
+	for _, c := range list[:min(len(list), maxAddress)] {
+		out = append(out, target{c.Link, plain(c.Address).String()})
 	}
 	return out
 }
 
-// resolve lists the addresses that a Dial effect may lead to, without this node's own.
-func (p *Peer) resolve(ctx context.Context, d node.Dial) ([]string, error) {
-	list := addresses(d.Candidates)
+// resolve lists the targets that a Dial effect may lead to, without this node's own. A bootstrap address names no link type,
+// so every type is tried: without ICE, TLS first.
+func (p *Peer) resolve(ctx context.Context, d node.Dial) ([]target, error) {
+	types := p.linkTypes()
+	list := targets(d.Candidates, types)
 	if d.Address != "" {
 		found, err := lookup(ctx, d.Address)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, found...)
+		for _, t := range types {
+			for _, a := range found {
+				list = append(list, target{t, a})
+			}
+		}
 	}
 	if len(list) == 0 {
 		return nil, errNoAddress
 	}
-	list = slices.DeleteFunc(list, func(a string) bool { return slices.Contains(p.own, a) })
-	if len(list) == 0 {
+	if list = slices.DeleteFunc(list, p.owns); len(list) == 0 {
 		return nil, errSelf
 	}
-	return list[:min(len(list), maxAddress)], nil
+	return list, nil
 }
 
-// lookup resolves "host:port".
+// lookup resolves "host:port" to a bounded number of addresses.
 func lookup(ctx context.Context, address string) ([]string, error) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
@@ -88,7 +121,7 @@ func lookup(ctx context.Context, address string) ([]string, error) {
 		return nil, fmt.Errorf("overlay: %w", err)
 	}
 	var out []string
-	for _, ip := range ips {
+	for _, ip := range ips[:min(len(ips), maxAddress)] {
 		out = append(out, plain(netip.AddrPortFrom(ip, uint16(port))).String())
 	}
 	return out, nil

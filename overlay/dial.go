@@ -3,8 +3,6 @@ package overlay
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/node"
@@ -25,7 +23,7 @@ func (l *loop) spawn(tokens chan struct{}, f func(opened func())) bool {
 	return true
 }
 
-// dial opens a link: this side is the TLS client (RFC 6940 §6.5.1.13; §11.4 for bootstrap nodes).
+// dial opens a link: this side is the TLS or DTLS client (RFC 6940 §6.5.1.13; §11.4 for bootstrap nodes).
 func (l *loop) dial(d node.Dial) {
 	p, ctx := l.p, l.sockets
 	failed := func(err error) input {
@@ -40,11 +38,11 @@ func (l *loop) dial(d node.Dial) {
 		}
 	}
 	ok := l.spawn(p.dials, func(opened func()) {
-		conn, peer, err := p.open(ctx, d)
+		f, err := p.open(ctx, d)
 		opened()
 		if err != nil {
 			p.post(ctx, failed(err))
-		} else if !p.carry(ctx, conn, peer, d.Dial) {
+		} else if !p.carry(ctx, f, d.Dial) {
 			p.post(ctx, failed(ErrOverload))
 		}
 	})
@@ -53,49 +51,19 @@ func (l *loop) dial(d node.Dial) {
 	}
 }
 
-func (p *Peer) open(ctx context.Context, d node.Dial) (*tls.Conn, trust.Identity, error) {
+func (p *Peer) open(ctx context.Context, d node.Dial) (fresh, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	list, err := p.resolve(ctx, d)
 	if err != nil {
-		return nil, trust.Identity{}, err
+		return fresh{}, err
 	}
-	conn, peer, err := p.connect(ctx, list, d.Peer)
-	if err == nil && p.isSelf(peer) {
-		_ = conn.Close()
-		return nil, trust.Identity{}, errSelf
+	f, err := p.connect(ctx, list, d.Peer)
+	if err == nil && p.isSelf(f.peer) {
+		f.close()
+		return fresh{}, errSelf
 	}
-	return conn, peer, err
-}
-
-// connect tries addresses in turn and gives each an equal share of the time that ctx leaves. Unless want is zero, the
-// certificate must hold it.
-func (p *Peer) connect(ctx context.Context, list []string, want wire.NodeID) (*tls.Conn, trust.Identity, error) {
-	var errs []error
-	for i, address := range list {
-		conn, peer, err := p.try(ctx, address, want, len(list)-i)
-		if err == nil {
-			return conn, peer, nil
-		}
-		errs = append(errs, fmt.Errorf("overlay: %s: %w", address, err))
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, trust.Identity{}, errors.Join(errs...)
-}
-
-func (p *Peer) try(ctx context.Context, address string, want wire.NodeID, left int) (*tls.Conn, trust.Identity, error) {
-	if end, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
-		defer cancel()
-	}
-	conn, err := p.dialTCP(ctx, "tcp", address)
-	if err != nil {
-		return nil, trust.Identity{}, err
-	}
-	return p.tls.Client(ctx, conn, want)
+	return f, err
 }
 
 // dialApp opens the application connection that another node asked for. RFC 6940 §6.5.2 has no rule of its own for
@@ -118,14 +86,19 @@ func (l *loop) dialApp(a node.AppDial) {
 	}
 }
 
-func (p *Peer) openApp(ctx context.Context, a node.AppDial) (*tls.Conn, trust.Identity, error) {
-	list := addresses(a.Candidates)
+// openApp connects over TLS, the only kind of connection that this node has for applications.
+func (p *Peer) openApp(ctx context.Context, a node.AppDial) (conn *tls.Conn, peer trust.Identity, err error) {
+	list := targets(a.Candidates, []wire.LinkType{wire.LinkTLSTCPFHNoICE})
 	if len(list) == 0 {
-		return nil, trust.Identity{}, errNoAddress
+		return nil, peer, errNoAddress
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	return p.connect(ctx, list[:min(len(list), maxAddress)], a.Peer)
+	conn, err = inTurn(ctx, list, func(ctx context.Context, t target) (c *tls.Conn, err error) {
+		c, peer, err = p.connectTLS(ctx, t.address, a.Peer)
+		return c, err
+	})
+	return conn, peer, err
 }
 
 func (p *Peer) accept(c AppConn) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/p2psip/p2psip-gateway/overlay/config"
 	"github.com/p2psip/p2psip-gateway/overlay/node"
+	"github.com/p2psip/p2psip-gateway/overlay/store"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 	"github.com/rs/zerolog"
@@ -27,9 +28,12 @@ const (
 
 // world is one overlay's authority and configuration.
 type world struct {
-	t       testing.TB
-	ca      *trust.Authority
-	overlay *config.Overlay
+	t        testing.TB
+	ca       *trust.Authority
+	overlay  *config.Overlay
+	journal  Journal // of the next members
+	document []byte  // that overlay was read from
+	changed  func([]byte)
 }
 
 func newWorld(t testing.TB) *world {
@@ -43,7 +47,7 @@ func newWorld(t testing.TB) *world {
 		t.Fatal("SIP-REGISTRATION is not registered")
 	}
 	kind.MaxCount, kind.MaxSize = 20, 1000
-	return &world{t, ca, &config.Overlay{
+	return &world{t: t, ca: ca, overlay: &config.Overlay{
 		InstanceName: overlayName, Sequence: 1, TopologyPlugin: "CHORD-RELOAD", NodeIDLength: 16,
 		RootCerts: []*x509.Certificate{ca.Certificate()}, NoICE: true, MaxMessageSize: 65000, InitialTTL: 100,
 		ReliabilityTimer: 3 * time.Second, LinkProtocols: []string{"TLS"}, Kinds: []config.Kind{kind},
@@ -161,13 +165,14 @@ type call struct {
 
 // fake is a node that notes its inputs. It checks the driver's side of the contract: effects are taken after every input.
 type fake struct {
-	t     testing.TB
-	calls chan call
-	do    func(id node.OpID, op node.Op) // may add to out
-	out   node.Effects
-	owed  bool
-	ops   node.OpID
-	at    time.Time
+	t       testing.TB
+	calls   chan call
+	do      func(id node.OpID, op node.Op) // may add to out
+	out     node.Effects
+	owed    bool
+	ops     node.OpID
+	records []store.Record
+	at      time.Time
 }
 
 func (f *fake) input(c call) {
@@ -186,6 +191,9 @@ func (f *fake) Verified(_ time.Time, id node.JobID, v trust.Verified, err error)
 }
 func (f *fake) Sealed(_ time.Time, id node.JobID, raw []byte, err error) {
 	f.input(call{input: "sealed", id: uint64(id), raw: raw, err: err})
+}
+func (f *fake) Configured(_ time.Time, id node.JobID, _ *config.Overlay, err error) {
+	f.input(call{input: "configured", id: uint64(id), err: err})
 }
 func (f *fake) LinkUp(_ time.Time, id node.LinkID, peer trust.Identity, dial node.DialID) {
 	f.input(call{input: "link up", link: id, peer: peer, id: uint64(dial)})
@@ -207,10 +215,12 @@ func (f *fake) Do(_ time.Time, op node.Op) node.OpID {
 	}
 	return f.ops
 }
-func (f *fake) Cancel(_ time.Time, id node.OpID) { f.input(call{input: "cancel", id: uint64(id)}) }
-func (f *fake) Tick(time.Time)                   { f.at = time.Time{}; f.input(call{input: "tick"}) }
-func (f *fake) Deadline() time.Time              { return f.at }
-func (f *fake) Status(time.Time) node.Status     { return node.Status{State: node.Joined} }
+func (f *fake) Cancel(_ time.Time, id node.OpID)                         { f.input(call{input: "cancel", id: uint64(id)}) }
+func (f *fake) Tick(time.Time)                                           { f.at = time.Time{}; f.input(call{input: "tick"}) }
+func (f *fake) Deadline() time.Time                                      { return f.at }
+func (f *fake) Status(time.Time) node.Status                             { return node.Status{State: node.Joined} }
+func (f *fake) Restore(time.Time, store.Record, []trust.ValueSigner) int { return 0 }
+func (f *fake) Records() []store.Record                                  { return f.records }
 func (f *fake) Take() node.Effects {
 	out := f.out
 	f.out, f.owed = node.Effects{}, false
@@ -247,7 +257,7 @@ func (w *world) drive(m *memory, change func(*Config)) *driven {
 		w.t.Fatal(err)
 	}
 	d.Peer = p
-	p.dialTCP = m.dial
+	p.dialTCP, p.dialDTLS = m.dial, nil
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -5,6 +5,7 @@ import "time"
 // Specification constants.
 const (
 	listenPriority = 126<<24 | 65535<<8 | 255 // RFC 5245 §4.1.2.1: of a host candidate, one component
+	packetPriority = 126<<24 | 255            // the same with the least local preference
 	fragmentOffset = 0xffffff                 // RFC 6940 §6.3.2: the low bits of the fragment field
 )
 
@@ -15,12 +16,19 @@ const (
 	maxOps      = 4096 // local operations under way
 	maxLinks    = 1024 // overlay links, and so 2048 goroutines
 	maxDials    = 32   // connections being opened at a time
-	maxAddress  = 8    // addresses tried for one peer
+	maxAddress  = 8    // addresses tried for one peer, and of a bootstrap node over each type of link
 	maxParked   = 64   // application connections that came before the answer that explains them
 	maxAppConns = 256  // AppAttach requests of ours under way
 
+	// maxUnsaved is how many changed records may wait for the disk; past that everything is written anew, which costs no more.
+	maxUnsaved   = 65536
+	minSavePause = time.Second // after a commit that failed; it doubles
+	maxSavePause = time.Minute
+	maxUptime    = 1e9 // seconds that are believed of an APP_UPTIME
+
 	dialTimeout   = 10 * time.Second       // all candidates of one peer together, TLS included
 	appWait       = 10 * time.Second       // from an AppAttach's answer to the connection
+	hopTimeout    = 7 * time.Second        // for one hop of a Trace: the request and two more copies
 	postTimeout   = 2 * time.Second        // a caller waits so long for room in the inbox
 	leaveTimeout  = 3 * time.Second        // for the hand-over of what is stored
 	statusTimeout = 500 * time.Millisecond // then the previous snapshot does

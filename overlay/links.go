@@ -21,7 +21,7 @@ import (
 func (p *Peer) serveLinks(ctx context.Context) {
 	s := link.Server{
 		TLS: p.tls, Listener: p.cfg.Listener,
-		Accept:  func(conn *tls.Conn, peer trust.Identity) { p.carry(ctx, conn, peer, 0) },
+		Accept:  func(conn *tls.Conn, peer trust.Identity) { p.carry(ctx, freshTLS(conn, peer), 0) },
 		Refused: p.refused,
 	}
 	s.Serve(ctx)
@@ -51,25 +51,31 @@ func refusalReason(err error) string {
 }
 
 // carry runs one link to its end. It reports false when the node was not told of it.
-func (p *Peer) carry(ctx context.Context, conn *tls.Conn, peer trust.Identity, dial node.DialID) bool {
+func (p *Peer) carry(ctx context.Context, f fresh, dial node.DialID) bool {
 	defer p.links.Add(-1)
 	if p.links.Add(1) > maxLinks {
 		p.count.refuse(refusedLinks)
-		_ = conn.Close()
+		f.close()
 		return false
 	}
 	id := node.LinkID(p.linkIDs.Add(1))
-	c := link.New(conn, peer, link.Options{
-		MaxMessage: p.cfg.Overlay.MaxMessageSize,
+	p.ends.put(id, f.remote, f.dialed != (target{}))
+	defer p.ends.forget(id)
+	o := link.Options{
+		MaxMessage: p.Config().MaxMessageSize,
 		Receive: func(raw []byte) {
 			p.post(ctx, func(now time.Time, l *loop) { l.receive(now, id, raw) })
 		},
 		Stalled: func(stalled bool) {
 			p.aside.put(func(now time.Time, l *loop) { l.stalled(now, id, stalled) })
 		},
-	})
+	}
+	if f.dialed != (target{}) {
+		o.Replace = func() { p.aside.put(func(_ time.Time, l *loop) { l.replace(f) }) }
+	}
+	c := f.link(o)
 	if !p.post(ctx, func(now time.Time, l *loop) { l.linkUp(now, id, c, dial) }) {
-		_ = conn.Close()
+		f.close()
 		return false
 	}
 	stop := context.AfterFunc(ctx, c.Close)
@@ -79,13 +85,13 @@ func (p *Peer) carry(ctx context.Context, conn *tls.Conn, peer trust.Identity, d
 	return true
 }
 
-func (l *loop) linkUp(now time.Time, id node.LinkID, c *link.Conn, dial node.DialID) {
+func (l *loop) linkUp(now time.Time, id node.LinkID, c link.Link, dial node.DialID) {
 	l.links[id] = c
-	l.p.logLink(id, c.Peer().Node).Bool("dialed", dial != 0).Msg("link up")
+	l.p.logLink(id, c.Peer().Node).Bool("dialed", dial != 0).Str("transport", l.p.ends.transport(id)).Msg("link up")
 	l.node.LinkUp(now, id, c.Peer(), dial)
 }
 
-func (l *loop) linkDown(now time.Time, id node.LinkID, c *link.Conn, err error) {
+func (l *loop) linkDown(now time.Time, id node.LinkID, c link.Link, err error) {
 	l.p.count.event(linkDownEvent(err))
 	l.p.logLink(id, c.Peer().Node).Err(err).Msg("link down")
 	if _, ok := l.links[id]; ok { // a Close effect has taken the others out

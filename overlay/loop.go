@@ -5,8 +5,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/overlay/config"
 	"github.com/p2psip/p2psip-gateway/overlay/link"
 	"github.com/p2psip/p2psip-gateway/overlay/node"
+	"github.com/p2psip/p2psip-gateway/overlay/store"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 )
 
@@ -15,6 +17,7 @@ type machine interface {
 	Receive(now time.Time, from node.LinkID, raw []byte)
 	Verified(now time.Time, job node.JobID, v trust.Verified, err error)
 	Sealed(now time.Time, job node.JobID, raw []byte, err error)
+	Configured(now time.Time, job node.JobID, o *config.Overlay, err error)
 	LinkUp(now time.Time, id node.LinkID, peer trust.Identity, dial node.DialID)
 	LinkDown(now time.Time, id node.LinkID, err error)
 	LinkStalled(now time.Time, id node.LinkID, stalled bool)
@@ -25,6 +28,8 @@ type machine interface {
 	Deadline() time.Time
 	Take() node.Effects
 	Status(now time.Time) node.Status
+	Restore(now time.Time, r store.Record, signers []trust.ValueSigner) int
+	Records() []store.Record
 }
 
 // input is something that happened. It runs on the loop's goroutine and calls at most one input method of the node.
@@ -35,16 +40,17 @@ type loop struct {
 	p       *Peer
 	node    machine
 	sockets context.Context // ends after the loop: for the goroutines that effects start
-	links   map[node.LinkID]*link.Conn
+	links   map[node.LinkID]link.Link
 	waiting map[node.OpID]*waiter
 	again   []input // what carrying out effects led to at once
 	leaving node.OpID
 	over    bool
+	exit    error // why the node leaves on its own
 }
 
 func newLoop(p *Peer, sockets context.Context) *loop {
 	return &loop{p: p, node: p.node, sockets: sockets,
-		links: make(map[node.LinkID]*link.Conn), waiting: make(map[node.OpID]*waiter)}
+		links: make(map[node.LinkID]link.Link), waiting: make(map[node.OpID]*waiter)}
 }
 
 // run is the event loop. It returns when ctx has ended and the node has left, or leaveTimeout after ctx has ended.
@@ -95,6 +101,9 @@ func (l *loop) arm(timer *time.Timer) {
 
 // act carries out effects, in the order of the fields. Nothing here waits.
 func (l *loop) act(e node.Effects) {
+	for _, r := range e.Reconfigured {
+		l.reconfigure(r)
+	}
 	for _, id := range e.Close {
 		if c, ok := l.links[id]; ok {
 			c.Close()
@@ -110,6 +119,9 @@ func (l *loop) act(e node.Effects) {
 	for _, v := range e.Verify {
 		l.verify(v)
 	}
+	for _, c := range e.Configure {
+		l.configure(c)
+	}
 	for _, d := range e.Dial {
 		l.dial(d)
 	}
@@ -122,10 +134,11 @@ func (l *loop) act(e node.Effects) {
 	for _, ev := range e.Events {
 		l.p.event(ev)
 	}
+	l.p.saver.put(e.Persist)
 }
 
 func (l *loop) done(d node.Done) {
-	if d.Op == l.leaving && l.leaving != 0 {
+	if d.Op == l.leaving && (l.leaving != 0 || l.exit != nil) {
 		l.over = true
 	}
 	if w, ok := l.waiting[d.Op]; ok {
@@ -147,7 +160,7 @@ func (p *Peer) post(ctx context.Context, f input) bool {
 }
 
 // aside is for inputs whose sender can not wait and that must not be lost. Each sender has few of them, so the list
-// is bounded by their number: two for a link, one for an operation.
+// is bounded by their number: three for a link, one for an operation.
 type aside struct {
 	mu   sync.Mutex
 	list []input

@@ -51,7 +51,7 @@ func (p *Peer) Store(ctx context.Context, by *trust.Signer, res wire.ResourceID,
 func (p *Peer) Fetch(ctx context.Context, res wire.ResourceID, kind wire.KindID) (values []Value, err error) {
 	defer func() { p.count.request("fetch", err) }()
 	s := wire.Specifier{Kind: kind}
-	k, ok := p.cfg.Overlay.Kind(kind)
+	k, ok := p.Config().Kind(kind)
 	if !ok {
 		return nil, fmt.Errorf("overlay: Kind %#x is not one of this overlay", uint32(kind))
 	}

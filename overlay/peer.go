@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/config"
 	"github.com/p2psip/p2psip-gateway/overlay/link"
@@ -28,18 +29,28 @@ import (
 // Config is what a peer is made of.
 type Config struct {
 	Overlay *config.Overlay
+	// Document is what Overlay was read from; it is handed on to peers with an older one (RFC 6940 §6.5.4). Nil: none is.
+	Document []byte
+	// Changed is called with each document that takes its place, to keep it for the next start. Nil: nothing is kept.
+	Changed func(document []byte)
 	Self    *trust.Signer
-	// Listener takes overlay links, AppListener the connections of applications that AppAttach leads to (RFC 6940
-	// §6.5.2). The peer closes both.
+	// Listener takes overlay links over TLS, Packets those over DTLS; one of them may be nil. AppListener takes the
+	// connections of applications that AppAttach leads to (RFC 6940 §6.5.2). The peer closes them.
 	Listener, AppListener net.Listener
-	// Advertise and AppAdvertise are the addresses that others dial, "ip:port"; empty means the listeners' own.
-	Advertise, AppAdvertise string
-	Bootstrap               []string // "host:port", besides the configuration document's
-	First                   bool     // may be the first of its overlay
-	Applications            []wire.ApplicationID
+	Packets               *net.UDPConn
+	// Advertise, PacketAdvertise and AppAdvertise are the addresses that others dial, "ip:port"; empty means the sockets'
+	// own.
+	Advertise, PacketAdvertise, AppAdvertise string
+	Bootstrap                                []string // "host:port", besides the configuration document's
+	First                                    bool     // may be the first of its overlay
+	Applications                             []wire.ApplicationID
 	// Accept takes each application connection that another node asked for. It must not block. Nil closes them.
 	Accept func(AppConn)
-	Log    zerolog.Logger
+	// Journal keeps what the peer stores for others; nil: a peer that ends forgets it. It is not closed.
+	Journal Journal
+	Log     zerolog.Logger
+	// Software is told to nodes that the configuration document lets ask for it (RFC 7851 §5.3); empty: nothing.
+	Software string
 }
 
 // AppConn is a connection of an application to a node of the overlay: TLS, both certificates checked (RFC 6940
@@ -52,22 +63,29 @@ type AppConn struct {
 
 // Peer is a running RELOAD peer.
 type Peer struct {
-	cfg      Config
-	self     wire.NodeID
-	node     machine
-	verifier *trust.Verifier
-	tls      *link.TLS
-	own      []string // addresses at which this peer itself is reached
-	dialTCP  func(ctx context.Context, network, address string) (net.Conn, error)
+	cfg       Config
+	self      wire.NodeID
+	node      machine
+	verifier  *trust.Verifier
+	config    atomic.Pointer[config.Overlay]
+	documents chan []byte // the last that Changed is to be told of
+	tls       *link.TLS
+	dtls      *link.DTLS
+	own       []target // at which this peer itself is reached
+	dialTCP   func(ctx context.Context, network, address string) (net.Conn, error)
+	// dialDTLS is nil when this node cannot do DTLS.
+	dialDTLS func(ctx context.Context, address string, want wire.NodeID) (*link.Association, trust.Identity, error)
 
 	inbox   chan input
 	aside   aside
 	jobs    chan func() input
 	apps    appTable
 	count   counters
+	saver   saver
 	last    atomic.Pointer[node.Status]
 	linkIDs atomic.Uint64
 	links   atomic.Int64
+	ends    linkEnds
 
 	dials, appDials chan struct{} // hold one token for each connection being opened
 
@@ -83,38 +101,45 @@ func New(c Config) (*Peer, error) {
 }
 
 func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
-	if c.Overlay == nil || c.Self == nil || c.Listener == nil || c.AppListener == nil {
-		return nil, errors.New("overlay: Overlay, Self, Listener and AppListener are needed")
+	if c.Overlay == nil || c.Self == nil || c.Listener == nil && c.Packets == nil || c.AppListener == nil {
+		return nil, errors.New("overlay: Overlay, Self, Listener or Packets, and AppListener are needed")
 	}
-	listen, err := candidates(c.Advertise, c.Listener)
+	listen, err := candidates(&c)
 	if err != nil {
 		return nil, err
 	}
-	app, err := candidates(c.AppAdvertise, c.AppListener)
+	app, err := passive(c.AppAdvertise, c.AppListener.Addr())
 	if err != nil {
 		return nil, err
 	}
 	var seed [32]byte
 	_, _ = crand.Read(seed[:]) // never fails
 	p := &Peer{
-		cfg:      c,
-		self:     c.Self.Identity().Node,
-		verifier: trust.NewVerifier(c.Overlay),
-		own:      []string{listen[0].Address.String(), c.Listener.Addr().String()},
-		dialTCP:  new(net.Dialer).DialContext,
-		inbox:    make(chan input, maxInbox),
-		aside:    aside{wake: make(chan struct{}, 1)},
-		jobs:     make(chan func() input, maxJobs),
-		dials:    make(chan struct{}, maxDials),
-		appDials: make(chan struct{}, maxDials),
-		joined:   make(chan struct{}),
-		stopped:  make(chan struct{}),
+		cfg:       c,
+		self:      c.Self.Identity().Node,
+		verifier:  trust.NewVerifier(c.Overlay),
+		own:       ownTargets(&c, listen),
+		dialTCP:   new(net.Dialer).DialContext,
+		inbox:     make(chan input, maxInbox),
+		aside:     aside{wake: make(chan struct{}, 1)},
+		jobs:      make(chan func() input, maxJobs),
+		dials:     make(chan struct{}, maxDials),
+		appDials:  make(chan struct{}, maxDials),
+		joined:    make(chan struct{}),
+		stopped:   make(chan struct{}),
+		documents: make(chan []byte, 1),
+		saver:     saver{journal: c.Journal, wake: make(chan struct{}, 1)},
 	}
+	if err := p.openPackets(); err != nil {
+		return nil, err
+	}
+	p.config.Store(c.Overlay)
 	p.node = newNode(node.Config{
-		Overlay: c.Overlay, Self: p.self,
-		Candidates: listen, AppCandidates: app, Applications: c.Applications,
-		Bootstrap: c.Bootstrap, First: c.First,
-		Rand: rand.New(rand.NewChaCha8(seed)),
+		Overlay: c.Overlay, Document: c.Document, Self: p.self,
+		Candidates: listen, AppCandidates: []wire.IceCandidate{app}, LinkTypes: p.linkTypes(), Applications: c.Applications,
+		Bootstrap: c.Bootstrap, First: c.First, Software: c.Software,
+		Durable: c.Journal != nil,
+		Rand:    rand.New(rand.NewChaCha8(seed)),
 	})
 	p.tls = link.NewTLS(c.Self, p.verifier)
 	p.last.Store(&node.Status{State: node.Starting, Self: p.self})
@@ -127,20 +152,32 @@ func (p *Peer) Run(ctx context.Context) error {
 	if !p.started.CompareAndSwap(false, true) {
 		return errors.New("overlay: Run called twice")
 	}
+	p.restore(time.Now())
 	// Sockets and workers outlive ctx by what leaving takes.
 	sockets, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	for range runtime.GOMAXPROCS(0) {
 		p.running.Go(func() { p.work(sockets) })
 	}
-	p.running.Go(func() { p.serveLinks(sockets) })
+	if p.cfg.Listener != nil {
+		p.running.Go(func() { p.serveLinks(sockets) })
+	}
+	if p.cfg.Packets != nil {
+		p.running.Go(func() { p.servePackets(sockets) })
+	}
 	p.running.Go(func() { p.serveApps(sockets) })
-	newLoop(p, sockets).run(ctx)
+	if p.saver.journal != nil {
+		p.running.Go(func() { p.save(sockets) })
+	}
+	p.running.Go(func() { p.tellChanges(sockets) })
+	l := newLoop(p, sockets)
+	l.run(ctx)
 	close(p.stopped)
 	stop()
 	p.running.Wait()
 	p.apps.close()
-	return nil
+	p.saveLast()
+	return l.exit
 }
 
 // Joined is closed when the peer is part of the ring.

@@ -73,6 +73,7 @@ type member struct {
 	*Peer
 	t       testing.TB
 	cable   *cable
+	ether   *ether // nil: TLS only
 	inbound chan AppConn
 	stop    func()
 }
@@ -99,6 +100,7 @@ func (w *world) memberAs(t testing.TB, self *trust.Signer, first *member) *membe
 		Overlay: w.overlay, Self: self, Log: zerolog.Nop(),
 		Listener: cabled{listen(t), m.cable}, AppListener: cabled{listen(t), m.cable},
 		Applications: []wire.ApplicationID{wire.ApplicationSIP}, Accept: func(a AppConn) { m.inbound <- a },
+		Journal: w.journal, Document: w.document, Changed: w.changed,
 	}
 	if first == nil {
 		c.First = true
@@ -111,17 +113,22 @@ func (w *world) memberAs(t testing.TB, self *trust.Signer, first *member) *membe
 	}
 	m.Peer = p
 	p.dialTCP = m.cable.dial
-	ctx, cancel := context.WithCancel(t.Context())
+	m.run()
+	return m
+}
+
+// run runs the peer until stop, or the end of the test.
+func (m *member) run() {
+	ctx, cancel := context.WithCancel(m.t.Context())
 	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
+	go func() { done <- m.Run(ctx) }()
 	m.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
+			m.t.Errorf("Run: %v", err)
 		}
 	})
-	t.Cleanup(m.stop)
-	return m
+	m.t.Cleanup(m.stop)
 }
 
 func (m *member) join() {

@@ -17,7 +17,8 @@ type Stats struct {
 	Hops          map[int]uint64       // answered local operations, by the length of the answer's path
 	InboxDepth    int
 	Links         int
-	LinkQueueFull uint64 // messages dropped because a link had no room: Dropped["link_queue_full"]
+	Transports    map[string]int // the links that are up, by what carries them: tls, dtls
+	LinkQueueFull uint64         // messages dropped because a link had no room: Dropped["link_queue_full"]
 }
 
 // MessageKey labels a message counter: "in" or "out", and the method.
@@ -47,6 +48,10 @@ const (
 	eventLinkViolation = "link_violation" // octets that are no frame, or too many
 	eventLinkStalled   = "link_stalled"
 	eventLinkRestored  = "link_restored"
+	eventLinkReplaced  = "link_replaced" // before its cipher suite has carried all that it stands
+
+	eventJournalFailed    = "journal_failed"    // what is stored for others would not outlive a power cut
+	eventJournalRewritten = "journal_rewritten" // all of it, not only what changed
 )
 
 // counters is a leaf: nothing is called with mu held.
@@ -59,6 +64,7 @@ type counters struct {
 func (p *Peer) Stats() Stats {
 	s := p.count.snapshot()
 	s.InboxDepth, s.Links, s.LinkQueueFull = len(p.inbox), int(p.links.Load()), s.Dropped[dropFull]
+	s.Transports = p.ends.transports()
 	return s
 }
 

@@ -25,6 +25,7 @@ func (p *Peer) Status() node.Status {
 func (l *loop) snapshot(now time.Time) {
 	s := l.node.Status(now)
 	for i, k := range s.Links {
+		s.Links[i].Transport = l.p.ends.transport(k.ID)
 		c, ok := l.links[k.ID]
 		if !ok {
 			continue

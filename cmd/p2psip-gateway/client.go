@@ -43,22 +43,26 @@ func newQuery(std stdio, name, args, about string) query {
 
 // parse reads the flags, which may stand before and behind the n operands.
 func (q query) parse(args []string, n int) ([]string, bool) {
-	var operands []string
+	operands, ok := q.parseAny(args)
+	if ok && len(operands) != n {
+		q.flags.Usage()
+		return nil, false
+	}
+	return operands, ok
+}
+
+// parseAny does so for any number of operands.
+func (q query) parseAny(args []string) (operands []string, ok bool) {
 	for {
 		if err := q.flags.Parse(args); err != nil {
 			return nil, false
 		}
 		if q.flags.NArg() == 0 {
-			break
+			return operands, true
 		}
 		operands = append(operands, q.flags.Arg(0))
 		args = q.flags.Args()[1:]
 	}
-	if len(operands) != n {
-		q.flags.Usage()
-		return nil, false
-	}
-	return operands, true
 }
 
 // get asks the admin server and decodes its answer into v. With --json the answer is printed as it is.
@@ -124,7 +128,7 @@ func runStatus(ctx context.Context, std stdio, args []string) int {
 	for _, l := range s.SIP {
 		fmt.Fprintf(w, "sip\t%s %s\n", l.Transport, l.Address)
 	}
-	fmt.Fprintf(w, "overlay\t%s at %s, %s, %d links, about %d peers\n", s.Overlay.Name, s.Overlay.Address, s.State, s.Overlay.Links, s.Overlay.SizeEstimate)
+	fmt.Fprintf(w, "overlay\t%s at %s, %s, %d links, about %d peers\n", s.Overlay.Name, strings.Join(s.Overlay.Listen, " "), s.State, s.Overlay.Links, s.Overlay.SizeEstimate)
 	fmt.Fprintf(w, "phones\t%d registered here\n", s.Registrations)
 	if s.Ready {
 		fmt.Fprintln(w, "health\tready")

@@ -73,9 +73,7 @@ func (d *decoder) viewMessage(m *wire.Message) object {
 		{"message_contents", object{
 			{"message_code", m.Body.Code().String()},
 			{"message_body", d.viewBody(m.Body)},
-			{"extensions", each(m.Extensions, func(e wire.Extension) any {
-				return object{{"type", e.Type}, {"critical", e.Critical}, {"extension_contents", hexOf(e.Contents)}}
-			})},
+			{"extensions", each(m.Extensions, func(e wire.Extension) any { return viewExtension(m.Body.Code(), e) })},
 		}},
 		{"security_block", object{
 			{"certificates", each(m.Security.Certificates, func(c wire.Certificate) any {
@@ -142,6 +140,8 @@ func (d *decoder) viewBody(b wire.Body) any {
 		return viewAppAttach(b.AppAttach)
 	case *wire.ConfigUpdateReq:
 		return viewConfigUpdate(b)
+	case *wire.PathTrackReq, *wire.PathTrackAns:
+		return viewPathTrack(b)
 	case *wire.Error:
 		return d.viewError(b)
 	case *wire.Unknown:

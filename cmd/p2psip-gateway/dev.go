@@ -121,7 +121,8 @@ func openDev(o devOptions, std stdio) (*dev, error) {
 			return nil, d.closed(err)
 		}
 		g, err := gateway.Open(gateway.Options{
-			Config: o.config(k), Version: version, Log: log.With().Int("node", k).Logger(), Overlay: ov.Config, Self: self, Users: users,
+			Config: o.config(k), Version: version, Log: log.With().Int("node", k).Logger(), Overlay: ov.Config,
+			Document: ov.Document, Self: self, Users: users,
 			Keyring: identity.IssuingKeyring(ov.Authority, self), OpenCalls: o.loopback(),
 		})
 		if err != nil {
@@ -148,7 +149,7 @@ func (o devOptions) config(k int) gateway.Config {
 	c.Data = filepath.Join(o.data, "node-"+strconv.Itoa(k))
 	sip := o.sipPort + 10*k
 	c.SIP.Listen = gateway.List{"udp://" + at(sip), "tcp://" + at(sip), "tls://" + at(sip+1)}
-	c.Overlay.Listen = "tls://" + at(o.overlayPort+k)
+	c.Overlay.Listen = gateway.List{"tls://" + at(o.overlayPort+k)}
 	c.Overlay.First = k == 0
 	if k > 0 {
 		c.Overlay.Bootstrap = gateway.List{at(o.overlayPort)}

@@ -44,6 +44,7 @@ var commands = []command{
 	{"reg", "ls: the phones registered at a running node", runReg},
 	{"lookup", "AOR: where an address-of-record is registered", runLookup},
 	{"ring", "the part of the ring that a running node sees", runRing},
+	{"peer", "ls, ping TARGET, trace TARGET: the links of a running node, and the way to others", runPeer},
 	{"decode", "show RELOAD messages that are given in hexadecimal as JSON", runDecode},
 	{"version", "version and build", runVersion},
 }

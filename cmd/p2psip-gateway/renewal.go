@@ -17,6 +17,7 @@ import (
 type renewal struct {
 	enroll.Renewer
 	node *trust.Signer
+	told func(*trust.Signer) // who has to know of a new one; set before start
 }
 
 // openIdentity is the keyring of the identity in dir. When it was made by join, certificates that are missing or old are got over
@@ -34,7 +35,8 @@ func openIdentity(dir string, o *config.Overlay, node *trust.Signer, log zerolog
 		return nil, nil, err
 	}
 	log = log.With().Str("component", "enroll").Logger()
-	r := &renewal{node: node, Renewer: enroll.Renewer{
+	r := &renewal{node: node, told: func(*trust.Signer) {}}
+	r.Renewer = enroll.Renewer{
 		Enroll: func(ctx context.Context) (*trust.Signer, error) {
 			return client.Enroll(ctx, o, enroll.Request{Key: node.Key(), Node: node.Identity().Node})
 		},
@@ -42,13 +44,14 @@ func openIdentity(dir string, o *config.Overlay, node *trust.Signer, log zerolog
 			if err := identity.SaveNode(dir, s, o.InstanceName); err != nil {
 				return err
 			}
-			log.Info().Time("until", s.Identity().Cert.NotAfter).Msg("certificate renewed; it is used from the next start on")
+			log.Info().Time("until", s.Identity().Cert.NotAfter).Msg("certificate renewed; links use it from the next start on")
+			r.told(s)
 			return nil
 		},
 		Failed: func(err error, until time.Time) {
 			log.Warn().Err(err).Time("until", until).Msg("the certificate was not renewed; the present one is good for now")
 		},
-	}}
+	}
 	certifier := enroll.NewCertifier(client, o, node)
 	return identity.EnrollingKeyring(dir, o, node, certifier.Signer), r, nil
 }

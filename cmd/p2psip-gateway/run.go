@@ -26,12 +26,13 @@ func runRun(ctx context.Context, std stdio, args []string) int {
 		fmt.Fprintln(std.err, "p2psip-gateway run: which configuration? try: p2psip-gateway run -c gateway.yaml")
 		return exitUsage
 	}
-	g, renew, err := openFromFile(*file, std.err)
+	g, renew, document, err := openFromFile(*file, std.err)
 	if err != nil {
 		fmt.Fprintln(std.err, err)
 		return exitConfig
 	}
 	defer renew.start(ctx)()
+	defer document.watch(ctx, g)()
 	if err := g.Run(ctx); err != nil {
 		fmt.Fprintln(std.err, "p2psip-gateway:", err)
 		return exitFatal
@@ -40,23 +41,24 @@ func runRun(ctx context.Context, std stdio, args []string) int {
 }
 
 // openFromFile makes the gateway that a configuration file describes, and what keeps its identity fresh.
-func openFromFile(path string, logTo io.Writer) (*gateway.Gateway, *renewal, error) {
+func openFromFile(path string, logTo io.Writer) (*gateway.Gateway, *renewal, *documentFile, error) {
 	c, err := gateway.LoadConfig(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	log := newLog(c.Log, logTo)
+	file := &documentFile{path: c.Overlay.Document, log: log}
 	now := time.Now()
-	doc, warnings, err := identity.LoadDocument(c.Overlay.Document, now)
+	doc, octets, warnings, err := identity.OpenDocument(c.Overlay.Document, now)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	for _, w := range warnings {
 		log.Warn().Str("component", "config").Str("file", c.Overlay.Document).Msg(w)
 	}
 	self, err := identity.LoadNode(c.Overlay.Identity, doc, now)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	domain := c.Domain
 	if domain == "" {
@@ -64,16 +66,19 @@ func openFromFile(path string, logTo io.Writer) (*gateway.Gateway, *renewal, err
 	}
 	users, err := loadUsers("registrar.users", c.Registrar.Users, domain)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	keyring, renew, err := openIdentity(c.Overlay.Identity, doc, self, log)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	g, err := gateway.Open(gateway.Options{
-		Config: c, Version: version, Log: log, Overlay: doc, Self: self, Users: users, Keyring: keyring,
+		Config: c, Version: version, Log: log, Overlay: doc, Document: octets, Changed: file.keep, Self: self, Users: users, Keyring: keyring,
 	})
-	return g, renew, err
+	if err == nil && renew != nil {
+		renew.told = g.Renewed
+	}
+	return g, renew, file, err
 }
 
 // loadUsers reads a users file; key is the flag or setting that names it.

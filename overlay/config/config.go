@@ -44,6 +44,7 @@ type Overlay struct {
 	ConfigurationSigners []wire.NodeID
 	BadNodes             []wire.NodeID
 	MandatoryExtensions  []string
+	DiagnosticKinds      []DiagnosticAccess // RFC 7851 §7
 	Kinds                []Kind
 	Domains              *DomainRestriction
 	ChordPingInterval    time.Duration // whole seconds

@@ -4,9 +4,10 @@ import "time"
 
 // What RFC 6940 §11.1 fixes.
 const (
-	NamespaceBase  = "urn:ietf:params:xml:ns:p2p:config-base"
-	NamespaceChord = "urn:ietf:params:xml:ns:p2p:config-chord"
-	NamespaceSIP   = "urn:ietf:params:xml:ns:p2p:config-base:sip" // RFC 7904 §3.4
+	NamespaceBase        = "urn:ietf:params:xml:ns:p2p:config-base"
+	NamespaceChord       = "urn:ietf:params:xml:ns:p2p:config-chord"
+	NamespaceSIP         = "urn:ietf:params:xml:ns:p2p:config-base:sip"    // RFC 7904 §3.4
+	NamespaceDiagnostics = "urn:ietf:params:xml:ns:p2p:config-diagnostics" // RFC 7851 §9.6
 
 	TopologyCHORD   = "CHORD-RELOAD"
 	LinkProtocolTLS = "TLS"
@@ -46,4 +47,4 @@ const (
 	defaultMaxSize  = 4096
 )
 
-var knownNamespaces = []string{NamespaceBase, NamespaceChord, NamespaceSIP}
+var knownNamespaces = []string{NamespaceBase, NamespaceChord, NamespaceSIP, NamespaceDiagnostics}

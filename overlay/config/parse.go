@@ -104,35 +104,36 @@ type setter struct {
 	set  func(p *parser, e *element) error
 }
 
-// setters is every element of RFC 6940 §11.1 that stands in configuration, and domain-restriction, which the prose of
+// setters is every element of RFC 6940 §11.1 that stands in configuration, diagnostic-kind of RFC 7851 §7, and domain-restriction, which the prose of
 // RFC 7904 §3.4 puts there.
 var setters = map[xml.Name]setter{
 	base("topology-plugin"): {set: text(func(o *Overlay) *string { return &o.TopologyPlugin })},
 	// The prose of §11.1 spells it so.
-	base("topology-plug-in"):          {set: text(func(o *Overlay) *string { return &o.TopologyPlugin })},
-	base("node-id-length"):            {set: func(*parser, *element) error { return nil }},
-	base("root-cert"):                 {many: true, set: (*parser).rootCert},
-	base("enrollment-server"):         {many: true, set: (*parser).enrollmentServer},
-	base("self-signed-permitted"):     {set: (*parser).selfSigned},
-	base("bootstrap-node"):            {many: true, set: (*parser).bootstrap},
-	base("turn-density"):              {set: (*parser).turnDensity},
-	base("clients-permitted"):         {set: boolean(func(o *Overlay) *bool { return &o.ClientsPermitted })},
-	base("no-ice"):                    {set: boolean(func(o *Overlay) *bool { return &o.NoICE })},
-	base("shared-secret"):             {set: text(func(o *Overlay) *string { return &o.SharedSecret })},
-	base("max-message-size"):          {set: (*parser).maxMessageSize},
-	base("initial-ttl"):               {set: (*parser).initialTTL},
-	base("overlay-reliability-timer"): {set: (*parser).reliabilityTimer},
-	base("overlay-link-protocol"):     {many: true, set: list(func(o *Overlay) *[]string { return &o.LinkProtocols })},
-	base("kind-signer"):               {many: true, set: nodes(func(o *Overlay) *[]wire.NodeID { return &o.KindSigners })},
-	base("configuration-signer"):      {many: true, set: nodes(func(o *Overlay) *[]wire.NodeID { return &o.ConfigurationSigners })},
-	base("bad-node"):                  {many: true, set: nodes(func(o *Overlay) *[]wire.NodeID { return &o.BadNodes })},
-	base("mandatory-extension"):       {many: true, set: list(func(o *Overlay) *[]string { return &o.MandatoryExtensions })},
-	base("required-kinds"):            {set: (*parser).requiredKinds},
-	chord("chord-ping-interval"):      {set: seconds(func(o *Overlay) *time.Duration { return &o.ChordPingInterval })},
-	chord("chord-update-interval"):    {set: seconds(func(o *Overlay) *time.Duration { return &o.ChordUpdateInterval })},
-	chord("chord-reactive"):           {set: boolean(func(o *Overlay) *bool { return &o.ChordReactive })},
-	sipElement("domain-restriction"):  {set: (*parser).domains},
-	sipElement("domain-restrictions"): {set: (*parser).domains},
+	base("topology-plug-in"):             {set: text(func(o *Overlay) *string { return &o.TopologyPlugin })},
+	base("node-id-length"):               {set: func(*parser, *element) error { return nil }},
+	base("root-cert"):                    {many: true, set: (*parser).rootCert},
+	base("enrollment-server"):            {many: true, set: (*parser).enrollmentServer},
+	base("self-signed-permitted"):        {set: (*parser).selfSigned},
+	base("bootstrap-node"):               {many: true, set: (*parser).bootstrap},
+	base("turn-density"):                 {set: (*parser).turnDensity},
+	base("clients-permitted"):            {set: boolean(func(o *Overlay) *bool { return &o.ClientsPermitted })},
+	base("no-ice"):                       {set: boolean(func(o *Overlay) *bool { return &o.NoICE })},
+	base("shared-secret"):                {set: text(func(o *Overlay) *string { return &o.SharedSecret })},
+	base("max-message-size"):             {set: (*parser).maxMessageSize},
+	base("initial-ttl"):                  {set: (*parser).initialTTL},
+	base("overlay-reliability-timer"):    {set: (*parser).reliabilityTimer},
+	base("overlay-link-protocol"):        {many: true, set: list(func(o *Overlay) *[]string { return &o.LinkProtocols })},
+	base("kind-signer"):                  {many: true, set: nodes(func(o *Overlay) *[]wire.NodeID { return &o.KindSigners })},
+	base("configuration-signer"):         {many: true, set: nodes(func(o *Overlay) *[]wire.NodeID { return &o.ConfigurationSigners })},
+	base("bad-node"):                     {many: true, set: nodes(func(o *Overlay) *[]wire.NodeID { return &o.BadNodes })},
+	base("mandatory-extension"):          {many: true, set: list(func(o *Overlay) *[]string { return &o.MandatoryExtensions })},
+	base("required-kinds"):               {set: (*parser).requiredKinds},
+	chord("chord-ping-interval"):         {set: seconds(func(o *Overlay) *time.Duration { return &o.ChordPingInterval })},
+	chord("chord-update-interval"):       {set: seconds(func(o *Overlay) *time.Duration { return &o.ChordUpdateInterval })},
+	chord("chord-reactive"):              {set: boolean(func(o *Overlay) *bool { return &o.ChordReactive })},
+	diagnosticElement("diagnostic-kind"): {many: true, set: (*parser).diagnosticKind},
+	sipElement("domain-restriction"):     {set: (*parser).domains},
+	sipElement("domain-restrictions"):    {set: (*parser).domains},
 }
 
 func sipElement(local string) xml.Name { return xml.Name{Space: NamespaceSIP, Local: local} }

@@ -30,6 +30,7 @@ func AppendConfiguration(b []byte, o *Overlay, blocks ...KindBlock) []byte {
 	w.list("kind-signer", hexIDs(o.KindSigners))
 	w.list("bad-node", hexIDs(o.BadNodes))
 	w.list("mandatory-extension", o.MandatoryExtensions)
+	w.diagnostics(o.DiagnosticKinds)
 	w.kinds(o, blocks)
 	w.raw("</configuration>")
 	return w.b

@@ -116,6 +116,11 @@ func drawOverlay(roots []*x509.Certificate) *rapid.Generator[*config.Overlay] {
 		o.KindSigners = rapid.SliceOfN(node, 0, 3).Draw(t, "kind-signers")
 		o.ConfigurationSigners = rapid.SliceOfN(node, 0, 3).Draw(t, "signers")
 		o.BadNodes = rapid.SliceOfN(node, 0, 3).Draw(t, "bad")
+		for _, k := range rapid.SliceOfN(rapid.Uint16(), 0, 2).Draw(t, "diagnostics") {
+			o.DiagnosticKinds = append(o.DiagnosticKinds, config.DiagnosticAccess{
+				Kind: wire.DiagnosticKind(k), Nodes: rapid.SliceOfN(node, 1, 3).Draw(t, "access"),
+			})
+		}
 		ids := rapid.SliceOfNDistinct(rapid.Uint32Range(0xf0000001, 0xfffffffe), 0, 3, rapid.ID[uint32]).Draw(t, "kinds")
 		for _, id := range ids {
 			policies := []config.AccessControl{config.UserMatch, config.NodeMatch, config.NodeMultiple}

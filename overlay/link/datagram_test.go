@@ -168,6 +168,7 @@ func TestRFC6940_6_6_3_1_LinkIsRestored(t *testing.T) {
 	})
 }
 
+// Conformance: A-19
 func TestRFC6940_6_6_3_1_HardICMPErrorEndsTheLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, c := range []struct {
@@ -187,6 +188,7 @@ func TestRFC6940_6_6_3_1_HardICMPErrorEndsTheLink(t *testing.T) {
 	})
 }
 
+// Conformance: A-12 A-13
 func TestRFC6940_6_6_2_DatagramsAreAcknowledged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		end, peer := datagramPipe()

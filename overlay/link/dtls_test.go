@@ -103,6 +103,7 @@ func echo(t testing.TB, c, s knot) {
 	}
 }
 
+// Conformance: A-03 A-04
 func TestRFC6940_6_5_1_13_BothSidesOfDTLSKnowEachOther(t *testing.T) {
 	w := newWorldWith(t, trust.RSA2048)
 	for _, c := range []struct {
@@ -163,6 +164,7 @@ func TestRSAKeyUnderAnECDSARootIsRefusedAtOnce(t *testing.T) {
 	}
 }
 
+// Conformance: A-07
 func TestRFC6940_13_2_DTLSRefusesCertificates(t *testing.T) {
 	home, abroad := newWorld(t), newWorld(t)
 	good, banned := home.dtls(), home.dtls()
@@ -199,6 +201,7 @@ func TestRFC6940_13_2_DTLSRefusesCertificates(t *testing.T) {
 	}
 }
 
+// Conformance: A-05
 func TestRFC6940_6_5_1_13_DTLSServerRequiresClientCertificate(t *testing.T) {
 	w := newWorld(t)
 	p := servePackets(t, w.dtls())
@@ -261,6 +264,7 @@ func TestRFC6940_6_5_1_13_DTLSClientInsistsOnBeingAsked(t *testing.T) {
 	<-done
 }
 
+// Conformance: A-06
 func TestRFC6940_6_5_1_13_DTLSCertificateMatchesTheAttach(t *testing.T) {
 	w := newWorld(t)
 	server := w.dtls()

@@ -57,6 +57,7 @@ func dialUDP(t testing.TB, address string) net.Conn {
 	return conn
 }
 
+// Conformance: A-31
 func TestRFC6940_6_5_1_4_BindingRequestsAreAnswered(t *testing.T) {
 	conn := dialUDP(t, servePackets(t, newWorld(t).dtls()).address)
 	from := conn.LocalAddr().(*net.UDPAddr).AddrPort()

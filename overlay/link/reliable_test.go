@@ -80,16 +80,19 @@ func (p *played) want(t *testing.T, lines ...string) {
 	}
 }
 
+// Conformance: A-14 A-18
 func TestRFC6940_6_6_3_1_FiveCopiesThenDead(t *testing.T) {
 	p := play(0, "m", "next").until(time.Minute)
 	p.want(t, "0s #0 m", "500ms #1 m", "1.5s #2 m", "3.5s #3 m stalled", "7.5s #4 m", "15.5s dead")
 }
 
+// Conformance: A-15 A-16
 func TestRFC6940_6_6_3_1_OneUnacknowledgedMessage(t *testing.T) {
 	p := play(0, "a", "b", "c", "d", "e", "f", "g", "h", "i", "j").until(7499 * ms)
 	p.want(t, "0s #0 a", "500ms #1 a", "1.5s #2 a", "3.5s #3 a stalled")
 }
 
+// Conformance: A-14 A-19
 func TestRFC6940_6_6_3_1_AnAckOfAnyCopyCompletesTheMessage(t *testing.T) {
 	for seq := range uint32(3) {
 		p := play(0, "m").until(1600 * ms)
@@ -139,6 +142,7 @@ func TestRFC6940_6_6_3_1_LateAcksPutOffTheStall(t *testing.T) {
 	}
 }
 
+// Conformance: A-19
 func TestRFC6940_6_6_3_1_NoCopiesAfterTheEnd(t *testing.T) {
 	p := play(0, "a", "b").until(700 * ms)
 	p.stop()
@@ -148,6 +152,7 @@ func TestRFC6940_6_6_3_1_NoCopiesAfterTheEnd(t *testing.T) {
 	}
 }
 
+// Conformance: A-17
 func TestRFC6940_6_6_3_1_RTOFromEveryAck(t *testing.T) {
 	p := play(0)
 	if p.rtt.rto != 500*ms {

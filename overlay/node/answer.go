@@ -11,13 +11,14 @@ import (
 
 // inbound is a request that we owe an answer.
 type inbound struct {
-	link   LinkID      // it came over; 0: made here
-	from   wire.NodeID // the node at the other end of the link, or ourselves
-	header wire.Header
-	m      *wire.Message
-	v      trust.Verified
-	sender wire.NodeID // who signed it
-	cache  *route.Cache
+	link       LinkID      // it came over; 0: made here
+	from       wire.NodeID // the node at the other end of the link, or ourselves
+	header     wire.Header
+	m          *wire.Message
+	v          trust.Verified
+	sender     wire.NodeID // who signed it
+	cache      *route.Cache
+	extensions []wire.Extension // for the answer
 }
 
 func (in *inbound) key() route.Key {
@@ -52,7 +53,7 @@ func (n *Node) requestVerified(c *conn, m *wire.Message) func(trust.Verified, er
 // necessary to maintain state for the duration of the request lifetime."
 func (n *Node) repeated(in *inbound) bool {
 	switch in.m.Body.(type) {
-	case *wire.PingReq, *wire.FetchReq, *wire.StatReq, *wire.FindReq, *wire.ProbeReq, *wire.RouteQueryReq:
+	case *wire.PingReq, *wire.PathTrackReq, *wire.FetchReq, *wire.StatReq, *wire.FindReq, *wire.ProbeReq, *wire.RouteQueryReq:
 		return false // to process it again is as good
 	case *wire.AttachReq, *wire.AppAttachReq:
 		if answer, fresh := n.answers.Begin(n.now, in.key()); !fresh {
@@ -87,11 +88,14 @@ func (n *Node) repeat(in *inbound, answer []byte) {
 func (n *Node) examine(in *inbound) {
 	if e := n.checkRequest(in); e != nil {
 		n.refuse(in, e)
+		n.mismatched(in, e)
 		return
 	}
 	switch body := in.m.Body.(type) {
 	case *wire.PingReq:
-		n.respond(in, &wire.PingAns{ResponseID: n.c.Rand.Uint64(), Time: uint64(n.now.UnixMilli())}, nil)
+		n.answerPing(in)
+	case *wire.PathTrackReq:
+		n.answerPathTrack(in, body)
 	case *wire.AttachReq:
 		n.answerAttach(in, body)
 	case *wire.AppAttachReq:
@@ -114,7 +118,9 @@ func (n *Node) examine(in *inbound) {
 		n.answerStat(in, body)
 	case *wire.FindReq:
 		n.answerFind(in, body)
-	default: // ConfigUpdate, and methods that are not known
+	case *wire.ConfigUpdateReq:
+		n.answerConfigUpdate(in, body)
+	default: // methods that are not known
 		n.refuse(in, wire.NewError(wire.ErrorInvalidMessage, "method not supported"))
 	}
 }
@@ -129,7 +135,9 @@ func (n *Node) checkRequest(in *inbound) *wire.Error {
 		return wire.NewError(wire.ErrorUnsupportedForwardingOption, "")
 	}
 	// RFC 6940 §6.3.3: an extension that is critical and not understood is answered with Error_Unknown_Extension.
-	if slices.ContainsFunc(in.m.Extensions, func(x wire.Extension) bool { return x.Critical }) {
+	if slices.ContainsFunc(in.m.Extensions, func(x wire.Extension) bool {
+		return x.Critical && x.Type != wire.ExtensionDiagnosticPing
+	}) {
 		return wire.NewError(wire.ErrorUnknownExtension, "")
 	}
 	return nil
@@ -151,6 +159,7 @@ func (n *Node) checkSequence(in *inbound) *wire.Error {
 
 // refuse answers a request with an error.
 func (n *Node) refuse(in *inbound, e *wire.Error) {
+	in.extensions = nil
 	n.event(EventRefused, in.sender, e.ErrorCode.String())
 	n.respond(in, e, nil)
 }
@@ -168,7 +177,7 @@ func (n *Node) respond(in *inbound, body wire.Body, certs []wire.Certificate) {
 	dest := n.returnPath(in)
 	h := n.header(in.header.Transaction, dest)
 	h.Options = copyOptions(in.header.Options)
-	m := &wire.Message{Header: h, Body: body, Security: wire.SecurityBlock{Certificates: certs}}
+	m := &wire.Message{Header: h, Body: body, Extensions: in.extensions, Security: wire.SecurityBlock{Certificates: certs}}
 	ok := n.seal(nil, m, func(raw []byte, err error) {
 		if err != nil {
 			n.drop(in.from, DropOverload)
@@ -219,15 +228,21 @@ func (n *Node) answerTooLarge(in *inbound, body wire.Body, size int) *wire.Error
 // routing)" (RFC 6940 §6.2.2).
 func (n *Node) sendAnswer(link LinkID, dest wire.DestinationList, raw []byte) {
 	if c := n.conns[link]; c != nil {
-		n.send(c, raw)
+		n.relay(c, raw)
 		return
 	}
-	switch d := route.Decide(n.c.Self, dest, n); d.Verdict {
+	d := route.Decide(n.c.Self, dest, n)
+	if d.Reason == route.NotConnected && dest.Len() > 1 {
+		// The hop was our predecessor, for whose range we stand in now: nobody else will find it either.
+		n.sendAnswer(0, dest.Rest(), route.Readdress(raw, dest.Rest()))
+		return
+	}
+	switch d.Verdict {
 	case route.Deliver:
 		n.deliverOwn(raw)
 	case route.Forward:
 		if c := n.nextLink(d.Next); c != nil {
-			n.send(c, raw)
+			n.relay(c, raw)
 			return
 		}
 		n.drop(n.c.Self, DropNoRoute)

@@ -35,6 +35,7 @@ func (n *Node) advance(a *attach, s attachStage) {
 type dial struct {
 	id        DialID
 	bootstrap bool
+	probe     string      // address that is dialled to look for a partition
 	node      wire.NodeID // whom an answered Attach came from
 	update    bool        // it wants our Update
 }
@@ -160,7 +161,7 @@ func (n *Node) leaveAlone(id wire.NodeID) {
 	}
 }
 
-func (n *Node) avoided(id wire.NodeID) bool { return n.avoid[id].until.After(n.now) }
+func (n *Node) avoided(id wire.NodeID) bool { return n.avoid[id].until.After(n.now) || n.bad(id) }
 
 // learnAgain remembers to ask again about a neighbour that is left alone for now.
 func (n *Node) learnAgain(id, teacher wire.NodeID) {
@@ -198,7 +199,7 @@ func (n *Node) expireAttaches() {
 // answerAttach answers an AttachReq and dials its sender: "passive" is who asks, "active" who answers (RFC 6940
 // §6.5.1.1).
 func (n *Node) answerAttach(in *inbound, req *wire.AttachReq) {
-	if req.Role != wire.RolePassive || !n.dialable(req.Candidates) {
+	if req.Role != wire.RolePassive || !n.dialable(req.Candidates, n.c.LinkTypes) {
 		n.refuse(in, wire.NewError(wire.ErrorInvalidMessage, "role or candidates"))
 		return
 	}
@@ -311,16 +312,16 @@ func (n *Node) attachBack(in *inbound) {
 	}
 }
 
-// dialable reports whether some candidate is of a kind that this overlay uses, and none of the other. RFC 6940 §6.5.1.1:
+// dialable reports whether some candidate is of one of these types, and none of a kind that this overlay does not use. RFC 6940 §6.5.1.1:
 // "A single AttachReqAns MUST NOT include both candidates whose OverlayLinkType protocols use ICE (the default) and
 // candidates that specify "No-ICE"."
-func (n *Node) dialable(candidates []wire.IceCandidate) bool {
+func (n *Node) dialable(candidates []wire.IceCandidate, types []wire.LinkType) bool {
 	usable := false
 	for _, c := range candidates {
 		if (c.Link == wire.LinkDTLSUDPSR) == n.c.Overlay.NoICE {
 			return false
 		}
-		usable = usable || c.Address.IsValid()
+		usable = usable || c.Address.IsValid() && slices.Contains(types, c.Link)
 	}
 	return usable
 }
@@ -334,6 +335,10 @@ func (n *Node) dialNode(d *dial, candidates []wire.IceCandidate) {
 
 // dialDone goes on when a link that we dialled is up.
 func (n *Node) dialDone(d *dial, c *conn) {
+	if d.probe != "" {
+		n.probeUp(d.probe, c)
+		return
+	}
 	if d.bootstrap {
 		n.bootstrapUp(d.id, c)
 		return
@@ -358,6 +363,9 @@ func (n *Node) DialFailed(now time.Time, id DialID, err error) {
 }
 
 func (n *Node) dialFailed(d *dial) {
+	if d.probe != "" {
+		return // another address is tried the next time
+	}
 	if d.bootstrap {
 		n.bootstrapFailed(d.id)
 		return
@@ -372,7 +380,7 @@ func (n *Node) answerAppAttach(in *inbound, req *wire.AppAttachReq) {
 		// RFC 6940 §6.5.2.2: "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found
 		// error."
 		n.refuse(in, wire.NewError(wire.ErrorNotFound, "application"))
-	case req.Role != wire.RolePassive || !n.dialable(req.Candidates):
+	case req.Role != wire.RolePassive || !n.dialable(req.Candidates, tlsOnly):
 		n.refuse(in, wire.NewError(wire.ErrorInvalidMessage, "role or candidates"))
 	default:
 		n.respond(in, &wire.AppAttachAns{AppAttach: n.appAttachBody(req.Application, wire.RoleActive)}, nil)

@@ -14,11 +14,13 @@ import (
 type conn struct {
 	id        LinkID
 	node      wire.NodeID
+	probe     bool // made to look for a partition
 	attached  bool // made by an Attach of either side, not by dialling a bootstrap address
 	made      time.Time
 	used      time.Time
 	verifying int // messages from it whose signatures are being checked
 	stalled   bool
+	in, out   bucket
 }
 
 // peer is a node that we are linked with: a line of the Connection Table (RFC 6940 §6.1.2).
@@ -106,6 +108,10 @@ func (n *Node) refuseLink(id LinkID, who wire.NodeID) bool {
 		reason = "several_node_ids"
 	case who == n.c.Self:
 		reason = "self"
+	case n.bad(who):
+		reason = badNodeText
+	case n.isBanned(who):
+		reason = "flood"
 	case n.conns[id] != nil || len(n.conns) >= maxLinks:
 		reason = "too_many"
 	}
@@ -116,7 +122,8 @@ func (n *Node) refuseLink(id LinkID, who wire.NodeID) bool {
 }
 
 func (n *Node) addLink(id LinkID, who wire.NodeID, d *dial) {
-	c := &conn{id: id, node: who, made: n.now, used: n.now, attached: d != nil && !d.bootstrap || n.attaching(who)}
+	c := &conn{id: id, node: who, made: n.now, used: n.now, attached: d != nil && !d.bootstrap || n.attaching(who),
+		probe: d != nil && d.probe != ""}
 	p := n.peers[who]
 	if p == nil {
 		p = &peer{id: who}

@@ -32,10 +32,11 @@
 //	UpdateReq to every link                    UpdateReq to every link
 //
 // What the files hold: receive.go and request.go move messages; answer.go, storage.go and attach.go answer them;
-// join.go, admit.go, update.go, leave.go and maintain.go keep the ring; replica.go keeps the copies.
+// diagnose.go answers and asks what RFC 7851 adds; join.go, admit.go, update.go, leave.go and maintain.go keep the ring;
+// replica.go keeps the copies and durable.go what outlives a restart; limiter.go holds what a link may carry.
 //
-// Not done here: fragmentation, which links over TCP never need; overlay merging by periodic discovery (§10.7.4.4)
-// beyond a node that has lost everybody; the contents of a ConfigUpdate, which is answered with Error_Invalid_Message,
-// while the configuration sequence of requests is compared and mismatches are answered (§6.3.2.1). Links of certificates
-// with several Node-IDs are refused, because which of them is meant is not known before an Attach.
+// configure.go and sequence.go have the configuration follow its documents and spread them (§6.3.2.1, §6.5.4); partition.go
+// finds and heals partitions (§10.7.4.4).
+//
+// Not done here: fragmentation, which links over TCP never need. Links of certificates with several Node-IDs are refused, because which of them is meant is not known before an Attach.
 package node

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/p2psip/p2psip-gateway/overlay/config"
+	"github.com/p2psip/p2psip-gateway/overlay/store"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
@@ -12,10 +14,14 @@ type Effects struct {
 	Forward []Forward
 	Seal    []Seal
 	Verify  []Verify
-	Dial    []Dial
-	Apps    []AppDial
-	Done    []Done
-	Events  []Event
+	// Configure and Reconfigured are about configuration documents (RFC 6940 §6.5.4). Reconfigured comes before all else.
+	Configure    []Configure
+	Reconfigured []Reconfigured
+	Dial         []Dial
+	Apps         []AppDial
+	Done         []Done
+	Events       []Event
+	Persist      []store.Record // what is stored now where something has changed, with Config.Durable
 }
 
 // Forward sends octets, a whole RELOAD message, on a link. The octets must not be changed: they may be sent again.
@@ -58,9 +64,10 @@ type AppDial struct {
 
 // job is a Seal or Verify effect that is being carried out.
 type job struct {
-	verified func(trust.Verified, error)
-	sealed   func([]byte, error)
-	link     LinkID // from which the message to be verified came
+	verified   func(trust.Verified, error)
+	sealed     func([]byte, error)
+	configured func(*config.Overlay, error)
+	link       LinkID // from which the message to be verified came
 }
 
 func (n *Node) newJob(j *job) (JobID, bool) {

@@ -26,6 +26,11 @@ const (
 	EventAnswerRefused  EventType = "answer_refused"  // an answer from a node that was not asked
 	EventAttachFailed   EventType = "attach_failed"   // Text says how
 	EventReplicaRefused EventType = "replica_refused" // Peer would not take a copy; Text is the error
+	EventFlood          EventType = "flood"           // Peer sent more than a link may carry, and lost its links
+	EventConfigured     EventType = "configured"      // a new configuration is in force; Text names its sequence
+	EventConfigRefused  EventType = "config_refused"  // a configuration document from Peer; Text is the reason
+	EventConfigLeave    EventType = "config_leave"    // the new configuration demands that the node leaves; Text says why
+	EventPartition      EventType = "partition"       // Peer is in a ring that we are not in; the two are being merged
 	EventLeft           EventType = "left"
 )
 
@@ -48,6 +53,8 @@ const (
 	DropOverload      = "overload"
 	DropReplay        = "replay"
 	DropViaTooLong    = "via_too_long"
+	DropDiagnostics   = "diagnostics" // a request of RFC 7851 that must not go on
+	DropFlood         = "flood"       // more than a link may carry
 )
 
 func (n *Node) event(t EventType, peer wire.NodeID, text string) {

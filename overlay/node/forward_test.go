@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/node"
 	"github.com/p2psip/p2psip-gateway/overlay/sim"
@@ -38,8 +39,10 @@ func BenchmarkForwardOneMessage(b *testing.B) {
 	w, n, link, raw := transit(b)
 	b.ReportAllocs()
 	b.SetBytes(int64(len(raw)))
+	now := w.Now()
 	for b.Loop() {
-		n.Receive(w.Now(), link, raw)
+		now = now.Add(time.Millisecond) // what a link may carry
+		n.Receive(now, link, raw)
 		if len(n.Take().Forward) != 1 {
 			b.Fatal("not forwarded")
 		}

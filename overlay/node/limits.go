@@ -11,6 +11,8 @@ const (
 	attachAttempts = 2
 	ufragLen       = 4  // characters of an ICE user fragment, at least (RFC 5245 §15.4)
 	passwordLen    = 22 // characters of an ICE password, at least (RFC 5245 §15.4)
+	// maxDiagnosticLifetime is how far ahead the expiration of a DiagnosticsRequest may be (RFC 7851 §5.1).
+	maxDiagnosticLifetime = 600 * time.Second
 )
 
 // Implementation limits: times.
@@ -21,6 +23,9 @@ const (
 	DefaultPingInterval = 5 * time.Second
 	// missedPings in a row make a peer dead: one may be lost with a packet or behind a full queue.
 	missedPings = 2
+	// diagnosticLifetime is how long a DiagnosticsRequest and its answer made here are good: four lifetimes of a
+	// request, and room for clocks that are not quite right.
+	diagnosticLifetime = time.Minute
 	// linkWait is how long an answered Attach waits for its link: a TCP and TLS handshake over a bad path.
 	linkWait = 10 * time.Second
 	// dialStagger is how long one bootstrap address may keep the next one waiting.
@@ -55,6 +60,22 @@ const (
 	// restartTolerance is by how much the start of a peer, computed from its uptime in whole seconds and the time that
 	// the Update took, may seem to move.
 	restartTolerance = 20 * time.Second
+	// DefaultMessageRate is how many messages per second may come over one link: some hundred times what a peer of a large
+	// overlay sends to its neighbour, and what half a CPU core verifies. burst is for how many seconds of that rate more may
+	// come at once, floodPatience how many seconds' worth may then be refused in a row before the link is closed, and
+	// banTime how long its node is to stay away.
+	DefaultMessageRate = 4000
+	burst              = 2
+	floodPatience      = 3
+	banTime            = time.Minute
+	// pushInterval is how soon a node may be sent the same configuration document again: two nodes that can not agree must
+	// not keep each other busy. holdWait is how long a request waits for the older side to be brought up to date.
+	pushInterval = 30 * time.Second
+	holdWait     = 5 * time.Second
+	// DefaultProbeInterval is how often a peer looks for a partition. RFC 6940 §10.7.4.4 says "periodically"; a minute
+	// costs one connection of a bootstrap node per peer, and bounds for how long phones of two halves can not call each
+	// other.
+	DefaultProbeInterval = time.Minute
 	// linkIdle is when a second link with the same node, over which nothing comes, is closed.
 	linkIdle = 5 * time.Minute
 	// askUpdateInterval is how often a linked peer that should be a neighbour is asked for its Update.
@@ -73,6 +94,11 @@ const (
 	maxDials            = 64
 	maxAttaches         = 48 // of ours: 16 fingers and neighbours of a storm of joins
 	maxAvoid            = 256
+	maxBanned           = 256
+	maxCandidates       = 8        // configuration documents that wait to be examined, of at most max-message-size each
+	maxPushed           = 1024     // nodes that were sent the configuration lately
+	maxHeld             = 1024     // requests that wait for two configurations to be the same
+	maxDiagnostics      = 64       // extensions of one DiagnosticsRequest that are looked at
 	maxViaOctets        = 110 * 22 // a Via List of one Node-ID per hop, of which the TTL allows 100
 	maxAdmitNext        = 16       // joining nodes that wait for their turn
 	maxLearned          = 64       // Node-IDs of one Update that are looked at

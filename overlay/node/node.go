@@ -32,6 +32,8 @@ type Config struct {
 	Candidates []wire.IceCandidate
 	// AppCandidates are those at which it accepts connections of applications, sent in AppAttachReq.
 	AppCandidates []wire.IceCandidate
+	// LinkTypes are those of links that this node can dial; nil means TLS-TCP-FH-NO-ICE alone.
+	LinkTypes []wire.LinkType
 	// Applications are the Application-IDs that AppAttach may name (RFC 6940 §6.5.2.2).
 	Applications []wire.ApplicationID
 	// Bootstrap are "host:port" addresses, besides those of the configuration document.
@@ -44,6 +46,17 @@ type Config struct {
 	// HoldDown is how long a peer waits before it makes new replicas of old values on a peer that has taken the place of
 	// a lost successor; zero means DefaultHoldDown (RFC 6940 §10.7.1).
 	HoldDown time.Duration
+	// Document is the configuration document that Overlay was read from, to be handed on to nodes with an older one (RFC
+	// 6940 §6.5.4). Nil: none is handed on. It is the node's from now on.
+	Document []byte
+	// ProbeInterval is how often to look for a partition; zero means DefaultProbeInterval.
+	ProbeInterval time.Duration
+	// MessageRate is how many messages per second a neighbour may send; zero means DefaultMessageRate.
+	MessageRate int
+	// Software is what SOFTWARE_VERSION says (RFC 7851 §5.3); empty: nothing.
+	Software string
+	// Durable asks for Effects.Persist.
+	Durable bool
 	// Rand is required: transaction IDs, credentials, jitter. It must not be predictable from outside (RFC 6940 §6.3.2).
 	Rand *rand.Rand
 }
@@ -72,11 +85,14 @@ type Node struct {
 	dials map[DialID]*dial
 	avoid map[wire.NodeID]avoided // nodes that could not be attached to lately
 
-	requests map[wire.TransactionID]*request
-	table    *route.Table
-	answers  *route.Cache
-	replays  *route.Cache // requests for connections, kept longer
-	ops      map[OpID]*request
+	banned map[wire.NodeID]time.Time // until when: nodes that have flooded us
+
+	requests  map[wire.TransactionID]*request
+	fragments *route.Assembler
+	table     *route.Table
+	answers   *route.Cache
+	replays   *route.Cache // requests for connections, kept longer
+	ops       map[OpID]*request
 
 	attaches  []*attach
 	joining   *joining
@@ -86,6 +102,10 @@ type Node struct {
 	given     given
 	leaving   *leaving
 	copies    copies
+
+	configuring configuring
+	held        []*held // requests of ours that met another configuration
+	probing     probing
 }
 
 // New returns a node that has not started: the first Tick starts it.
@@ -96,27 +116,42 @@ func New(c Config) *Node {
 	if c.HoldDown == 0 {
 		c.HoldDown = DefaultHoldDown
 	}
-	o := c.Overlay
-	lifetime := max(route.MaxRequestLifetime, route.Transmissions*o.ReliabilityTimer)
-	return &Node{
-		c:        c,
-		schema:   o.Schema(),
-		rules:    route.Rules{Overlay: o.ID(), InitialTTL: o.InitialTTL},
-		ring:     chord.New(c.Self),
-		store:    store.New(o),
-		state:    Starting,
-		jobs:     make(map[JobID]*job),
-		conns:    make(map[LinkID]*conn),
-		peers:    make(map[wire.NodeID]*peer),
-		dials:    make(map[DialID]*dial),
-		avoid:    make(map[wire.NodeID]avoided),
-		requests: make(map[wire.TransactionID]*request),
-		table:    route.NewTable(o.ReliabilityTimer, maxRequests),
-		answers:  route.NewCache(lifetime, maxAnswers),
-		replays:  route.NewCache(replayLifetime, maxReplays),
-		ops:      make(map[OpID]*request),
-		copies:   copies{held: make(map[wire.ResourceID]*holding)},
+	if c.ProbeInterval == 0 {
+		c.ProbeInterval = DefaultProbeInterval
 	}
+	if c.MessageRate == 0 {
+		c.MessageRate = DefaultMessageRate
+	}
+	if c.LinkTypes == nil {
+		c.LinkTypes = tlsOnly
+	}
+	o := c.Overlay
+	lifetime := requestLifetime(o)
+	n := &Node{
+		c:         c,
+		schema:    o.Schema(),
+		rules:     route.Rules{Overlay: o.ID(), InitialTTL: o.InitialTTL},
+		ring:      chord.New(c.Self),
+		store:     store.New(o),
+		fragments: route.NewAssembler(o.MaxMessageSize),
+		state:     Starting,
+		jobs:      make(map[JobID]*job),
+		conns:     make(map[LinkID]*conn),
+		peers:     make(map[wire.NodeID]*peer),
+		dials:     make(map[DialID]*dial),
+		avoid:     make(map[wire.NodeID]avoided),
+		banned:    make(map[wire.NodeID]time.Time),
+		requests:  make(map[wire.TransactionID]*request),
+		table:     route.NewTable(o.ReliabilityTimer, maxRequests),
+		answers:   route.NewCache(lifetime, maxAnswers),
+		replays:   route.NewCache(replayLifetime, maxReplays),
+		ops:       make(map[OpID]*request),
+		copies:    copies{held: make(map[wire.ResourceID]*holding)},
+	}
+	if c.Durable {
+		n.store.Track()
+	}
+	return n
 }
 
 // begin starts an input. It reports false when the node has left: nothing happens any more.
@@ -168,6 +203,7 @@ func (n *Node) Tick(now time.Time) {
 	n.collect()
 	n.expireAttaches()
 	n.runTimers()
+	n.fragments.Expire(n.now)
 	n.store.Expire(n.now)
 	n.settle()
 }
@@ -208,6 +244,7 @@ func earlier(a, b time.Time) time.Time {
 func (n *Node) Take() Effects {
 	e := n.out
 	n.out = Effects{}
+	e.Persist = n.store.TakeChanges()
 	return e
 }
 

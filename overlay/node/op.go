@@ -18,7 +18,7 @@ var (
 	ErrLinkDown  = errors.New("node: link down")
 )
 
-// Op is a local operation: OpStore, OpFetch, OpAppAttach, OpPing or OpLeave.
+// Op is a local operation: OpStore, OpFetch, OpAppAttach, OpPing, OpPathTrack or OpLeave.
 type Op interface{ isOp() }
 
 // OpStore stores signed values of one Kind under one resource. By signs the request and must be whom the Kind's access
@@ -45,7 +45,10 @@ type OpAppAttach struct {
 }
 
 // OpPing pings.
-type OpPing struct{ Destinations wire.DestinationList }
+type OpPing struct {
+	Destinations wire.DestinationList
+	Diagnose     *Diagnose // nil: an ordinary Ping
+}
 
 // OpLeave leaves the ring in order: hand-over and Leave to the neighbours (RFC 6940 §10.9). Done follows when nothing
 // more is to be sent.
@@ -65,24 +68,28 @@ type Value struct {
 
 // Done is the end of a local operation. Exactly one of Err, Refused and Answer is set; OpLeave has none.
 type Done struct {
-	Op      OpID
-	Answer  trust.Verified // Message().Body is the answer: *wire.StoreAns, *wire.FetchAns, *wire.AppAttachAns, *wire.PingAns
-	Values  []Value        // of a FetchAns: those that may be believed
-	Refused *wire.Error    // what a peer answered instead
-	Err     error          // what happened to us: ErrTimeout, ErrNotJoined, ErrOverload, ErrUntrusted
-	Hops    int            // links that the answer took; 0 when we answered ourselves
+	Op     OpID
+	Answer trust.Verified // Message().Body is the answer: *wire.StoreAns, *wire.FetchAns, *wire.AppAttachAns, *wire.PingAns,
+	// *wire.PathTrackAns
+	Values  []Value     // of a FetchAns: those that may be believed
+	Refused *wire.Error // what a peer answered instead
+	Err     error       // what happened to us: ErrTimeout, ErrNotJoined, ErrOverload, ErrUntrusted
+	Hops    int         // links that the answer took; 0 when we answered ourselves
 }
 
 // Do starts a local operation. Its end is a Done effect with the same OpID.
 func (n *Node) Do(now time.Time, op Op) OpID {
 	n.lastOp++
 	id := n.lastOp
-	if !n.begin(now) || n.state != Joined {
+	handOver, configure := op.(OpConfigure)
+	if !n.begin(now) || n.state != Joined && !configure {
 		n.finishOp(Done{Op: id, Err: ErrNotJoined})
 		return id
 	}
 	if _, ok := op.(OpLeave); ok {
 		n.leave(id)
+	} else if configure {
+		n.consider(&candidate{document: handOver.Document, op: id})
 	} else {
 		n.doRequest(id, op)
 	}
@@ -110,6 +117,10 @@ func (n *Node) doRequest(id OpID, op Op) {
 	case OpPing:
 		o.dest = op.Destinations
 		o.body = &wire.PingReq{}
+		o.extensions = n.diagnosticPing(op)
+	case OpPathTrack:
+		o.dest = op.Hops
+		o.body = &wire.PathTrackReq{Destination: op.Destination, Request: n.diagnosticsRequest(op.Flags)}
 	}
 	if r := n.request(o); r != nil {
 		n.ops[id] = r

@@ -21,7 +21,9 @@ func (n *Node) Receive(now time.Time, from LinkID, raw []byte) {
 	}
 	p := n.peers[c.node]
 	c.used, p.heard, p.misses = n.now, n.now, 0
-	n.receive(c, raw)
+	if !n.flooded(c) {
+		n.receive(c, raw)
+	}
 	n.settle()
 }
 
@@ -70,6 +72,9 @@ func codeOf(rest []byte) wire.MessageCode { return wire.MessageCode(binary.BigEn
 // forward passes a message on (RFC 6940 §6.1.2).
 func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.Decision) {
 	request := isRequest(h, raw[size:])
+	if request && n.endsDiagnostics(c, h, raw[size:], d.Next) {
+		return
+	}
 	if h.TTL == 0 {
 		n.dropFor(c.node, route.TTLExceeded)
 		n.refuseTransit(c, h, raw[size:], wire.ErrorTTLExceeded, "")
@@ -85,8 +90,11 @@ func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.De
 		n.drop(c.node, DropViaTooLong)
 		return
 	}
-	if request && codeOf(raw[size:]) == wire.CodeAttachReq && d.Next == wire.ToResource(joinPoint(c.node)) {
-		n.entering(c.node, c.id) // or we would send it back, for it was the nearest to where it wants to join
+	if request && len(h.Via) == 0 && codeOf(raw[size:]) == wire.CodeAttachReq &&
+		d.Next == wire.ToResource(joinPoint(c.node)) {
+		// Its own, for the Via List is empty, and not one that it passes on. Or we would send it back, for it was the nearest
+		// to where it wants to join.
+		n.entering(c.node, c.id)
 	}
 	out := n.nextLink(d.Next)
 	if out == nil {
@@ -97,7 +105,7 @@ func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.De
 	if request {
 		hop.Previous = c.node
 	}
-	n.send(out, hop.Append(raw, h, size))
+	n.relay(out, hop.Append(raw, h, size))
 }
 
 func (n *Node) noRoute(c *conn, h *wire.Header, rest []byte) {
@@ -156,13 +164,17 @@ func (n *Node) send(c *conn, raw []byte) {
 
 // deliver takes a message that is for this node. c is nil for one that was made here.
 func (n *Node) deliver(c *conn, h *wire.Header, raw []byte) {
+	if c != nil && !h.Whole() {
+		n.assemble(c, h, raw)
+		return
+	}
+	n.deliverWhole(c, raw)
+}
+
+func (n *Node) deliverWhole(c *conn, raw []byte) {
 	from := n.c.Self
 	if c != nil {
 		from = c.node
-	}
-	if !h.Whole() {
-		n.dropFor(from, route.Fragmented)
-		return
 	}
 	m, err := n.schema.Parse(raw)
 	if err != nil {

@@ -33,7 +33,7 @@ func TestHeaderFaults(t *testing.T) {
 		{"§6.3.2 ttl above initial-ttl", func(m *wire.Message) { m.Header.TTL = 101 }, wire.ErrorTTLExceeded, "bad_ttl"},
 		{"§6.3.2 ttl 0 is enough for the destination", func(m *wire.Message) { m.Header.TTL = 0 }, wire.CodePingAns, ""},
 		{"§6.7 high fragment bit clear", func(m *wire.Message) { m.Header.Fragment = wire.FragmentLast }, "silence", "fragmented"},
-		{"a fragment", func(m *wire.Message) { m.Header.Fragment = wire.FragmentHigh }, "silence", "fragmented"},
+		{"§6.7 a fragment of less than 256 octets", func(m *wire.Message) { m.Header.Fragment = wire.FragmentHigh }, "silence", "bad_fragment"},
 		{"§13.6.5 repeated destination", func(m *wire.Message) {
 			m.Header.Destinations = append(m.Header.Destinations, m.Header.Destinations...)
 		}, wire.ErrorInvalidMessage, "repeated_destination"},

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/route"
@@ -10,29 +11,31 @@ import (
 
 // outgoing says what request to make.
 type outgoing struct {
-	by    *trust.Signer // nil: the node itself
-	dest  wire.DestinationList
-	body  wire.Body
-	certs []wire.Certificate // for the bucket, besides the signer's
-	asked wire.ResourceID    // of a FetchReq
-	link  LinkID             // on which it has to leave; 0: as it is routed
-	once  bool               // no retransmission
-	done  func(result)       // called once, never within request
+	by         *trust.Signer // nil: the node itself
+	dest       wire.DestinationList
+	body       wire.Body
+	certs      []wire.Certificate // for the bucket, besides the signer's
+	extensions []wire.Extension
+	asked      wire.ResourceID // of a FetchReq
+	link       LinkID          // on which it has to leave; 0: as it is routed
+	once       bool            // no retransmission
+	foreign    bool            // the answer may come from a ring that we are not in
+	done       func(result)    // called once, never within request
 }
 
 // request is one that waits for its answer (RFC 6940 §6.2.1).
 type request struct {
+	outgoing
 	tx        wire.TransactionID
 	code      wire.MessageCode
-	dest      wire.DestinationList
-	asked     wire.ResourceID
-	link      LinkID
+	sequence  uint16 // of the configuration when it was made
+	again     bool   // it is sent for the second time: the first met another configuration
+	over      bool
 	raw       []byte // as sealed; nil before
 	sent      LinkID // the link of the last copy
 	begun     time.Time
 	hint      *wire.Error // from a node on the way
 	untrusted bool        // an answer came that was not believed
-	done      func(result)
 }
 
 // result is how a request ended: body and from are set, or refused, or err.
@@ -48,24 +51,36 @@ type result struct {
 
 // request originates a request. It returns nil, and done follows, when there is too much to do.
 func (n *Node) request(o outgoing) *request {
-	r := &request{tx: n.newTransaction(), code: o.body.Code(), dest: o.dest, asked: o.asked, link: o.link, begun: n.now,
-		done: o.done}
+	r := &request{outgoing: o, code: o.body.Code()}
+	if !n.originate(r) {
+		n.after(func() { o.done(result{err: ErrOverload}) })
+		return nil
+	}
+	return r
+}
+
+// originate sends r as a new transaction. It reports false when there is too much to do.
+func (n *Node) originate(r *request) bool {
+	r.tx, r.raw, r.begun, r.sequence = n.newTransaction(), nil, n.now, n.c.Overlay.Sequence
 	transmissions := route.Transmissions
-	if o.once {
+	if r.once {
 		transmissions = 1
 	}
-	m := &wire.Message{Header: n.header(r.tx, o.dest), Body: o.body, Security: wire.SecurityBlock{Certificates: o.certs}}
-	if len(o.dest) == 0 || !n.table.Start(n.now, r.tx, transmissions) {
-		n.after(func() { o.done(result{err: ErrOverload}) })
-		return nil
+	m := &wire.Message{Header: n.header(r.tx, r.dest), Body: r.body, Extensions: r.extensions,
+		Security: wire.SecurityBlock{Certificates: slices.Clip(r.certs)}}
+	if r.code == wire.CodeConfigUpdateReq {
+		// RFC 6940 §6.3.2.1: it passes the check of the sequence wherever it arrives.
+		m.Header.ConfigSequence = wire.ConfigSequenceAny
 	}
-	if !n.seal(o.by, m, func(raw []byte, err error) { n.requestSealed(r, raw, err) }) {
+	if len(r.dest) == 0 || !n.table.Start(n.now, r.tx, transmissions) {
+		return false
+	}
+	if !n.seal(r.by, m, func(raw []byte, err error) { n.requestSealed(r, raw, err) }) {
 		n.table.End(r.tx)
-		n.after(func() { o.done(result{err: ErrOverload}) })
-		return nil
+		return false
 	}
 	n.requests[r.tx] = r
-	return r
+	return true
 }
 
 // newTransaction draws 64 random bits that are not in use (RFC 6940 §6.3.2).
@@ -85,7 +100,7 @@ func (n *Node) header(tx wire.TransactionID, dest wire.DestinationList) wire.Hea
 		Overlay:        n.rules.Overlay,
 		ConfigSequence: n.c.Overlay.Sequence,
 		Version:        wire.Version,
-		TTL:            n.rules.InitialTTL,
+		TTL:            n.c.Overlay.InitialTTL,
 		Fragment:       wire.Unfragmented,
 		Transaction:    tx,
 		Destinations:   dest,
@@ -158,6 +173,7 @@ func (r *request) failure() result {
 func (n *Node) forget(r *request) {
 	n.table.End(r.tx)
 	delete(n.requests, r.tx)
+	r.over = true
 }
 
 func (n *Node) finish(r *request, res result) {
@@ -168,7 +184,7 @@ func (n *Node) finish(r *request, res result) {
 // answerVerified takes a response whose signature was checked.
 func (n *Node) answerVerified(r *request, link wire.NodeID) func(trust.Verified, error) {
 	return func(v trust.Verified, err error) {
-		if n.requests[r.tx] != r {
+		if n.requests[r.tx] != r || v.Message() != nil && v.Message().Header.Transaction != r.tx {
 			return // another copy of the answer was faster
 		}
 		if err != nil {
@@ -179,7 +195,7 @@ func (n *Node) answerVerified(r *request, link wire.NodeID) func(trust.Verified,
 		m := v.Message()
 		res := result{v: v, body: m.Body, from: v.Sender().Node, rtt: n.now.Sub(r.begun)}
 		if link != n.c.Self {
-			res.hops = int(n.rules.InitialTTL-m.Header.TTL) + 1
+			res.hops = int(n.c.Overlay.InitialTTL-m.Header.TTL) + 1
 		}
 		e, isError := m.Body.(*wire.Error)
 		if isError {
@@ -187,7 +203,9 @@ func (n *Node) answerVerified(r *request, link wire.NodeID) func(trust.Verified,
 		}
 		switch {
 		case n.mayAnswer(r, res.from, link):
-			n.finish(r, res)
+			if !isError || !n.outdated(r, res, m.Header.ConfigSequence) {
+				n.finish(r, res)
+			}
 		case isError && n.isHint(r, e, res.from):
 		default:
 			r.untrusted = true
@@ -209,7 +227,7 @@ func (n *Node) mayAnswer(r *request, from, link wire.NodeID) bool {
 		return from == d.Node
 	case d.Type == wire.DestResource:
 		at, ok := point(d)
-		return ok && (!n.member() || n.ring.Plausible(at, from))
+		return ok && (!n.member() || r.foreign || n.ring.Plausible(at, from))
 	}
 	return true // an opaque ID: only the last node but one knows whom it names
 }
@@ -218,7 +236,9 @@ func (n *Node) mayAnswer(r *request, from, link wire.NodeID) bool {
 // but when it says that no copy will do better, the request has failed.
 func (n *Node) isHint(r *request, e *wire.Error, from wire.NodeID) bool {
 	switch e.ErrorCode {
-	case wire.ErrorTTLExceeded: // routes may settle: the next copy may arrive
+	case wire.ErrorTTLExceeded, wire.ErrorTTLHopsExceeded, wire.ErrorLoopDetected, wire.ErrorUpstreamMisrouting,
+		wire.ErrorMessageExpired, wire.ErrorUnderlayUnreachable, wire.ErrorUnderlayTimeExceeded:
+		// Routes may settle: the next copy may arrive.
 		r.hint = e
 	case wire.ErrorUnsupportedForwardingOption, wire.ErrorMessageTooLarge:
 		n.finish(r, result{refused: e, from: from})

@@ -39,7 +39,7 @@ type Status struct {
 
 // Load is how full the node's bounded tables are.
 type Load struct {
-	Requests, Jobs, Links, Attaches, Dials, Answers, Replays, Copies, Avoided, Admissions int
+	Requests, Jobs, Links, Attaches, Dials, Answers, Replays, Copies, Avoided, Admissions, Banned, Fragmented int
 }
 
 // Over names a table that has outgrown its limit: never, or there is a mistake in this package. It is empty otherwise.
@@ -51,7 +51,7 @@ func (l Load) Over() string {
 		{"requests", l.Requests, maxRequests}, {"jobs", l.Jobs, maxJobs}, {"links", l.Links, maxLinks},
 		{"attaches", l.Attaches, maxAttaches}, {"dials", l.Dials, maxDials}, {"answers", l.Answers, maxAnswers},
 		{"replays", l.Replays, maxReplays}, {"copies", l.Copies, copyWindow + chord.Replicas}, {"avoided", l.Avoided, maxAvoid},
-		{"admissions", l.Admissions, maxAdmitNext},
+		{"admissions", l.Admissions, maxAdmitNext}, {"banned", l.Banned, maxBanned},
 	} {
 		if t.n > t.limit {
 			return t.name
@@ -63,7 +63,7 @@ func (l Load) Over() string {
 func (n *Node) load() Load {
 	return Load{Requests: n.table.Len(), Jobs: len(n.jobs), Links: len(n.conns), Attaches: len(n.attaches),
 		Dials: len(n.dials), Answers: n.answers.Len(), Replays: n.replays.Len(), Copies: n.copies.sent, Avoided: len(n.avoid),
-		Admissions: len(n.admitNext)}
+		Admissions: len(n.admitNext), Banned: len(n.banned), Fragmented: n.fragments.Len()}
 }
 
 // Holds reports whether the node has values under r, as their owner or as a replica.
@@ -78,6 +78,8 @@ type LinkStatus struct {
 	Peer   wire.NodeID
 	Peered bool // an Update came over it: it may be routed through (RFC 6940 §6.5.1)
 	RTT    time.Duration
+	// Transport is what carries the link, tls or dtls: the node does not know, and the driver fills it in.
+	Transport string
 }
 
 // State is where the node stands.

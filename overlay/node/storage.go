@@ -52,6 +52,8 @@ func (n *Node) mayStore(in *inbound, at chord.Point, original bool) string {
 		return ""
 	case n.leaving != nil:
 		return "leaving"
+	case n.forOwner(in, at):
+		return ""
 	}
 	// RFC 6940 §10.4: "The peers receiving these SHOULD check that they came from an appropriate predecessor in their
 	// Neighbor Table and that they are in a range that this predecessor is responsible for." The data of a joining node

@@ -119,7 +119,7 @@ func (n *Node) notReady(p *peer, lost bool) {
 // reattach tries once to get a lost neighbour back. RFC 6940 §10.7.1: "A peer MAY attempt to reestablish connectivity
 // with a lost neighbor [...] by actively routing a new Attach". It goes through the nearest peer that is left.
 func (n *Node) reattach(id wire.NodeID) {
-	if !n.member() {
+	if !n.member() || n.isBanned(id) || n.bad(id) {
 		return
 	}
 	via, ok := n.ring.NextHop(chord.PointOf(id))

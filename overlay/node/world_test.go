@@ -19,9 +19,11 @@ func ring(t testing.TB, n int, edit ...func(*sim.Config)) *sim.World {
 	}
 	w := sim.New(c)
 	w.Start(0)
-	if err := w.Settle(5 * time.Second); err != nil {
+	w.Run(time.Millisecond) // until all have begun
+	if err := w.Settle(20 * time.Second); err != nil {
 		t.Fatal(err)
 	}
+	w.Merged(20 * time.Second) // nodes that join all at once may have to try twice
 	w.Run(2 * time.Second)
 	if err := w.Check(nil); err != nil {
 		t.Fatal(err)

@@ -57,9 +57,15 @@ func (p piece) end() int { return p.at + len(p.data) }
 
 // NewAssembler returns an Assembler for messages of up to max octets, header included.
 func NewAssembler(max int) *Assembler {
+	a := &Assembler{by: make(map[wire.NodeID]int), sets: make(map[setKey]*list.Element), order: list.New()}
+	a.SetMax(max)
+	return a
+}
+
+// SetMax has messages of up to max octets assembled from now on.
+func (a *Assembler) SetMax(max int) {
 	// A neighbour may have one message of the largest size under way, whatever that size is.
-	return &Assembler{max: max, quota: neighbourOctets + max, by: make(map[wire.NodeID]int),
-		sets: make(map[setKey]*list.Element), order: list.New()}
+	a.max, a.quota = max, neighbourOctets+max
 }
 
 // Len counts the messages that wait for more of their fragments.

@@ -21,7 +21,7 @@ const (
 	BadVersion    Reason = "bad_version"
 	BadTTL        Reason = "bad_ttl"        // above initial-ttl
 	TTLExceeded   Reason = "ttl_exceeded"   // no hop left
-	Fragmented    Reason = "fragmented"     // reassembly is needed, which links over TCP never ask for
+	Fragmented    Reason = "fragmented"     // the fragment field of no message: its high bit is clear
 	NoDestination Reason = "no_destination" // the list is empty, or too long to look at
 	Repeated      Reason = "repeated_destination"
 	NotAlone      Reason = "resource_not_alone"

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/node"
-	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
@@ -63,13 +62,17 @@ func (c *Client) answer(m *wire.Message) {
 
 // Message is a request of the client with the given body, to be changed before it is sent.
 func (c *Client) Message(body wire.Body, to ...wire.Destination) *wire.Message {
+	return c.w.message(body, to...)
+}
+
+func (w *World) message(body wire.Body, to ...wire.Destination) *wire.Message {
 	return &wire.Message{Header: wire.Header{
-		Overlay:        c.w.c.Overlay.ID(),
-		ConfigSequence: c.w.c.Overlay.Sequence,
+		Overlay:        w.c.Overlay.ID(),
+		ConfigSequence: w.c.Overlay.Sequence,
 		Version:        wire.Version,
-		TTL:            c.w.c.Overlay.InitialTTL,
+		TTL:            w.c.Overlay.InitialTTL,
 		Fragment:       wire.Unfragmented,
-		Transaction:    wire.TransactionID(c.w.rand.Uint64()),
+		Transaction:    wire.TransactionID(w.rand.Uint64()),
 		Destinations:   wire.NewDestinationList(to...),
 	}, Body: body}
 }
@@ -80,9 +83,7 @@ func (c *Client) Seal(m *wire.Message, by *Record) []byte {
 	if by != nil {
 		id = by.by
 	}
-	m.Security.Certificates = trust.AppendCertificates(m.Security.Certificates, wire.Certificate{Data: id.der})
-	m.Security.Signature = id.signature(m.SignedOctets(nil, id.name))
-	return m.AppendTo(nil)
+	return id.seal(m)
 }
 
 // Send sends octets to the host.
@@ -111,6 +112,14 @@ func (c *Client) Answer(tx wire.TransactionID) *wire.Message {
 		return found != nil
 	})
 	return found
+}
+
+// Hangup closes the link, and the client is no more.
+func (c *Client) Hangup() {
+	for _, id := range c.linkIDs() {
+		c.links[id].down(c.Host, 0)
+	}
+	c.linked = false
 }
 
 // Link is the client's link as the host names it.

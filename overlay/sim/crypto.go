@@ -65,6 +65,13 @@ func (i *identity) signature(covered []byte) wire.Signature {
 	return wire.Signature{Hash: hashSHA256, Algorithm: algorithmECDSA, Identity: i.name, Value: sign(covered)}
 }
 
+// seal signs and encodes a message.
+func (i *identity) seal(m *wire.Message) []byte {
+	m.Security.Certificates = trust.AppendCertificates(m.Security.Certificates, wire.Certificate{Data: i.der})
+	m.Security.Signature = i.signature(m.SignedOctets(nil, i.name))
+	return m.AppendTo(nil)
+}
+
 // seal carries out a Seal effect.
 func (a *authority) seal(h *Host, s node.Seal) []byte {
 	by := h.gateway

@@ -76,8 +76,13 @@ func (h *Host) Start(first bool) {
 		First:         first,
 		PingInterval:  w.c.Ping,
 		HoldDown:      w.c.HoldDown,
+		MessageRate:   w.c.MessageRate,
+		Document:      w.c.Document,
+		ProbeInterval: w.c.Probe,
+		Durable:       w.c.Durable,
 		Rand:          rand.New(rand.NewPCG(w.rand.Uint64(), w.rand.Uint64())),
 	})
+	h.restore()
 	h.input("start", func() { h.Node.Tick(w.now) })
 }
 
@@ -141,9 +146,12 @@ func (h *Host) act(e node.Effects) {
 	}
 	for _, v := range e.Verify {
 		h.later(h.w.delay(0, h.w.c.Crypto), func() {
-			m, err := h.w.trust.verify(v)
+			m, err := h.believes(h.w.trust.verify(v))
 			h.input("verified", func() { h.Node.Verified(h.w.now, v.Job, m, err) })
 		})
+	}
+	for _, c := range e.Configure {
+		h.configure(c)
 	}
 	for _, d := range e.Dial {
 		h.dial(d)
@@ -155,6 +163,7 @@ func (h *Host) act(e node.Effects) {
 			h.w.After(0, func() { f(d) })
 		}
 	}
+	h.keep(e.Persist)
 	for _, ev := range e.Events {
 		if h.w.c.Event != nil {
 			h.w.c.Event(h.w.Elapsed(), h, ev)

@@ -58,7 +58,7 @@ func (h *Host) dial(d node.Dial) {
 	w := h.w
 	target := w.target(d)
 	switch {
-	case target == nil || !target.Up && !target.silent:
+	case target == nil || !target.Up && !target.silent || w.parted[pairOf(h, target)]:
 		h.later(refusedDelay, func() {
 			h.input("dial_failed", func() { h.Node.DialFailed(w.now, d.Dial, errRefused) })
 		})
@@ -149,6 +149,23 @@ func (w *World) Cut(i, j int) {
 	}
 }
 
+// Part cuts two hosts off from each other, and keeps them from making links.
+func (w *World) Part(a, b *Host) {
+	if w.parted == nil {
+		w.parted = make(map[[2]*Host]bool)
+	}
+	w.parted[pairOf(a, b)] = true
+	w.Cut(a.Index, b.Index)
+}
+
+// pairOf is the same for both orders.
+func pairOf(a, b *Host) [2]*Host {
+	if a.ID.Compare(b.ID) > 0 {
+		a, b = b, a
+	}
+	return [2]*Host{a, b}
+}
+
 // send carries a message over a link.
 func (h *Host) send(f node.Forward) {
 	p := h.links[f.Link]
@@ -167,12 +184,14 @@ func (h *Host) send(f node.Forward) {
 	if head, _, err := wire.ParseHeader(raw); err == nil && h.OnForward != nil {
 		h.OnForward(head.Transaction)
 	}
-	far.reach(h.w, h.w.delay(h.w.c.MinDelay, h.w.c.MaxDelay), func() {
-		h.w.Messages++
-		to := far.host
-		h.w.noteMessage(h, to, raw)
-		to.receive(far.id, raw)
-	})
+	for _, part := range h.w.cut(raw) {
+		far.reach(h.w, h.w.delay(h.w.c.MinDelay, h.w.c.MaxDelay), func() {
+			h.w.Messages++
+			to := far.host
+			h.w.noteMessage(h, to, part)
+			to.receive(far.id, part)
+		})
+	}
 }
 
 // noteMessage adds an arrival to the trace.

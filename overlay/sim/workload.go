@@ -21,7 +21,8 @@ type Record struct {
 	by      *identity
 	time    uint64 // last storage_time used
 	version int
-	acked   int // the newest version that the overlay acknowledged
+	signed  []wire.StoredData // by its owner, oldest first
+	acked   int               // the newest version that the overlay acknowledged
 	// Pending is a Store that waits for its answer.
 	Pending bool
 }
@@ -46,7 +47,8 @@ func (r *Record) value(v int) []byte {
 func (w *World) Next(r *Record) wire.StoredData {
 	r.version++
 	r.time = max(r.time+1, uint64(w.now.UnixMilli()))
-	return w.SignVersion(r, r.version, r.time)
+	r.signed = append(r.signed, w.SignVersion(r, r.version, r.time))
+	return r.signed[len(r.signed)-1]
 }
 
 // SignVersion signs one version of the record with a given storage_time, in ms since 1970.

@@ -24,7 +24,15 @@ type Config struct {
 	Crypto   time.Duration // at most, to sign or verify; 0 means 300 µs, and what is below 0 none
 	HoldDown time.Duration // 0 means the node's default
 	Ping     time.Duration // 0 means the node's default
-	Overlay  *config.Overlay
+	// MessageRate is how many messages per second a link may carry; 0 means the node's default.
+	MessageRate int
+	Overlay     *config.Overlay
+	Document    []byte        // of Overlay: what a node hands on to others
+	Probe       time.Duration // how often a node looks for a partition; 0 means the node's default
+	// PathMTU has links cut what is longer, as those over DTLS do; 0: nothing is cut.
+	PathMTU int
+	// Durable gives each host a disk, on which what it stores outlives it.
+	Durable bool
 	// Trace, when set, is called for every message that arrives and every input that is not a message.
 	Trace func(Step)
 	// Event, when set, is called for every event of a node.
@@ -44,19 +52,21 @@ type Step struct {
 
 // World is one overlay.
 type World struct {
-	c        Config
-	rand     *rand.Rand
-	schema   *wire.Schema
-	start    time.Time
-	now      time.Time
-	events   eventHeap
-	seq      uint64
-	hosts    []*Host
-	trust    *authority
-	hash     hash.Hash64
-	violated error          // the first invariant that was broken while running
-	Counts   map[string]int // node events by type and, for drops, reason
-	Messages int            // delivered on links
+	c         Config
+	rand      *rand.Rand
+	schema    *wire.Schema
+	start     time.Time
+	now       time.Time
+	events    eventHeap
+	seq       uint64
+	hosts     []*Host
+	trust     *authority
+	parted    map[[2]*Host]bool // that cannot reach each other
+	hash      hash.Hash64
+	violated  error          // the first invariant that was broken while running
+	Counts    map[string]int // node events by type and, for drops, reason
+	Messages  int            // delivered on links
+	Fragments int            // of messages that were cut
 }
 
 // Host is one place at which a node runs.
@@ -75,6 +85,7 @@ type Host struct {
 	Garble bool
 
 	w        *World
+	disk     map[string][]byte // kept records
 	life     int
 	linked   bool // it takes part in links
 	silent   bool // dead without anybody noticing

@@ -217,7 +217,11 @@ func (g *gateway) Fetch(ctx context.Context, res wire.ResourceID, kind wire.Kind
 	}
 	k, _ := g.conf.Kind(kind)
 	g.ring.mu.Lock()
-	ans, certs, e := g.store.Fetch(time.Now(), &wire.FetchReq{Resource: res, Specifiers: []wire.Specifier{{Kind: kind, Model: k.Model}}})
+	spec := wire.Specifier{Kind: kind, Model: k.Model}
+	if k.Model == wire.Array {
+		spec.Ranges = []wire.ArrayRange{{First: 0, Last: 0xffffffff}}
+	}
+	ans, certs, e := g.store.Fetch(time.Now(), &wire.FetchReq{Resource: res, Specifiers: []wire.Specifier{spec}})
 	g.ring.mu.Unlock()
 	if e != nil {
 		return nil, &overlay.RemoteError{Code: e.ErrorCode, Info: e.Info}

@@ -3,7 +3,10 @@ package sipusage
 import "time"
 
 // Specification constants.
-const gruuPad = "~" // RFC 7904 §6: "'~' is used in place of '='"
+const (
+	gruuPad     = "~"        // RFC 7904 §6: "'~' is used in place of '='"
+	appendIndex = 0xffffffff // RFC 6940 §7.4.1.1: at the end of the array
+)
 
 // For how long a registration is published: our choice, RFC 7904 §3.1 leaves it open.
 const (
@@ -27,6 +30,13 @@ const (
 	// publish, after the first.
 	maxTooOld = 8
 
+	checkCertificate = 24 * time.Hour  // a certificate that stands in the overlay may have been lost with three peers at once
+	retryCertificate = 5 * time.Minute // one that does not; for those of users it takes an offer besides
+	maxOffered       = 4096            // certificates that wait to be looked up
+	// maxUserCertificates is how many users' certificates stand at our Node-ID, besides our own: max-count is 32 unless the
+	// overlay says otherwise, and one place is for our next certificate.
+	maxUserCertificates = 30
+
 	maxTargets   = 16 // of one lookup (RFC 7904 §8.2.1: forks are to be limited)
 	maxDepth     = 5  // of addresses-of-record that forward to one another
 	maxFollowed  = 16 // addresses-of-record looked up for one
@@ -40,9 +50,11 @@ const (
 	maxWaiting    = 4096             // lookups that wait for one of those
 	maxCached     = 20_000           // results remembered
 
-	foundFor    = 5 * time.Second // how long a caller may be sent to a gateway that the callee has left
-	missingFor  = 2 * time.Second
-	addressFor  = 60 * time.Second
-	suspectFor  = 60 * time.Second // a node that is gone is silence, and costs 15 s each time it is tried
-	maxSuspects = 1000
+	foundFor   = 5 * time.Second // how long a caller may be sent to a gateway that the callee has left
+	missingFor = 2 * time.Second
+	addressFor = 60 * time.Second
+	// certifiedFor is how long a user is known to exist: certificates come and go with subscriptions.
+	certifiedFor = 60 * time.Second
+	suspectFor   = 60 * time.Second // a node that is gone is silence, and costs 15 s each time it is tried
+	maxSuspects  = 1000
 )

@@ -21,12 +21,14 @@ const forever = 100 * 365 * 24 * time.Hour
 // of their lifetime, removes them, and tries again what fails.
 type Publisher struct {
 	peer    Peer
-	self    *trust.Signer
 	keys    Keyring
 	running sync.WaitGroup
 	wake    chan struct{}
 
+	certificates *Certificates // nil: they are not published
+
 	mu     sync.Mutex
+	self   *trust.Signer
 	s      *schedule
 	armed  time.Time // when the loop wakes up by itself; zero: not at all
 	stores map[string]uint64
@@ -40,6 +42,18 @@ func NewPublisher(peer Peer, self *trust.Signer, keys Keyring) *Publisher {
 		s:      newSchedule(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))),
 		stores: make(map[string]uint64),
 	}
+}
+
+// ShowCertificates offers each certificate with which a record was stored to c. It is called before Run.
+func (p *Publisher) ShowCertificates(c *Certificates) { p.certificates = c }
+
+// Renew is for when certificates were renewed: every live value is signed and stored anew, with self and with what the keyring
+// has now. RFC 6940 §7.1: a value ends with the certificate of its signer, whatever its lifetime says. It does not block.
+func (p *Publisher) Renew(self *trust.Signer) {
+	p.do(func(now time.Time, s *schedule) {
+		p.self = self
+		s.renew(now)
+	})
 }
 
 // Publish has the overlay know that aor is reachable here until the time until, the end of its longest binding. It does not block. done is
@@ -173,7 +187,7 @@ func (p *Publisher) start(ctx context.Context) {
 func (p *Publisher) carryOut(ctx context.Context, t task) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	o := p.store(ctx, t)
+	o := p.store(ctx, &t)
 	p.do(func(now time.Time, s *schedule) {
 		p.stores[label(o.err)]++
 		s.result(now, t, o)
@@ -196,6 +210,8 @@ func label(err error) string {
 // place is where the record of key stands, and who signs it.
 func (p *Publisher) place(key string) (res wire.ResourceID, kind wire.KindID, by *trust.Signer, err error) {
 	if key == "" {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		return addressResource(p.peer.NodeID()), wire.KindSIPGateway, p.self, nil
 	}
 	by, err = p.keys.Signer(key)
@@ -207,11 +223,19 @@ func (p *Publisher) place(key string) (res wire.ResourceID, kind wire.KindID, by
 
 // store carries out one task. RFC 6940 §7: a node whose store for a user is refused with Error_Data_Too_Old "MAY elect to perform its
 // store using a storage_time that increments the value used with the previous store (this may be obtained by doing a Fetch)".
-func (p *Publisher) store(ctx context.Context, t task) outcome {
+//
+// The lifetime in t becomes that of the signer's certificate, if that is shorter: so the record is refreshed before it ends,
+// perhaps with a renewed certificate.
+func (p *Publisher) store(ctx context.Context, t *task) outcome {
 	res, kind, by, err := p.place(t.key)
 	if err != nil {
 		return outcome{err: err}
 	}
+	left := time.Until(by.Chain()[0].NotAfter).Truncate(time.Second)
+	if left <= 0 {
+		return outcome{err: fmt.Errorf("sipusage: certificate of %s: %w: %w", by.Identity().User, location.ErrForbidden, errExpired)}
+	}
+	t.lifetime = min(t.lifetime, left)
 	o := outcome{storageTime: t.storageTime, sent: true}
 	for try := range maxTooOld {
 		_, err = p.peer.Store(ctx, by, res, kind, t.value, time.UnixMilli(o.storageTime), t.lifetime)
@@ -227,6 +251,8 @@ func (p *Publisher) store(ctx context.Context, t task) outcome {
 	}
 	if err != nil {
 		o.err = unavailable("store "+t.key, err)
+	} else if t.want && p.certificates != nil {
+		p.certificates.Offer(by)
 	}
 	return o
 }

@@ -35,7 +35,8 @@ type record struct {
 	until time.Time        // end of the last binding: the record is not wanted longer
 
 	exists bool      // the last Store that succeeded was of the value, not of a tombstone
-	dirty  bool      // the value changed since
+	dirty  bool      // the value changed since, or the certificate that signs it
+	renew  bool      // the certificate changed while a Store was on its way
 	good   time.Time // the overlay holds what was stored until then
 	end    time.Time // nothing of ours is in the overlay after this; zero: nothing ever was
 	last   int64     // storage time of the last Store, ms since 1970
@@ -250,7 +251,8 @@ func (r *record) stored(t task, spread time.Duration) {
 	r.exists, r.good = t.want, t.begun.Add(t.lifetime)
 	r.end = r.good
 	r.refresh = t.begun.Add(t.lifetime/2 + spread)
-	r.dirty = t.want && string(r.value.Data) != string(t.value.Data)
+	r.dirty = t.want && (r.renew || string(r.value.Data) != string(t.value.Data))
+	r.renew = false
 }
 
 // failed notes what the overlay may hold now.
@@ -310,6 +312,20 @@ func (s *schedule) connect(now time.Time) {
 	s.online = true
 	for _, r := range s.records {
 		if r.index < 0 && r.flight == nil {
+			s.at(r, now)
+		}
+	}
+}
+
+// renew has everything that is wanted stored again: the certificates are new.
+func (s *schedule) renew(now time.Time) {
+	for _, r := range s.records {
+		switch {
+		case !r.want:
+		case r.flight != nil:
+			r.renew = true
+		default:
+			r.dirty = true
 			s.at(r, now)
 		}
 	}

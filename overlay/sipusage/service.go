@@ -16,6 +16,7 @@ type Service struct {
 	aorOf     func(uri string) (location.AOR, bool)
 	records   *lookups[entries]
 	addresses *lookups[[]string]
+	certified *lookups[bool]
 	suspects  *suspects
 }
 
@@ -25,6 +26,7 @@ func NewService(peer Peer, aorOf func(uri string) (location.AOR, bool)) *Service
 	s := &Service{peer: peer, self: peer.NodeID(), aorOf: aorOf, suspects: newSuspects()}
 	s.records = newLookups(s.fetchRecord)
 	s.addresses = newLookups(s.fetchAddresses)
+	s.certified = newLookups(s.fetchCertified)
 	return s
 }
 
@@ -32,6 +34,7 @@ func NewService(peer Peer, aorOf func(uri string) (location.AOR, bool)) *Service
 func (s *Service) Close() {
 	s.records.close()
 	s.addresses.close()
+	s.certified.close()
 }
 
 // fetchRecord asks the overlay. RFC 7904 §4.2 step 1: "Perform a Fetch for Kind SIP-REGISTRATION at the Resource-ID corresponding to

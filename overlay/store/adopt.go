@@ -59,6 +59,7 @@ func (s *Store) adoptKind(now time.Time, res wire.ResourceID, f *fetched) int {
 	}
 	if v := s.lookup(res, f.Kind); v != nil {
 		v.generation = max(v.generation, f.Generation, 1)
+		s.note(res, f.Kind)
 	}
 	return adopted
 }

@@ -145,6 +145,7 @@ func (s *Store) expire(now time.Time) {
 		s.remove(e)
 		s.expired++
 		v := e.values
+		s.note(v.resource, v.kind.ID)
 		v.entries = slices.DeleteFunc(v.entries, func(x *entry) bool { return x == e })
 		if len(v.entries) == 0 {
 			s.forget(v)

@@ -282,6 +282,7 @@ func (s *Store) commit(req *wire.StoreReq, batch []*staged, original bool) *wire
 		if v == nil {
 			continue
 		}
+		before := v.generation
 		switch {
 		case !original:
 			// RFC 6940 §7.4.1.1: "For replica Stores, the peer MUST set the generation counter to match the generation counter in
@@ -290,7 +291,10 @@ func (s *Store) commit(req *wire.StoreReq, batch []*staged, original bool) *wire
 		case st.changed:
 			// RFC 6940 §7.4.1.1: "if the store succeeds and the data is changed, then the peer MUST increase the generation counter
 			// by at least 1".
-			v.generation++
+			v.generation = max(1, v.generation+1) // never 0, which stands for "do not check"
+		}
+		if st.changed || v.generation != before {
+			s.note(v.resource, v.kind.ID)
 		}
 		ans.Kinds[i].Generation = v.generation
 	}

@@ -22,6 +22,7 @@ type Store struct {
 	signers   map[wire.NodeID]int
 	octets    int
 	expired   int // since Expire was last called
+	changes   changes
 
 	maxOctets, maxPerSigner int
 }
@@ -64,6 +65,7 @@ func (s *Store) Drop(res wire.ResourceID) {
 		for _, e := range v.entries {
 			s.remove(e)
 		}
+		s.note(res, v.kind.ID)
 	}
 	delete(s.resources, res)
 }

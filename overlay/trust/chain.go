@@ -22,7 +22,7 @@ type known struct {
 
 // certificate checks der: its form, its chain, its Node-IDs, and its dates at now. intermediates is called when the
 // certificate is not known yet. The error is a *RefusalError.
-func (v *Verifier) certificate(now time.Time, der []byte, intermediates func() *x509.CertPool) (Identity, error) {
+func (v *basis) certificate(now time.Time, der []byte, intermediates func() *x509.CertPool) (Identity, error) {
 	sum := sha256.Sum256(der)
 	k, ok := v.cache.get(sum)
 	if !ok {
@@ -41,7 +41,7 @@ func (v *Verifier) certificate(now time.Time, der []byte, intermediates func() *
 }
 
 // parse reads the certificate der, from the cache when it is known.
-func (v *Verifier) parse(der []byte) (Identity, error) {
+func (v *basis) parse(der []byte) (Identity, error) {
 	if k, ok := v.cache.get(sha256.Sum256(der)); ok {
 		return k.id, nil
 	}
@@ -65,7 +65,7 @@ func (v *Verifier) parse(der []byte) (Identity, error) {
 }
 
 // examine checks what does not change with time. Nothing that fails is remembered: it costs its sender as much as us.
-func (v *Verifier) examine(now time.Time, der []byte, intermediates func() *x509.CertPool) (known, error) {
+func (v *basis) examine(now time.Time, der []byte, intermediates func() *x509.CertPool) (known, error) {
 	id, err := v.parse(der)
 	if err != nil {
 		return known{}, &RefusalError{BadCertificate, err}
@@ -91,7 +91,7 @@ func (v *Verifier) examine(now time.Time, der []byte, intermediates func() *x509
 // chain builds the path to a root-cert. RFC 6940 §11.3: "The client MUST check that the returned certificate chains back to
 // one of the certificates received in the "root-cert" list of the overlay configuration data (including PKIX
 // BasicConstraints checks)."
-func (v *Verifier) chain(now time.Time, id Identity, intermediates *x509.CertPool) (known, error) {
+func (v *basis) chain(now time.Time, id Identity, intermediates *x509.CertPool) (known, error) {
 	chains, err := id.Cert.Verify(x509.VerifyOptions{
 		Roots: v.roots, Intermediates: intermediates, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})

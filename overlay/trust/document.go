@@ -60,19 +60,19 @@ func VerifyDocument(now time.Time, c *config.Configuration, previous *config.Ove
 	if previous != c.Overlay || len(previous.ConfigurationSigners) > 0 {
 		// RFC 6940 §11.1: "Any configuration file MUST be signed by one of the configuration-signer elements from the previous
 		// extant configuration. Recipients MUST verify the signature prior to accepting the configuration file."
-		if err := NewVerifier(previous).signedByOne(now, c.Signed, c.Signatures, previous.ConfigurationSigners); err != nil {
+		if err := newBasis(previous).signedByOne(now, c.Signed, c.Signatures, previous.ConfigurationSigners); err != nil {
 			return fmt.Errorf("configuration of overlay %s: %w", c.Overlay.InstanceName, err)
 		}
 	}
 	if previous == c.Overlay && len(previous.ConfigurationSigners) == 0 && len(previous.KindSigners) == 0 {
 		return nil
 	}
-	return NewVerifier(c.Overlay).verifyKinds(now, c)
+	return newBasis(c.Overlay).verifyKinds(now, c)
 }
 
 // verifyKinds checks each kind-block. RFC 6940 §11.1: they "MUST be signed by a node listed in the kind-signers block of
 // the current configuration. Receivers MUST verify the signature prior to accepting a kind-block."
-func (v *Verifier) verifyKinds(now time.Time, c *config.Configuration) error {
+func (v *basis) verifyKinds(now time.Time, c *config.Configuration) error {
 	for _, b := range c.Blocks {
 		if err := v.signedByOne(now, b.Signed, [][]byte{b.Signature}, c.Overlay.KindSigners); err != nil {
 			return fmt.Errorf("kind %s (0x%x) of overlay %s: %w", b.Kind.Name, uint32(b.Kind.ID), c.Overlay.InstanceName, err)
@@ -82,7 +82,7 @@ func (v *Verifier) verifyKinds(now time.Time, c *config.Configuration) error {
 }
 
 // signedByOne reports nil when one of blocks is the signature of one of signers over blob.
-func (v *Verifier) signedByOne(now time.Time, blob []byte, blocks [][]byte, signers []wire.NodeID) error {
+func (v *basis) signedByOne(now time.Time, blob []byte, blocks [][]byte, signers []wire.NodeID) error {
 	err := error(&RefusalError{Unsigned, errors.New("no signature")})
 	for _, b := range blocks {
 		if b == nil {
@@ -95,7 +95,7 @@ func (v *Verifier) signedByOne(now time.Time, blob []byte, blocks [][]byte, sign
 	return err
 }
 
-func (v *Verifier) signedBy(now time.Time, blob, encoded []byte, signers []wire.NodeID) error {
+func (v *basis) signedBy(now time.Time, blob, encoded []byte, signers []wire.NodeID) error {
 	block, err := wire.ParseSecurityBlock(encoded)
 	if err != nil {
 		return &RefusalError{BadSignature, err}

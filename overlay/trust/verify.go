@@ -7,15 +7,31 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/config"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
-// Verifier checks against one overlay's configuration. Certificates that were found good are remembered in a bounded
-// cache by the hash of their octets.
-type Verifier struct {
+// Verifier checks against an overlay's configuration: the one that it was made for, or the last that it was told to
+// Follow.
+type Verifier struct{ current atomic.Pointer[basis] }
+
+// NewVerifier returns a verifier for o.
+func NewVerifier(o *config.Overlay) *Verifier {
+	v := &Verifier{}
+	v.Follow(o)
+	return v
+}
+
+// Follow has the verifier check against o from now on: what was found good before is looked at again, so that nodes
+// which o names bad are believed no more (RFC 6940 §11.1).
+func (v *Verifier) Follow(o *config.Overlay) { v.current.Store(newBasis(o)) }
+
+// basis is what one configuration says about certificates. Those that were found good are remembered in a bounded cache by
+// the hash of their octets.
+type basis struct {
 	overlay *config.Overlay
 	length  int // octets of a Node-ID
 	roots   *x509.CertPool
@@ -23,9 +39,8 @@ type Verifier struct {
 	cache   *cache
 }
 
-// NewVerifier returns a verifier for o.
-func NewVerifier(o *config.Overlay) *Verifier {
-	v := &Verifier{overlay: o, length: o.Schema().NodeIDLen, roots: x509.NewCertPool(), bad: map[wire.NodeID]bool{}}
+func newBasis(o *config.Overlay) *basis {
+	v := &basis{overlay: o, length: o.Schema().NodeIDLen, roots: x509.NewCertPool(), bad: map[wire.NodeID]bool{}}
 	v.cache = newCache(maxCached)
 	for _, c := range o.RootCerts {
 		v.roots.AddCert(c)
@@ -40,7 +55,7 @@ func NewVerifier(o *config.Overlay) *Verifier {
 // FetchReq that m answers: the signature of a value covers it and a FetchAns does not carry it; it is not used for other
 // messages. The error, about the message itself, is a *RefusalError.
 func (v *Verifier) Verify(now time.Time, m *wire.Message, asked wire.ResourceID) (Verified, error) {
-	b := &bucket{v: v, now: now, certs: m.Security.Certificates}
+	b := &bucket{v: v.current.Load(), now: now, certs: m.Security.Certificates}
 	sig := m.Security.Signature
 	// RFC 6940 §6.3.4: "The signature is computed over the payload and parts of the forwarding header."
 	sender, err := b.check(sig, func() []byte { return m.SignedOctets(nil, sig.Identity) })
@@ -82,7 +97,7 @@ func (b *bucket) value(res wire.ResourceID, kind wire.KindID, d *wire.StoredData
 // bucket is the certificates that came with one message, read when they are needed. RFC 6940 §6.3.4: "This is the only
 // location in the message which contains certificates".
 type bucket struct {
-	v             *Verifier
+	v             *basis
 	now           time.Time
 	certs         []wire.Certificate
 	intermediates *x509.CertPool // made when a chain has to be built
@@ -212,7 +227,7 @@ func (v *Verifier) VerifyLink(now time.Time, certs []*x509.Certificate) (Identit
 	if len(certs) == 0 || len(certs) > maxBucket {
 		return Identity{}, &RefusalError{BadCertificate, fmt.Errorf("%d certificates", len(certs))}
 	}
-	return v.certificate(now, certs[0].Raw, func() *x509.CertPool {
+	return v.current.Load().certificate(now, certs[0].Raw, func() *x509.CertPool {
 		pool := x509.NewCertPool()
 		for _, c := range certs[1:] {
 			pool.AddCert(c)
@@ -228,5 +243,5 @@ func (v *Verifier) VerifyCertificate(now time.Time, der []byte, intermediates []
 	for _, i := range intermediates {
 		b.certs = append(b.certs, wire.Certificate{Data: i})
 	}
-	return v.certificate(now, der, b.pool)
+	return v.current.Load().certificate(now, der, b.pool)
 }

@@ -1,6 +1,6 @@
 package wire
 
-// newBody returns an empty body for a method code (RFC 6940 §14.8).
+// newBody returns an empty body for a method code (RFC 6940 §14.8, RFC 7851 §9.3).
 func newBody(code MessageCode) Body {
 	if empty, ok := bodies[code]; ok {
 		return empty()
@@ -35,6 +35,8 @@ var bodies = map[MessageCode]func() Body{
 	CodeAppAttachAns:    func() Body { return new(AppAttachAns) },
 	CodeConfigUpdateReq: func() Body { return new(ConfigUpdateReq) },
 	CodeConfigUpdateAns: func() Body { return new(ConfigUpdateAns) },
+	CodePathTrackReq:    func() Body { return new(PathTrackReq) },
+	CodePathTrackAns:    func() Body { return new(PathTrackAns) },
 	CodeError:           func() Body { return new(Error) },
 }
 

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Method codes (RFC 6940 §14.8).
+// Method codes (RFC 6940 §14.8, RFC 7851 §9.3).
 const (
 	CodeProbeReq        MessageCode = 0x1
 	CodeProbeAns        MessageCode = 0x2
@@ -34,6 +34,8 @@ const (
 	CodeAppAttachAns    MessageCode = 0x1e
 	CodeConfigUpdateReq MessageCode = 0x21
 	CodeConfigUpdateAns MessageCode = 0x22
+	CodePathTrackReq    MessageCode = 0x27
+	CodePathTrackAns    MessageCode = 0x28
 	CodeError           MessageCode = 0xffff
 )
 
@@ -51,6 +53,7 @@ var codeNames = map[MessageCode]string{
 	CodeStatReq: "stat_req", CodeStatAns: "stat_ans",
 	CodeAppAttachReq: "app_attach_req", CodeAppAttachAns: "app_attach_ans",
 	CodeConfigUpdateReq: "config_update_req", CodeConfigUpdateAns: "config_update_ans",
+	CodePathTrackReq: "path_track_req", CodePathTrackAns: "path_track_ans",
 	CodeError: "error",
 }
 
@@ -78,7 +81,7 @@ func (c MessageCode) IsRequest() bool { return c < 0x8000 && c&1 == 1 }
 // Answer is the code of the answer to request c.
 func (c MessageCode) Answer() MessageCode { return c + 1 }
 
-// Error codes (RFC 6940 §14.9).
+// Error codes (RFC 6940 §14.9, RFC 7851 §9.4).
 const (
 	ErrorForbidden                   ErrorCode = 0x02
 	ErrorNotFound                    ErrorCode = 0x03
@@ -97,6 +100,12 @@ const (
 	ErrorConfigTooNew                ErrorCode = 0x10
 	ErrorInProgress                  ErrorCode = 0x11
 	ErrorInvalidMessage              ErrorCode = 0x14
+	ErrorUnderlayUnreachable         ErrorCode = 0x15
+	ErrorUnderlayTimeExceeded        ErrorCode = 0x16
+	ErrorMessageExpired              ErrorCode = 0x17
+	ErrorUpstreamMisrouting          ErrorCode = 0x18
+	ErrorLoopDetected                ErrorCode = 0x19
+	ErrorTTLHopsExceeded             ErrorCode = 0x1a
 )
 
 var errorNames = map[ErrorCode]string{
@@ -117,9 +126,15 @@ var errorNames = map[ErrorCode]string{
 	ErrorConfigTooNew:                "Error_Config_Too_New",
 	ErrorInProgress:                  "Error_In_Progress",
 	ErrorInvalidMessage:              "Error_Invalid_Message",
+	ErrorUnderlayUnreachable:         "Error_Underlay_Destination_Unreachable",
+	ErrorUnderlayTimeExceeded:        "Error_Underlay_Time_Exceeded",
+	ErrorMessageExpired:              "Error_Message_Expired",
+	ErrorUpstreamMisrouting:          "Error_Upstream_Misrouting",
+	ErrorLoopDetected:                "Error_Loop_Detected",
+	ErrorTTLHopsExceeded:             "Error_TTL_Hops_Exceeded",
 }
 
-// String is the name that RFC 6940 §14.9 gives the code, "Error_Not_Found", or "Error_0x15" for an unknown one.
+// String is the name that RFC 6940 §14.9 gives the code, "Error_Not_Found", or "Error_0x1b" for an unknown one.
 func (c ErrorCode) String() string {
 	if s, ok := errorNames[c]; ok {
 		return s

@@ -26,6 +26,8 @@ var (
 	ErrDestination   = errors.New("length does not fit the destination type")
 	ErrAddress       = errors.New("length does not fit the address type")
 	ErrSize          = errors.New("too long")
+	// ErrTwoLengths means an ext_length that is not the length of the list behind it (RFC 7851 §5.1, §5.2).
+	ErrTwoLengths = errors.New("two lengths that differ")
 )
 
 // SyntaxError says where octets are not what they should be.

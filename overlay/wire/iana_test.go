@@ -52,6 +52,7 @@ func TestRFC6940_14_CodePoints(t *testing.T) {
 	}{
 		{"message_codes.csv", len(codeNames), func(c uint32) string { return CodeName(MessageCode(c)) }},
 		{"error_codes.csv", len(errorNames), func(c uint32) string { return ErrorCode(c).String() }},
+		{"diagnostic_kinds.csv", len(diagnosticKinds), func(c uint32) string { return DiagnosticKind(c).String() }},
 		{"kind_ids.csv", len(registry), func(c uint32) string { return KindID(c).String() }},
 		{"overlay_link_types.csv", 3, func(c uint32) string { return LinkType(c).String() }},
 		{"probe_information_types.csv", 3, func(c uint32) string { return ProbeName(uint8(c)) }},
@@ -74,7 +75,7 @@ func TestRFC6940_14_CodePoints(t *testing.T) {
 
 func TestNamesOfUnknownCodePoints(t *testing.T) {
 	for got, want := range map[string]string{
-		CodeName(0x99): "unknown", MessageCode(0x99).String(): "0x99", ErrorCode(0x15).String(): "Error_0x15",
+		CodeName(0x99): "unknown", MessageCode(0x99).String(): "0x99", ErrorCode(0x1b).String(): "Error_0x1b",
 		KindSIPGateway.String(): "0xf0000001", LinkType(9).String(): "link9", ProbeName(9): "probe9", DataModel(0).String(): "model0",
 	} {
 		if got != want {

@@ -46,4 +46,8 @@ const (
 	maxUnknownKinds = 255 / 4
 	// maxErrorText bounds the text of an error, in octets: it is for people.
 	maxErrorText = 1024
+	// maxSoftware bounds a SOFTWARE_VERSION made here, in octets: it is for people.
+	maxSoftware = 255
+	// maxInstances is what fits a diagnostic_info_contents: 5461 entries of 12 octets.
+	maxInstances = 65535 / 12
 )

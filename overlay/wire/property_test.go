@@ -270,6 +270,13 @@ var drawBody = map[MessageCode]func(t *rapid.T) Body{
 	CodePingAns:         func(t *rapid.T) Body { return &PingAns{rapid.Uint64().Draw(t, "id"), rapid.Uint64().Draw(t, "time")} },
 	CodeConfigUpdateReq: drawConfigUpdate,
 	CodeConfigUpdateAns: func(*rapid.T) Body { return &ConfigUpdateAns{} },
+	CodePathTrackReq: func(t *rapid.T) Body {
+		d, _ := NewDestinationList(drawHop(t)).First()
+		return &PathTrackReq{d, drawDiagnosticsRequest(t)}
+	},
+	CodePathTrackAns: func(t *rapid.T) Body {
+		return &PathTrackAns{ToNode(drawNode(t)), drawDiagnosticsResponse(t)}
+	},
 	CodeError: func(t *rapid.T) Body {
 		return &Error{ErrorCode(rapid.Uint16().Draw(t, "code")), drawBytes(t, 99)}
 	},

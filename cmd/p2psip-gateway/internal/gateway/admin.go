@@ -19,6 +19,7 @@ type adminSource interface {
 	ring() RingReport
 	lookup(ctx context.Context, aor location.AOR) (LookupReport, error)
 	canonical(aor string) (location.AOR, error)
+	diagnoser
 }
 
 // Limits of the admin server: it serves operators and scrapers, not the public.
@@ -60,6 +61,7 @@ func adminHandler(s adminSource, metrics http.Handler) http.Handler {
 		}
 		writeJSON(w, 200, report)
 	})
+	handlePeers(mux, s)
 	return mux
 }
 

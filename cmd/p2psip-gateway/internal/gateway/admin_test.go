@@ -34,6 +34,25 @@ func (fakeNode) lookup(_ context.Context, aor location.AOR) (LookupReport, error
 	return LookupReport{AOR: string(aor), Found: true}, nil
 }
 
+func (fakeNode) peers() PeersReport {
+	return PeersReport{Self: "00", Peers: []PeerReport{{Peer: "11", Transport: "tls"}}}
+}
+func (fakeNode) target(s string) (target, error) {
+	if s == "" {
+		return target{}, errors.New("no address-of-record")
+	}
+	return target{report: TargetReport{Asked: s}}, nil
+}
+func (fakeNode) ping(_ context.Context, to target) (PingReport, error) {
+	if to.report.Asked == "slow@d" {
+		return PingReport{}, location.ErrUnavailable
+	}
+	return PingReport{Target: to.report, Hop: HopReport{Node: "11"}}, nil
+}
+func (fakeNode) trace(_ context.Context, to target) TraceReport {
+	return TraceReport{Target: to.report, Hops: []HopReport{{Node: "00", Next: "11"}}, Error: "timeout"}
+}
+
 // Conformance: G-09
 func TestAdminAnswers(t *testing.T) {
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("metrics")) })
@@ -54,6 +73,12 @@ func TestAdminAnswers(t *testing.T) {
 		{fakeNode{}, "GET", "/api/v1/lookup?aor=a@d", 200, `"found": true`},
 		{fakeNode{}, "GET", "/api/v1/lookup", 400, "no address-of-record"},
 		{fakeNode{}, "GET", "/api/v1/lookup?aor=slow@d", 504, "unavailable"},
+		{fakeNode{}, "GET", "/api/v1/peers", 200, `"transport": "tls"`},
+		{fakeNode{}, "GET", "/api/v1/ping?to=11", 200, `"node": "11"`},
+		{fakeNode{}, "GET", "/api/v1/ping?to=slow@d", 504, "unavailable"},
+		{fakeNode{}, "GET", "/api/v1/ping", 400, "no address-of-record"},
+		{fakeNode{}, "GET", "/api/v1/trace?to=11", 200, `"error": "timeout"`},
+		{fakeNode{}, "GET", "/api/v1/trace", 400, "no address-of-record"},
 		{fakeNode{}, "POST", "/api/v1/status", 405, ""},
 		{fakeNode{}, "GET", "/nothing", 404, ""},
 	} {

@@ -32,15 +32,16 @@ import (
 // openPeer binds the sockets of the overlay and makes the peer.
 func (g *Gateway) openPeer() error {
 	c := g.o.Config.Overlay
-	_, address, err := splitListener(c.Listen, "tls")
+	pc := overlay.Config{
+		Overlay: g.o.Overlay, Document: g.o.Document, Changed: g.o.Changed, Self: g.o.Self, AppAdvertise: c.SIPAdvertise, Bootstrap: c.Bootstrap, First: c.First,
+		Applications: []wire.ApplicationID{wire.ApplicationSIP}, Accept: g.accept,
+		Journal: g.journal, Log: g.o.Log, Software: "p2psip-gateway/" + g.o.Version,
+	}
+	err := g.openLinks(&pc)
 	if err != nil {
 		return err
 	}
-	if g.links, err = listen("overlay.listen", address); err != nil {
-		return err
-	}
-	host, _, _ := net.SplitHostPort(address)
-	address = net.JoinHostPort(host, "0")
+	address := net.JoinHostPort(c.host(), "0")
 	if c.SIPListen != "" {
 		if _, address, err = splitListener(c.SIPListen, "tls"); err != nil {
 			return err
@@ -49,11 +50,8 @@ func (g *Gateway) openPeer() error {
 	if g.apps, err = listen("overlay.sip_listen", address); err != nil {
 		return err
 	}
-	g.peer, err = overlay.New(overlay.Config{
-		Overlay: g.o.Overlay, Self: g.o.Self, Listener: g.links, AppListener: g.apps,
-		Advertise: c.Advertise, AppAdvertise: c.SIPAdvertise, Bootstrap: c.Bootstrap, First: c.First,
-		Applications: []wire.ApplicationID{wire.ApplicationSIP}, Accept: g.accept, Log: g.o.Log,
-	})
+	pc.AppListener = g.apps
+	g.peer, err = overlay.New(pc)
 	return err
 }
 
@@ -101,6 +99,8 @@ func (g *Gateway) openSIP() error {
 	}
 	g.usage = sipusage.NewService(g.peer, g.aorOf)
 	g.publisher = sipusage.NewPublisher(g.peer, g.o.Self, g.o.Keyring)
+	g.shown = sipusage.NewCertificates(g.peer, g.o.Self)
+	g.publisher.ShowCertificates(g.shown)
 	layer := transaction.New(transaction.Config{}, g.flows)
 	g.metrics = metrics.New(metrics.Sources{Version: g.o.Version, Overlay: g.peer.Stats, Gauges: g.gauges})
 	g.locator = &locator{g.bindings, g.o.Users, g.usage, g.metrics}
@@ -152,7 +152,7 @@ func (g *Gateway) registrar(server *digest.Server) *registrar.Registrar {
 	trusted, _ := parsePrefixes(c.Trusted) // checked when the configuration was read
 	return registrar.New(registrar.Config{
 		AOR: g.names.aor, Bindings: g.bindings, Publisher: g.publisher, Auth: g.authenticator(server, message.Authorization),
-		Known: g.locator.Known, Trusted: within(trusted), Alive: g.flows.Alive,
+		Known: g.locator.ours, Trusted: within(trusted), Alive: g.flows.Alive,
 		DefaultExpires: c.Expires.Default, MinExpires: c.Expires.Min, MaxExpires: c.Expires.Max, MaxContacts: c.MaxContacts,
 		PublishWait: c.PublishWait, Required: c.Publish == "required", Now: time.Now,
 		Answered: g.answered("registrar"),

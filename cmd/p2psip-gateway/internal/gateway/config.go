@@ -51,9 +51,9 @@ type TLSConfig struct {
 type OverlayConfig struct {
 	Document     string `yaml:"document"`      // overlay configuration document; empty: overlay.xml in identity
 	Identity     string `yaml:"identity"`      // directory made by `identity issue`
-	Listen       string `yaml:"listen"`        // tls://host:port
+	Listen       List   `yaml:"listen"`        // tls://host:port, dtls://host:port
 	SIPListen    string `yaml:"sip_listen"`    // tls://host:port for SIP from other gateways; empty: host of listen, any port
-	Advertise    string `yaml:"advertise"`     // host:port that peers dial; empty: listen
+	Advertise    List   `yaml:"advertise"`     // host:port that peers dial, with tls:// or dtls:// when they differ; empty: listen
 	SIPAdvertise string `yaml:"sip_advertise"` // the same for sip_listen
 	Bootstrap    List   `yaml:"bootstrap"`     // host:port of peers, besides the document's
 	First        bool   `yaml:"first"`         // may be the first peer of the overlay (RFC 6940 §6.4.2.1)
@@ -101,7 +101,7 @@ func DefaultConfig() Config {
 		SIP:  SIPConfig{Listen: List{"udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"}},
 		Overlay: OverlayConfig{
 			Identity: "identity",
-			Listen:   "tls://0.0.0.0:6084",
+			Listen:   List{"tls://0.0.0.0:6084"},
 		},
 		Registrar: RegistrarConfig{
 			Expires:     ExpiresConfig{Default: time.Hour, Min: time.Minute, Max: 2 * time.Hour},
@@ -169,9 +169,7 @@ func (c *Config) check(path string) error {
 			bad("sip.listen", "%v", err)
 		}
 	}
-	if _, _, err := splitListener(c.Overlay.Listen, "tls"); err != nil {
-		bad("overlay.listen", "%v", err)
-	}
+	c.Overlay.checkSockets(bad)
 	if (c.SIP.TLS.Cert == "") != (c.SIP.TLS.Key == "") {
 		bad("sip.tls", "cert and key go together")
 	}

@@ -40,6 +40,11 @@ func TestMistakesAreNamedWithTheirPlace(t *testing.T) {
 		{ok + "role: queen\n", `role: "queen" is none of proxy, redirect`},
 		{ok + "sip: {listen: 5060}\n", "want udp|tcp|tls://host:port"},
 		{ok + "security: {trusted: [here]}\n", `"here" is neither an address nor a network`},
+		{ok + "overlay: {listen: [tls://0.0.0.0:6084, udp://0.0.0.0:6084]}\n", `overlay.listen: "udp://0.0.0.0:6084": want tls|dtls://host:port`},
+		{ok + "overlay: {listen: [dtls://0.0.0.0:6084, dtls://0.0.0.0:6085]}\n", "overlay.listen: more than one dtls://"},
+		{ok + "overlay: {listen: []}\n", "overlay.listen: no listener"},
+		{ok + "overlay: {advertise: dtls://192.0.2.10:6084}\n", "overlay.listen has no dtls://"},
+		{ok + "overlay: {advertise: udp://192.0.2.10:6084}\n", "overlay.advertise: "},
 		{ok + "admin: {listen: 0.0.0.0:8060}\n", "want a loopback address"},
 		{"registrar: {users: u, expires: {min: 2h}}\n", "want 0 < min <= default <= max"},
 		{"role: proxy\n", "registrar.users"},
@@ -66,5 +71,23 @@ func TestPathsAreRelativeToTheFile(t *testing.T) {
 	}
 	if !filepath.IsAbs(c.Data) || c.Registrar.Users != "/abs/u" {
 		t.Errorf("%q, %q", c.Data, c.Registrar.Users)
+	}
+}
+
+func TestAdvertisedAddressOfEachTransport(t *testing.T) {
+	for _, c := range []struct{ text, tls, dtls string }{
+		{"listen: tls://0.0.0.0:6084", "", ""},
+		{"listen: [tls://0.0.0.0:6084, dtls://0.0.0.0:6084], advertise: 192.0.2.10:6084", "192.0.2.10:6084", "192.0.2.10:6084"},
+		{"listen: [tls://0.0.0.0:6084, dtls://0.0.0.0:6084], advertise: [dtls://192.0.2.10:7000, 192.0.2.10:6084]", "192.0.2.10:6084", "192.0.2.10:7000"},
+		{"listen: dtls://0.0.0.0:6084, advertise: dtls://192.0.2.10:7000", "", "192.0.2.10:7000"},
+	} {
+		cfg, err := load(t, "registrar: {users: u}\noverlay: {"+c.text+"}\n")
+		if err != nil {
+			t.Errorf("%s: %v", c.text, err)
+			continue
+		}
+		if a, b := cfg.Overlay.advertised("tls"), cfg.Overlay.advertised("dtls"); a != c.tls || b != c.dtls {
+			t.Errorf("%s: %q and %q, want %q and %q", c.text, a, b, c.tls, c.dtls)
+		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/metrics"
 	"github.com/p2psip/p2psip-gateway/overlay"
 	"github.com/p2psip/p2psip-gateway/overlay/config"
+	"github.com/p2psip/p2psip-gateway/overlay/journal"
 	"github.com/p2psip/p2psip-gateway/overlay/sipusage"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/proxy"
@@ -31,9 +32,13 @@ type Options struct {
 	Version string
 	Log     zerolog.Logger
 	Overlay *config.Overlay
-	Self    *trust.Signer    // the node's own identity
-	Keyring sipusage.Keyring // the certificates of its users
-	Users   *digest.Users    // empty on a redirect peer that was given none
+	// Document is what Overlay was read from; nil: it is not handed on. Changed is called with each document that takes its
+	// place, to be kept; nil: it is not.
+	Document []byte
+	Changed  func(document []byte)
+	Self     *trust.Signer    // the node's own identity
+	Keyring  sipusage.Keyring // the certificates of its users
+	Users    *digest.Users    // empty on a redirect peer that was given none
 	// OpenCalls lets callers from our own domain call inside it without credentials: a laboratory on loopback.
 	OpenCalls bool
 }
@@ -53,10 +58,13 @@ type Gateway struct {
 	peer      *overlay.Peer
 	usage     *sipusage.Service
 	publisher *sipusage.Publisher
+	shown     *sipusage.Certificates
+	journal   *journal.Journal // of what the peer holds
 	locator   *locator
 	metrics   *metrics.Metrics
 	admin     net.Listener
-	links     net.Listener // of the peer
+	links     net.Listener // of the peer; nil without TLS
+	packets   *net.UDPConn // of the peer; nil without DTLS
 	apps      net.Listener // of the peer
 }
 
@@ -81,7 +89,10 @@ func (g *Gateway) openData() (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("data: %w\n      try: a directory that this user may write", err)
 	}
-	g.bindings, err = location.Open(filepath.Join(dir, "bindings.db"))
+	if g.bindings, err = location.Open(filepath.Join(dir, "bindings.db")); err != nil {
+		return err
+	}
+	g.journal, err = journal.Open(filepath.Join(dir, "overlay.db"))
 	return err
 }
 
@@ -123,7 +134,7 @@ func portOf(address string) string {
 func (g *Gateway) Run(ctx context.Context) error {
 	defer g.Close()
 	g.o.Log.Info().Str("component", "gateway").Str("peer_id", g.peer.NodeID().Short()).Str("role", string(g.o.Config.Role)).
-		Str("overlay", g.links.Addr().String()).Str("admin", g.admin.Addr().String()).Msg("started")
+		Strs("overlay", g.linkAddresses()).Str("admin", g.admin.Addr().String()).Msg("started")
 	// The SIP side and what uses the peer end before the peer leaves, the peer before the sockets close.
 	front, stopFront := context.WithCancel(ctx)
 	defer stopFront()
@@ -134,6 +145,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	backDone.Go(func() { errs <- g.peer.Run(back) })
 	frontDone.Go(func() { errs <- serveAdmin(front, g.admin, adminHandler(g, g.metrics.Handler())) })
 	frontDone.Go(func() { g.publisher.Run(front) })
+	frontDone.Go(func() { g.shown.Run(front) })
 	frontDone.Go(func() { g.expire(front) })
 	if err := g.announce(); err != nil {
 		errs <- err
@@ -208,6 +220,13 @@ func (g *Gateway) announce() error {
 	return g.publisher.PublishAddresses(g.sipURIs())
 }
 
+// Renewed is for when the node's own certificate was renewed, or those of its users: what this gateway keeps in the overlay is
+// signed anew (RFC 6940 §7.1). It does not block.
+func (g *Gateway) Renewed(self *trust.Signer) {
+	g.publisher.Renew(self)
+	g.shown.Renew(self)
+}
+
 // Joined is closed when the peer is part of the ring.
 func (g *Gateway) Joined() <-chan struct{} { return g.peer.Joined() }
 
@@ -230,7 +249,13 @@ func (g *Gateway) Close() {
 			_ = l.Close()
 		}
 	}
+	if g.packets != nil {
+		_ = g.packets.Close()
+	}
 	if g.bindings != nil {
 		_ = g.bindings.Close()
+	}
+	if g.journal != nil {
+		_ = g.journal.Close()
 	}
 }

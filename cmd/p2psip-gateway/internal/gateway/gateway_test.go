@@ -79,14 +79,14 @@ func found(g *Gateway, user string, owner *Gateway) error {
 func TestAPortInUseSaysWhichAndWhatToDo(t *testing.T) {
 	gs := ring(t, 1, 1)
 	for key, change := range map[string]func(*Config){
-		"overlay.listen": func(c *Config) { c.Overlay.Listen = "tls://" + gs[0].links.Addr().String() },
+		"overlay.listen": func(c *Config) { c.Overlay.Listen = List{"tls://" + gs[0].links.Addr().String()} },
 		"admin.listen":   func(c *Config) { c.Admin.Listen = gs[0].admin.Addr().String() },
 		"sip.listen":     func(c *Config) { c.SIP.Listen = List{"udp://" + gs[0].udpAddr().String()} },
 	} {
 		o := gs[0].o
 		o.Config.Data = t.TempDir()
 		o.Config.Admin.Listen = "127.0.0.1:0"
-		o.Config.Overlay.Listen = "tls://127.0.0.1:0"
+		o.Config.Overlay.Listen = List{"tls://127.0.0.1:0"}
 		o.Config.SIP.Listen = List{"udp://127.0.0.1:0"}
 		change(&o.Config)
 		_, err := Open(o)

@@ -20,8 +20,14 @@ type locator struct {
 	metrics  *metrics.Metrics
 }
 
-// Known implements location.Locator: the users file names the users of the domain.
+// Known implements location.Locator: the users file names users of the domain, and so do the certificates in the overlay,
+// as far as Remote has just looked.
 func (l *locator) Known(aor location.AOR) bool {
+	return l.ours(aor) || l.usage.CertifiedCached(aor)
+}
+
+// ours reports whether aor may register here.
+func (l *locator) ours(aor location.AOR) bool {
 	user, _, _ := strings.Cut(string(aor), "@")
 	_, ok := l.users.Lookup(user)
 	return ok
@@ -32,10 +38,14 @@ func (l *locator) Local(aor location.AOR) []location.Binding {
 	return l.bindings.Get(aor, time.Now())
 }
 
-// Remote implements location.Locator.
+// Remote implements location.Locator. When nothing is found for somebody whom the users file does not name, it looks whether
+// there is a certificate, so that Known knows: 480 and 404 are not the same.
 func (l *locator) Remote(ctx context.Context, aor location.AOR) ([]location.Remote, error) {
 	begin := time.Now()
 	r, err := l.usage.Remote(ctx, aor)
+	if err == nil && len(r) == 0 && !l.ours(aor) {
+		_, err = l.usage.Certified(ctx, aor)
+	}
 	result := "found"
 	switch {
 	case err != nil && !errors.Is(err, location.ErrNotFound):

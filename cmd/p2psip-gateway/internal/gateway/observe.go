@@ -26,7 +26,7 @@ func (g *Gateway) status() StatusReport {
 	r := StatusReport{
 		Version: g.o.Version, Role: g.o.Config.Role, Domain: g.o.Config.Domain, NodeID: s.Self.String(), State: string(s.State),
 		NotReady: []string{}, UptimeSeconds: int64(time.Since(g.started).Seconds()), SIP: []ListenerReport{},
-		Overlay: OverlayReport{Name: g.o.Overlay.InstanceName, Address: g.links.Addr().String(), Links: len(s.Links), SizeEstimate: s.SizeEstimate,
+		Overlay: OverlayReport{Name: g.o.Overlay.InstanceName, Address: g.linkAddress(), Listen: g.linkAddresses(), Links: len(s.Links), SizeEstimate: s.SizeEstimate,
 			Stored: storedByName(s)},
 		Registrations: g.bindings.Count(), Transactions: int(live(g.layer.Stats().Live)),
 	}
@@ -93,7 +93,7 @@ func (g *Gateway) ring() RingReport {
 		Fingers: hexIDs(s.Fingers), Links: []LinkReport{}, SizeEstimate: s.SizeEstimate,
 	}
 	for _, l := range s.Links {
-		r.Links = append(r.Links, LinkReport{Peer: l.Peer.String(), Ready: l.Peered, RTTms: float64(l.RTT.Microseconds()) / 1000})
+		r.Links = append(r.Links, LinkReport{Peer: l.Peer.String(), Ready: l.Peered, Transport: l.Transport, RTTms: float64(l.RTT.Microseconds()) / 1000})
 	}
 	return r
 }

@@ -26,6 +26,12 @@ const (
 // ring starts n complete gateways in one overlay over loopback, with users 1001 to 1000+users, and waits until all have joined.
 func ring(t testing.TB, n, users int) []*Gateway {
 	t.Helper()
+	return ringOver(t, n, users, "tls://127.0.0.1:0")
+}
+
+// ringOver is a ring whose gateways listen for overlay links as said.
+func ringOver(t testing.TB, n, users int, links ...string) []*Gateway {
+	t.Helper()
 	ov, err := identity.New(identity.Template(testDomain), trust.P256, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -47,9 +53,9 @@ func ring(t testing.TB, n, users int) []*Gateway {
 		c := DefaultConfig()
 		c.Domain, c.Data = testDomain, filepath.Join(t.TempDir(), "data")
 		c.SIP.Listen = List{"udp://127.0.0.1:0", "tcp://127.0.0.1:0"}
-		c.Overlay.Listen, c.Overlay.First = "tls://127.0.0.1:0", k == 0
+		c.Overlay.Listen, c.Overlay.First = links, k == 0
 		if k > 0 {
-			c.Overlay.Bootstrap = List{gs[0].links.Addr().String()}
+			c.Overlay.Bootstrap = List{gs[0].linkAddress()}
 		}
 		c.Admin.Listen = "127.0.0.1:0"
 		g, err := Open(Options{Config: c, Version: "test", Log: zerolog.Nop(), Overlay: ov.Config, Self: self, Users: known,

@@ -27,7 +27,8 @@ type ListenerReport struct {
 // OverlayReport is the peer of a StatusReport.
 type OverlayReport struct {
 	Name         string         `json:"name"`
-	Address      string         `json:"address"`
+	Address      string         `json:"address"` // of the first of listen
+	Listen       []string       `json:"listen"`  // tls://ip:port, dtls://ip:port
 	Links        int            `json:"links"`
 	SizeEstimate int            `json:"size_estimate"`
 	Stored       map[string]int `json:"stored"` // values held for the overlay, by Kind
@@ -66,9 +67,10 @@ type RingReport struct {
 
 // LinkReport is one overlay link.
 type LinkReport struct {
-	Peer  string  `json:"peer"`
-	Ready bool    `json:"ready"` // the peer is part of the ring: it may be routed through
-	RTTms float64 `json:"rtt_ms"`
+	Peer      string  `json:"peer"`
+	Ready     bool    `json:"ready"`     // the peer is part of the ring: it may be routed through
+	Transport string  `json:"transport"` // tls | dtls
+	RTTms     float64 `json:"rtt_ms"`
 }
 
 // LookupReport is GET /api/v1/lookup?aor=.

@@ -14,6 +14,11 @@ import (
 // write puts data at path in one step: a reader sees the old file or the new one. Keys go to the disk before it returns;
 // certificates can be issued again.
 func write(path string, data []byte, mode os.FileMode) error {
+	return put(path, data, mode, mode == keyMode)
+}
+
+// put is write; with durable the data is on the disk when it returns.
+func put(path string, data []byte, mode os.FileMode, durable bool) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return unwritable(path, err)
@@ -22,7 +27,7 @@ func write(path string, data []byte, mode os.FileMode) error {
 	if err == nil {
 		err = f.Chmod(mode)
 	}
-	if err == nil && mode == keyMode {
+	if err == nil && durable {
 		err = f.Sync()
 	}
 	if cerr := f.Close(); err == nil {

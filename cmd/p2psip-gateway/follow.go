@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/rs/zerolog"
+
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
+)
+
+// documentFile is the configuration document of a running node on the disk. What the overlay changes is written there, and
+// what an operator puts there is handed to the overlay on SIGHUP.
+type documentFile struct {
+	path string
+	log  zerolog.Logger
+}
+
+// keep writes a document that has come over the overlay.
+func (f *documentFile) keep(document []byte) {
+	if err := identity.ReplaceDocument(f.path, document); err != nil {
+		f.log.Error().Str("component", "config").Err(err).Msg("the new configuration document is in force, but was not written")
+	}
+}
+
+// watch hands the document to g on every SIGHUP, until ctx ends or stop is called, which waits for it.
+func (f *documentFile) watch(ctx context.Context, g *gateway.Gateway) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer signal.Stop(hangup)
+		for {
+			select {
+			case <-hangup:
+				f.publish(ctx, g)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() { cancel(); wg.Wait() }
+}
+
+func (f *documentFile) publish(ctx context.Context, g *gateway.Gateway) {
+	document, err := identity.ReadDocument(f.path)
+	if err == nil {
+		err = g.Configure(ctx, document)
+	}
+	if err != nil {
+		f.log.Error().Str("component", "config").Str("file", f.path).Err(err).Msg("the configuration document was not accepted")
+		return
+	}
+	f.log.Info().Str("component", "config").Str("file", f.path).Msg("the configuration document is in force, and spreads")
+}

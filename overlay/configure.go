@@ -1,0 +1,108 @@
+package overlay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/config"
+	"github.com/p2psip/p2psip-gateway/overlay/node"
+	"github.com/p2psip/p2psip-gateway/overlay/trust"
+)
+
+// ErrRestart is the error of Run when the overlay has a new configuration that this peer has left it for: a peer that is
+// made with the new document may enter it again (RFC 6940 §6.5.4.2).
+var ErrRestart = errors.New("overlay: the new configuration demands a restart")
+
+// Config is the overlay's configuration at this time. It must not be modified.
+func (p *Peer) Config() *config.Overlay { return p.config.Load() }
+
+// Configure hands the peer a new configuration document, from which it spreads over the overlay (RFC 6940 §6.5.4). It
+// must be newer than the present one and be signed by one of the configuration-signers of that. The octets are the
+// peer's from now on. It returns when the document is in force or refused; a *trust.RefusalError says whose signature is
+// missing.
+func (p *Peer) Configure(ctx context.Context, document []byte) error {
+	w := &waiter{reply: make(chan node.Done, 1)}
+	if err := p.enter(ctx, func(now time.Time, l *loop) { l.begin(now, node.OpConfigure{Document: document}, w) }); err != nil {
+		return err
+	}
+	select {
+	case d := <-w.reply:
+		return d.Err
+	case <-ctx.Done():
+		return contextError(ctx) // what becomes of the document is seen in Config
+	case <-p.stopped:
+		return ErrClosed
+	}
+}
+
+// configure has a worker carry out a Configure effect.
+func (l *loop) configure(c node.Configure) {
+	configured := func(o *config.Overlay, err error) input {
+		return func(now time.Time, l *loop) { l.node.Configured(now, c.Job, o, err) }
+	}
+	l.submit(func() input { return configured(examine(time.Now(), c)) }, configured(nil, ErrOverload))
+}
+
+// examine reads a document and checks that it may take the place of the present one.
+func examine(now time.Time, c node.Configure) (*config.Overlay, error) {
+	d, err := config.Parse(c.Document)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", node.ErrDocument, err)
+	}
+	if n := len(d.Configurations); n != 1 {
+		return nil, fmt.Errorf("%w: it holds %d configurations", node.ErrDocument, n)
+	}
+	found := &d.Configurations[0]
+	o := found.Overlay
+	switch {
+	case o.InstanceName != c.Previous.InstanceName:
+		return nil, fmt.Errorf("%w: it is of %s", node.ErrDocument, o.InstanceName)
+	case !config.Newer(o.Sequence, c.Previous.Sequence):
+		return o, node.ErrNotNewer // the signature does not matter
+	}
+	if err := trust.VerifyDocument(now, found, c.Previous); err != nil {
+		return nil, err
+	}
+	if o.Expired(now) {
+		return nil, &trust.RefusalError{Reason: trust.Expired,
+			Err: fmt.Errorf("the configuration expired at %s", o.Expiration.Format(time.RFC3339))}
+	}
+	return o, nil
+}
+
+// reconfigure has everything follow a new configuration.
+func (l *loop) reconfigure(r node.Reconfigured) {
+	l.p.config.Store(r.Overlay)
+	l.p.verifier.Follow(r.Overlay)
+	if r.Leave != "" {
+		l.exit = fmt.Errorf("%w: %s", ErrRestart, r.Leave)
+	}
+	if l.p.cfg.Changed == nil {
+		return
+	}
+	select {
+	case <-l.p.documents: // an older one that was not taken yet
+	default:
+	}
+	l.p.documents <- r.Document // has room: only the loop sends
+}
+
+// tellChanges calls Changed, which may take its time, one document after the other.
+func (p *Peer) tellChanges(ctx context.Context) {
+	for {
+		select {
+		case d := <-p.documents:
+			p.cfg.Changed(d)
+			continue
+		case <-ctx.Done():
+		}
+		select {
+		case d := <-p.documents:
+			p.cfg.Changed(d)
+		default:
+		}
+		return
+	}
+}

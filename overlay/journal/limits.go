@@ -1,0 +1,8 @@
+package journal
+
+import "time"
+
+// Implementation limits. What a journal holds is bounded by what a peer holds.
+const (
+	openWait = 2 * time.Second // for a process that is on its way out to let go of the file
+)

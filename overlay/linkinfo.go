@@ -1,0 +1,90 @@
+package overlay
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/node"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// LinkInfo is one overlay link, for people.
+type LinkInfo struct {
+	ID        node.LinkID
+	Peer      wire.NodeID
+	Address   string // of the other end, "ip:port"
+	Transport string // tls or dtls
+	Dialed    bool   // by this side
+	Ready     bool   // the peer is part of the ring: it may be routed through
+	RTT       time.Duration
+	Since     time.Time
+}
+
+// Links lists the links that stand, by ID. The slice is the caller's.
+func (p *Peer) Links() []LinkInfo {
+	var list []LinkInfo
+	for _, s := range p.Status().Links {
+		if e, ok := p.ends.get(s.ID); ok {
+			list = append(list, LinkInfo{ID: s.ID, Peer: s.Peer, Address: e.address, Transport: e.transport, Dialed: e.dialed,
+				Ready: s.Peered, RTT: s.RTT, Since: e.since})
+		}
+	}
+	return list
+}
+
+// linkEnd is what the node does not know of a link.
+type linkEnd struct {
+	address, transport string
+	dialed             bool
+	since              time.Time
+}
+
+// linkEnds is a leaf: nothing is called with mu held. It holds the links that p.links counts.
+type linkEnds struct {
+	mu   sync.Mutex
+	ends map[node.LinkID]linkEnd
+}
+
+func (l *linkEnds) put(id node.LinkID, remote net.Addr, dialed bool) {
+	e := linkEnd{address: remote.String(), transport: "tls", dialed: dialed, since: time.Now()}
+	if remote.Network() == "udp" {
+		e.transport = "dtls"
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ends == nil {
+		l.ends = make(map[node.LinkID]linkEnd)
+	}
+	l.ends[id] = e
+}
+
+func (l *linkEnds) forget(id node.LinkID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.ends, id)
+}
+
+func (l *linkEnds) get(id node.LinkID) (linkEnd, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.ends[id]
+	return e, ok
+}
+
+// transports counts the links by transport.
+func (l *linkEnds) transports() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := make(map[string]int, 2)
+	for _, e := range l.ends {
+		n[e.transport]++
+	}
+	return n
+}
+
+// transport is what carries a link; empty when it is gone.
+func (l *linkEnds) transport(id node.LinkID) string {
+	e, _ := l.get(id)
+	return e.transport
+}

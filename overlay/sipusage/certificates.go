@@ -1,0 +1,187 @@
+package sipusage
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/overlay"
+	"github.com/p2psip/p2psip-gateway/overlay/trust"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// errExpired is what a certificate is when nothing may be signed with it any more.
+var errExpired = errors.New("certificate has expired")
+
+// Certificates puts certificates into the overlay: the gateway's own and, as they are offered, those of its users (RFC 6940
+// §8). Each stands there once, however often the gateway starts. What fails is tried again when the certificate is offered
+// again. It is safe for concurrent use.
+type Certificates struct {
+	peer  Peer
+	queue chan *trust.Signer
+
+	mu   sync.Mutex
+	self *trust.Signer
+	due  map[[sha256.Size]byte]time.Time // when to look again, by certificate
+}
+
+// NewCertificates returns what puts certificates into the overlay through peer. self is the gateway's own. Nothing is stored
+// before Run.
+func NewCertificates(peer Peer, self *trust.Signer) *Certificates {
+	return &Certificates{peer: peer, self: self, queue: make(chan *trust.Signer, maxOffered), due: make(map[[sha256.Size]byte]time.Time)}
+}
+
+// Offer has the certificate of s stored, unless it was not long ago. It does not block: when many wait already, nothing
+// happens, and a later offer does it.
+func (c *Certificates) Offer(s *trust.Signer) {
+	now, sum := time.Now(), sha256.Sum256(s.Chain()[0].Raw)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.Before(c.due[sum]) {
+		return
+	}
+	if len(c.due) >= maxRecords {
+		clear(c.due) // all of them are looked up once more than needed
+	}
+	select {
+	case c.queue <- s:
+		c.due[sum] = now.Add(retryCertificate)
+	default:
+	}
+}
+
+// Renew is for when the gateway's own certificate was renewed: it is stored besides the one before, which stays until it ends.
+func (c *Certificates) Renew(self *trust.Signer) {
+	c.mu.Lock()
+	c.self = self
+	c.mu.Unlock()
+	c.Offer(self)
+}
+
+func (c *Certificates) own() *trust.Signer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.self
+}
+
+// Run stores what is offered, and the gateway's own certificate, from when the peer has joined until ctx ends. It may be called
+// once.
+func (c *Certificates) Run(ctx context.Context) {
+	select {
+	case <-c.peer.Joined():
+	case <-ctx.Done():
+		return
+	}
+	t := time.NewTicker(retryCertificate)
+	defer t.Stop()
+	for {
+		c.Offer(c.own())
+		select {
+		case s := <-c.queue:
+			c.publish(ctx, s)
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// publish stores one certificate. RFC 6940 §8: "A user/node MUST store its certificate at Resource-IDs derived from two Resource
+// Names: [...] The user name in the certificate. [...] The Node-ID in the certificate."
+//
+// Deviation: of the certificates of our users, which all have our Node-ID, only some stand at that: thousands would fit in no
+// answer. Nobody has to look there, since every message carries the certificates that it needs (§6.3.4).
+func (c *Certificates) publish(ctx context.Context, s *trust.Signer) {
+	ctx, cancel := context.WithTimeout(ctx, 2*storeTimeout)
+	defer cancel()
+	self, id, cert, room := c.own(), s.Identity(), s.Chain()[0], maxUserCertificates
+	if cert.Equal(self.Chain()[0]) {
+		room = -1
+	}
+	// One certificate signs all that stands at our Node-ID: so an answer carries one, and not one for each value.
+	err := c.ensure(ctx, cert, spot{addressResource(id.Node), wire.KindCertificateByNode, self, room})
+	if id.User != "" {
+		err = errors.Join(err, c.ensure(ctx, cert, spot{wire.ResourceIDOf(id.User), wire.KindCertificateByUser, s, -1}))
+	}
+	if err != nil {
+		return // Offer has set when to try again
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.due[sha256.Sum256(cert.Raw)] = time.Now().Add(checkCertificate)
+}
+
+// spot is one of the two places of a certificate.
+type spot struct {
+	resource wire.ResourceID
+	kind     wire.KindID
+	by       *trust.Signer
+	room     int // how many may stand there already; below 0: as many as the overlay takes
+}
+
+// ensure looks before it appends: the index of an array is not signed, and an array only ends when its values do.
+func (c *Certificates) ensure(ctx context.Context, cert *x509.Certificate, at spot) error {
+	left := min(time.Until(cert.NotAfter), time.Until(at.by.Chain()[0].NotAfter)).Truncate(time.Second)
+	if left <= 0 {
+		return errExpired
+	}
+	there, err := c.peer.Fetch(ctx, at.resource, at.kind)
+	if err != nil {
+		return fmt.Errorf("sipusage: certificates at %s: %w", at.resource.Short(), err)
+	}
+	// RFC 6940 §8: "New certificates are stored at the end of the list."
+	v := wire.StoredValue{Model: wire.Array, Index: appendIndex, Exists: true, Data: cert.Raw}
+	storageTime := time.Now()
+	if have := find(there, cert.Raw); have != nil {
+		if time.Duration(have.Lifetime)*time.Second >= left/2 {
+			return nil
+		}
+		v.Index = have.Value.Index
+		if last := time.UnixMilli(int64(have.StorageTime)); !storageTime.After(last) {
+			storageTime = last.Add(time.Millisecond)
+		}
+	} else if at.room >= 0 && len(there) >= at.room {
+		return nil
+	}
+	_, err = c.peer.Store(ctx, at.by, at.resource, at.kind, v, storageTime, left)
+	return err
+}
+
+// find is the value that holds the certificate der, nil when none does.
+func find(values []overlay.Value, der []byte) *overlay.Value {
+	for i := range values {
+		if bytes.Equal(values[i].Value.Data, der) {
+			return &values[i]
+		}
+	}
+	return nil
+}
+
+// Certified asks the overlay whether a certificate stands at aor: whether there is such a user at all, registered or not
+// (RFC 6940 §8). The error wraps location.ErrUnavailable.
+func (s *Service) Certified(ctx context.Context, aor location.AOR) (bool, error) {
+	return s.certified.get(ctx, string(aor))
+}
+
+// CertifiedCached is what Certified has found lately; it does not block.
+func (s *Service) CertifiedCached(aor location.AOR) bool {
+	found, ok := s.certified.cached(string(aor))
+	return ok && found
+}
+
+func (s *Service) fetchCertified(ctx context.Context, aor string) (bool, time.Duration, error) {
+	values, err := s.peer.Fetch(ctx, wire.ResourceIDOf(aor), wire.KindCertificateByUser)
+	switch {
+	case err != nil:
+		return false, 0, unavailable("certificates of "+aor, err)
+	case len(values) == 0:
+		return false, missingFor, nil
+	}
+	return true, certifiedFor, nil
+}
