@@ -47,8 +47,12 @@ func TestProcessesFollowADocumentGivenToOne(t *testing.T) {
 	r.callAround(t, -1, phones)
 	eventually(t, "all to have the document", func() error {
 		for k := range r.members {
-			if b, err := os.ReadFile(file(k)); err != nil || !bytes.Equal(b, next) {
-				return fmt.Errorf("node %d has another document, or %v", k, err)
+			b, err := os.ReadFile(file(k))
+			if err != nil {
+				return err
+			}
+			if !bytes.Equal(b, next) {
+				return fmt.Errorf("node %d has another document", k)
 			}
 		}
 		return nil

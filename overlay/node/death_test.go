@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -220,7 +221,7 @@ func TestLastOneLeaves(t *testing.T) {
 	if d := do(t, w, w.Host(0), node.OpLeave{}); d.Err != nil {
 		t.Error(d.Err)
 	}
-	if d := do(t, w, w.Host(0), node.OpPing{}); d.Err != node.ErrNotJoined {
+	if d := do(t, w, w.Host(0), node.OpPing{}); !errors.Is(d.Err, node.ErrNotJoined) {
 		t.Errorf("after leaving: %v", d.Err)
 	}
 }

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -110,7 +111,7 @@ func TestRFC6940_6_4_2_1_OrdinaryNodeNeverAssumesToBeFirst(t *testing.T) {
 		t.Error("a node that reached nobody owns the overlay")
 	}
 	r := w.NewRecord("user", h)
-	if d := do(t, w, h, r.OpFetch()); d.Err != node.ErrNotJoined {
+	if d := do(t, w, h, r.OpFetch()); !errors.Is(d.Err, node.ErrNotJoined) {
 		t.Errorf("fetch before joining: %v", d.Err)
 	}
 }

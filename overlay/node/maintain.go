@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/chord"
@@ -85,7 +86,7 @@ func (n *Node) ping(p *peer) {
 		case n.peers[p.id] != p:
 		case r.err == nil:
 			p.misses, p.rtt = 0, r.rtt
-		case r.err == ErrOverload:
+		case errors.Is(r.err, ErrOverload):
 		case n.now.Sub(p.heard) < n.c.PingInterval: // something else came from it
 		default:
 			if p.misses++; p.misses >= missedPings {

@@ -292,7 +292,7 @@ func TestSealThatFailsEndsTheOperation(t *testing.T) {
 	op := l.Do(l.now, node.OpPing{Destinations: wire.NewDestinationList(wire.ToNode(nodeID(1)))})
 	s := l.Take().Seal[0]
 	l.Sealed(l.now, s.Job, nil, errors.New("workers are busy"))
-	if done := l.Take().Done; len(done) != 1 || done[0].Op != op || done[0].Err != node.ErrOverload {
+	if done := l.Take().Done; len(done) != 1 || done[0].Op != op || !errors.Is(done[0].Err, node.ErrOverload) {
 		t.Errorf("%+v", done)
 	}
 }

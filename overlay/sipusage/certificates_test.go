@@ -27,7 +27,7 @@ func (b *bench) showing() (c *Certificates, stop func()) {
 
 func (b *bench) stand(name string, kind wire.KindID) []overlay.Value {
 	b.Helper()
-	values, err := b.gateway.Fetch(context.Background(), wire.ResourceIDOf(name), kind)
+	values, err := b.Fetch(context.Background(), wire.ResourceIDOf(name), kind)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func (b *bench) byNode() []overlay.Value {
 
 func (b *bench) signer(aor string) *trust.Signer {
 	b.Helper()
-	s, err := b.gateway.Signer(aor)
+	s, err := b.Signer(aor)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestRFC6940_7_1_RenewalStoresEveryLiveValueAnew(t *testing.T) {
 			{resource("bob@" + domain), wire.KindSIPRegistration},
 			{addressResource(b.NodeID()), wire.KindSIPGateway},
 		} {
-			values, err := b.gateway.Fetch(context.Background(), res.id, res.kind)
+			values, err := b.Fetch(context.Background(), res.id, res.kind)
 			if err != nil || len(values) != 1 || !values[0].Signer.Cert.NotAfter.After(first) {
 				b.Errorf("%s: %d values, %v", res.id.Short(), len(values), err)
 			}
@@ -212,7 +212,7 @@ func TestRecordDoesNotOutliveItsCertificateUnnoticed(t *testing.T) {
 		b.mu.Unlock()
 		for range 20 {
 			b.after(time.Minute)
-			values, err := b.gateway.Fetch(context.Background(), resource("alice@"+domain), wire.KindSIPRegistration)
+			values, err := b.Fetch(context.Background(), resource("alice@"+domain), wire.KindSIPRegistration)
 			if err != nil || len(values) != 1 {
 				b.Fatalf("%v after the old certificate: %d values, %v", time.Since(end), len(values), err)
 			}

@@ -22,7 +22,10 @@ const (
 )
 
 // errUnknown tells that the cache does not know; it never leaves the package.
-var errUnknown = errors.New("not in cache")
+var (
+	errUnknown    = errors.New("not in cache")
+	errUnanswered = errors.New("no server answered")
+)
 
 // question is one query.
 type question struct {
@@ -212,7 +215,7 @@ func (c *client) start(ctx context.Context, q question) <-chan singleflight.Resu
 func (c *client) query(ctx context.Context, q question) (reply, time.Duration) {
 	msg := new(dns.Msg).SetQuestion(q.name, q.kind)
 	msg.SetEdns0(ednsSize, false)
-	var err error = context.DeadlineExceeded
+	err := errUnanswered
 	for range rounds {
 		for _, server := range c.servers {
 			var res *dns.Msg
