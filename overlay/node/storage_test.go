@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -144,7 +145,7 @@ func TestAnswerThatCannotBeVerifiedEndsAsUntrusted(t *testing.T) {
 	r := homed(w, w.Host(0), w.Host(1))
 	w.Host(1).Garble = true
 	d := do(t, w, w.Host(0), r.OpFetch())
-	if d.Err != node.ErrUntrusted {
+	if !errors.Is(d.Err, node.ErrUntrusted) {
 		t.Errorf("%+v", d)
 	}
 }
@@ -256,7 +257,7 @@ func TestRFC6940_6_2_1_RequestFailsAfterFiveTransmissions(t *testing.T) {
 	absent, _ := wire.NodeIDFromBytes(id[:])
 	begun := w.Now()
 	d := do(t, w, w.Host(0), node.OpPing{Destinations: wire.NewDestinationList(wire.ToNode(absent))})
-	if took := w.Now().Sub(begun); d.Err != node.ErrTimeout || took < 15*time.Second || took > 15*time.Second+10*time.Millisecond {
+	if took := w.Now().Sub(begun); !errors.Is(d.Err, node.ErrTimeout) || took < 15*time.Second || took > 15*time.Second+10*time.Millisecond {
 		t.Errorf("%v after %v", d.Err, took)
 	}
 }

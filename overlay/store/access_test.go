@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/p2psip/p2psip-gateway/overlay/config"
@@ -51,7 +52,7 @@ func TestRFC6940_7_3_Policies(t *testing.T) {
 			o := testOverlay()
 			k, _ := o.Kind(c.kind)
 			err := CheckAccess(o, k, c.res, &c.d, c.signer)
-			if c.want == nil && err != nil || c.want != nil && err != error(c.want) {
+			if (c.want == nil) != (err == nil) || c.want != nil && !errors.Is(err, c.want) {
 				t.Fatalf("%v, want %v", err, c.want)
 			}
 		})
