@@ -33,7 +33,7 @@ func (p *Peer) Configure(ctx context.Context, document []byte) error {
 	case <-ctx.Done():
 		return contextError(ctx) // what becomes of the document is seen in Config
 	case <-p.stopped:
-		return ErrClosed
+		return w.last().Err
 	}
 }
 

@@ -43,6 +43,8 @@ func ownError(err error) error {
 		return fmt.Errorf("%w: %w", ErrTimeout, err)
 	case errors.Is(err, node.ErrNotJoined):
 		return ErrNotJoined
+	case errors.Is(err, ErrClosed):
+		return ErrClosed
 	case errors.Is(err, node.ErrOverload), errors.Is(err, ErrOverload):
 		return ErrOverload
 	case errors.Is(err, node.ErrUntrusted), errors.As(err, &refusal):

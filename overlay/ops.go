@@ -134,7 +134,18 @@ func (p *Peer) do(ctx context.Context, op node.Op) (node.Done, error) {
 		p.aside.put(func(now time.Time, l *loop) { l.cancel(now, w) })
 		return node.Done{}, contextError(ctx)
 	case <-p.stopped:
-		return node.Done{}, ErrClosed
+		d := w.last()
+		return d, p.outcome(d)
+	}
+}
+
+// last is the answer that the loop gave before it ended, if it gave one.
+func (w *waiter) last() node.Done {
+	select {
+	case d := <-w.reply:
+		return d
+	default:
+		return node.Done{Err: ErrClosed}
 	}
 }
 

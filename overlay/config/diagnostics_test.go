@@ -49,11 +49,11 @@ func TestRFC7851_7_AccessNodes(t *testing.T) {
 //
 // Conformance: K-10
 func TestRFC7851_9_6_MandatoryExtension(t *testing.T) {
-	o := mustParse(t, document("<mandatory-extension>urn:ietf:params:xml:ns:p2p:config-diagnostics</mandatory-extension>")).Overlay
+	o := mustParse(t, document("<mandatory-extension>urn:ietf:params:xml:ns:p2p:config-diagnostics</mandatory-extension><no-ice>true</no-ice>")).Overlay
 	if err := o.Supported(); err != nil || !o.Diagnostics() || o.MayDiagnose(mustNode(t, monitor), wire.DiagnosticAppUptime) {
 		t.Errorf("%v, %+v", err, o)
 	}
-	plain := config.New("a")
+	plain := withoutICE()
 	if plain.Diagnostics() || errors.Is(plain.Supported(), config.ErrUnsupported) {
 		t.Error("a document without the extension")
 	}

@@ -334,6 +334,7 @@ func TestNoCBCAndNoCCM(t *testing.T) {
 	}
 }
 
+// Conformance: A-24
 func TestRFC6940_6_4_2_1_ReplayedRecordsAreDropped(t *testing.T) {
 	w := newWorld(t)
 	p := servePackets(t, w.dtls())

@@ -104,6 +104,7 @@ func TestRFC6940_6_6_3_1_AnAckOfAnyCopyCompletesTheMessage(t *testing.T) {
 	}
 }
 
+// Conformance: A-21
 func TestRFC6940_6_6_3_1_TenMillisecondsAfterAnAck(t *testing.T) {
 	p := play(0, "a", "b").until(3 * ms)
 	p.acked(0)
@@ -114,6 +115,7 @@ func TestRFC6940_6_6_3_1_TenMillisecondsAfterAnAck(t *testing.T) {
 	p.want(t, "0s #0 a", "13ms #1 b", "60ms #2 c", "260ms #3 c")
 }
 
+// Conformance: A-20
 func TestRFC6940_6_6_3_1_AcksRestoreAStalledLink(t *testing.T) {
 	p := play(0, "m", "n").until(4 * time.Second)
 	if !p.stalled {

@@ -63,12 +63,12 @@ func TestRFC6940_7_3_Policies(t *testing.T) {
 func TestRFC6940_7_3_3_OnlyDictionaries(t *testing.T) {
 	d := alice.single("x", 1, 1)
 	k := config.Kind{ID: kindSingle, Model: wire.SingleValue, Access: config.UserNodeMatch}
-	if err := CheckAccess(testOverlay(), k, alice.resource(), &d, alice.Identity); err != error(errPolicy) {
+	if err := CheckAccess(testOverlay(), k, alice.resource(), &d, alice.Identity); !errors.Is(err, errPolicy) {
 		t.Fatal(err)
 	}
 	k.Access = "NODE-ID-MATCH"
 	err := CheckAccess(testOverlay(), k, alice.resource(), &d, alice.Identity)
-	if err != error(errPolicy) || err.Error() != "store: the access control policy of the Kind is not supported" {
+	if !errors.Is(err, errPolicy) || err.Error() != "store: the access control policy of the Kind is not supported" {
 		t.Fatal(err)
 	}
 }

@@ -256,6 +256,7 @@ func TestDocumentsThatCannotBeUsed(t *testing.T) {
 	}
 	plain := func(change func(*config.Overlay)) string {
 		o := config.New("example.org")
+		o.NoICE = true
 		change(o)
 		return string(config.AppendDocument(nil, config.Configuration{Signed: config.AppendConfiguration(nil, o)}))
 	}
