@@ -60,11 +60,12 @@ const (
 	// restartTolerance is by how much the start of a peer, computed from its uptime in whole seconds and the time that
 	// the Update took, may seem to move.
 	restartTolerance = 20 * time.Second
-	// DefaultMessageRate is how many messages per second may come over one link: some hundred times what a peer of a large
-	// overlay sends to its neighbour, and what half a CPU core verifies. burst is for how many seconds of that rate more may
+	// DefaultMessageRate is how many messages per second may come over one link: more than an honest peer on two cores can sign and
+	// verify, so that in a small ring a busy gateway is never taken for a flooder, and yet little to drop. What is verified of it
+	// maxVerifyingPerLink bounds. burst is for how many seconds of that rate more may
 	// come at once, floodPatience how many seconds' worth may then be refused in a row before the link is closed, and
 	// banTime how long its node is to stay away.
-	DefaultMessageRate = 4000
+	DefaultMessageRate = 16000
 	burst              = 2
 	floodPatience      = 3
 	banTime            = time.Minute
