@@ -66,6 +66,9 @@ func runDev(ctx context.Context, std stdio, args []string) int {
 	if !ok {
 		return exitUsage
 	}
+	if a, err := netip.ParseAddr(o.host); err == nil && a.IsUnspecified() {
+		return devFailed(std, fmt.Errorf("E0202 --host %s: phones and gateways can not be told that address\n      try: --host ADDRESS, the one at which they reach this machine", o.host))
+	}
 	begin := time.Now()
 	if o.data == "" {
 		dir, err := os.MkdirTemp("", "p2psip-gateway-dev-")

@@ -197,6 +197,14 @@ func TestDevOnPortsInUseNamesThePort(t *testing.T) {
 	}
 }
 
+func TestDevWantsAnAddressThatOthersCanUse(t *testing.T) {
+	var out, errs bytes.Buffer
+	if code := dispatch(t.Context(), stdio{strings.NewReader(""), &out, &errs}, []string{"dev", "--host", "0.0.0.0"}); code != exitConfig {
+		t.Errorf("exit %d, want %d", code, exitConfig)
+	}
+	oneLine(t, errs.String(), "--host 0.0.0.0", "try:")
+}
+
 func TestDevLeavesNoGoroutine(t *testing.T) {
 	sharedDev(t)
 	before := goleak.IgnoreCurrent()
