@@ -16,8 +16,10 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
-// errExpired is what a certificate is when nothing may be signed with it any more.
-var errExpired = errors.New("certificate has expired")
+var (
+	errExpired = errors.New("certificate has expired") // nothing may be signed with it any more
+	errNoRoom  = errors.New("as many certificates stand there as may")
+)
 
 // Certificates puts certificates into the overlay: the gateway's own and, as they are offered, those of its users (RFC 6940
 // §8). Each stands there once, however often the gateway starts. What fails is tried again when the certificate is offered
@@ -29,6 +31,7 @@ type Certificates struct {
 	mu   sync.Mutex
 	self *trust.Signer
 	due  map[[sha256.Size]byte]time.Time // when to look again, by certificate
+	full time.Time                       // until then there is no room at our Node-ID, and no need to fetch all that stands there
 }
 
 // NewCertificates returns what puts certificates into the overlay through peer. self is the gateway's own. Nothing is stored
@@ -85,10 +88,21 @@ func (c *Certificates) Run(ctx context.Context) {
 		select {
 		case s := <-c.queue:
 			c.publish(ctx, s)
+			pause(ctx, certificateInterval)
 		case <-t.C:
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// pause waits for d, or for the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -104,8 +118,7 @@ func (c *Certificates) publish(ctx context.Context, s *trust.Signer) {
 	if cert.Equal(self.Chain()[0]) {
 		room = -1
 	}
-	// One certificate signs all that stands at our Node-ID: so an answer carries one, and not one for each value.
-	err := c.ensure(ctx, cert, spot{addressResource(id.Node), wire.KindCertificateByNode, self, room})
+	err := c.atNode(ctx, cert, spot{addressResource(id.Node), wire.KindCertificateByNode, self, room})
 	if id.User != "" {
 		err = errors.Join(err, c.ensure(ctx, cert, spot{wire.ResourceIDOf(id.User), wire.KindCertificateByUser, s, -1}))
 	}
@@ -115,6 +128,25 @@ func (c *Certificates) publish(ctx context.Context, s *trust.Signer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.due[sha256.Sum256(cert.Raw)] = time.Now().Add(checkCertificate)
+}
+
+// atNode stores a certificate at our Node-ID while there is room. One certificate signs all that stands there: so an answer carries one,
+// and not one for each value.
+func (c *Certificates) atNode(ctx context.Context, cert *x509.Certificate, at spot) error {
+	c.mu.Lock()
+	full := at.room >= 0 && time.Now().Before(c.full)
+	c.mu.Unlock()
+	if full {
+		return nil
+	}
+	err := c.ensure(ctx, cert, at)
+	if !errors.Is(err, errNoRoom) {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.full = time.Now().Add(checkCertificate)
+	return nil
 }
 
 // spot is one of the two places of a certificate.
@@ -147,7 +179,7 @@ func (c *Certificates) ensure(ctx context.Context, cert *x509.Certificate, at sp
 			storageTime = last.Add(time.Millisecond)
 		}
 	} else if at.room >= 0 && len(there) >= at.room {
-		return nil
+		return errNoRoom
 	}
 	_, err = c.peer.Store(ctx, at.by, at.resource, at.kind, v, storageTime, left)
 	return err

@@ -126,7 +126,7 @@ func TestCertificatesOfUsers(t *testing.T) {
 		for i := range users {
 			b.publish(location.AOR(fmt.Sprintf("user%d@%s", i, domain)), time.Hour)
 		}
-		b.after(time.Second)
+		b.after(users*certificateInterval + time.Second)
 		for i := range users {
 			aor := fmt.Sprintf("user%d@%s", i, domain)
 			values := b.stand(aor, wire.KindCertificateByUser)
@@ -136,6 +136,9 @@ func TestCertificatesOfUsers(t *testing.T) {
 		}
 		if n := len(b.byNode()); n != maxUserCertificates {
 			b.Errorf("%d certificates at the Node-ID", n)
+		}
+		if !c.full.After(time.Now()) {
+			b.Error("the full place is looked at for each user")
 		}
 		stores := len(b.log())
 		b.after(5 * time.Hour) // records are refreshed, certificates are not
