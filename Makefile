@@ -15,6 +15,7 @@ build: ## static binary in bin/
 
 test: ## every test, with the race detector; installs the Debian packages that they need
 	./.ci/deps
+	$(GO) test -run Worlds ./overlay/sim # all 200 worlds; with the race detector there are fewer
 	$(GO) test -race -timeout 15m ./...
 
 check: check-format check-vet lint ## what a change must pass besides the tests
