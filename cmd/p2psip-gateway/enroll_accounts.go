@@ -51,6 +51,15 @@ func runEnrollAccount(ctx context.Context, std stdio, args []string) int {
 	}, args)
 }
 
+// parseAccount parses flags and the operand NAME; it and --dir are needed.
+func parseAccount(std stdio, fs *flag.FlagSet, args []string) (name string, code int, ok bool) {
+	name, code, ok = parseNamed(fs, args)
+	if ok && (name == "" || fs.Lookup("dir").Value.String() == "") {
+		return "", usageError(std, fs, errors.New("NAME and --dir are needed")), false
+	}
+	return name, code, ok
+}
+
 // parseNamed parses flags with one operand, before or behind them. When ok is false the command ends with code.
 func parseNamed(fs *flag.FlagSet, args []string) (name string, code int, ok bool) {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
@@ -90,12 +99,9 @@ func runAccountAdd(_ context.Context, std stdio, args []string) int {
 		enroll.DefaultMaxCertificates, enroll.DefaultMaxGatewayCertificates))
 	fs.IntVar(&a.MaxNodeIDs, "max-node-ids", 1, "`number` of Node-IDs that one certificate may have")
 	fs.StringVar(&file, "password-file", "", "`file` with the password in its first line; - is standard input")
-	name, code, ok := parseNamed(fs, args)
+	name, code, ok := parseAccount(std, fs, args)
 	if !ok {
 		return code
-	}
-	if dir == "" || name == "" {
-		return usageError(std, fs, errors.New("NAME and --dir are needed"))
 	}
 	overlay, accounts, err := openForAccounts(dir)
 	if err != nil {
@@ -209,12 +215,9 @@ func runAccountRm(_ context.Context, std stdio, args []string) int {
 	var dir string
 	fs := makerFlags(std, "enroll account rm", "NAME --dir DIR", "Removes an account. Certificates that it has stay valid until they end.")
 	fs.StringVar(&dir, "dir", "", "overlay `directory`")
-	name, code, ok := parseNamed(fs, args)
+	name, code, ok := parseAccount(std, fs, args)
 	if !ok {
 		return code
-	}
-	if dir == "" || name == "" {
-		return usageError(std, fs, errors.New("NAME and --dir are needed"))
 	}
 	accounts, err := openAccounts(dir)
 	if err != nil {
@@ -237,12 +240,9 @@ func runEnrollCode(_ context.Context, std stdio, args []string) int {
 	fs := makerFlags(std, "enroll code", "NAME --dir DIR", `Makes a code with which an account enrolls in the place of a password. It is good for one key: the first that uses
 it, within a day. That key may go on to use it. An older code of the account ends.`)
 	fs.StringVar(&dir, "dir", "", "overlay `directory`")
-	name, code, ok := parseNamed(fs, args)
+	name, code, ok := parseAccount(std, fs, args)
 	if !ok {
 		return code
-	}
-	if dir == "" || name == "" {
-		return usageError(std, fs, errors.New("NAME and --dir are needed"))
 	}
 	overlay, accounts, err := openForAccounts(dir)
 	if err != nil {

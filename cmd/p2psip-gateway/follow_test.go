@@ -17,17 +17,7 @@ import (
 //
 // Conformance: C-27 C-30
 func TestProcessesFollowADocumentGivenToOne(t *testing.T) {
-	users := []string{"2001", "2002", "2003", "2004", "2005"}
-	r := newRing(t, program(t, ""), len(users), users)
-	phones := make([]*softPhone, len(users))
-	for k, m := range r.members {
-		r.start(t, m)
-		phones[k] = newSoftPhone(t, users[k], m.sip)
-		if err := phones[k].register(600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	eventually(t, "everybody to be found", func() error { return r.everyoneFound(-1, users) })
+	r, phones, _ := fiveHomes(t)
 
 	overlay := filepath.Join(r.dir, "overlay")
 	if _, err := identity.Publish(overlay, func(o *config.Overlay) { o.ChordUpdateInterval = time.Minute }, time.Now()); err != nil {

@@ -217,22 +217,29 @@ func (r *ring) everyoneFound(dead int, users []string) error {
 // ringLimit is how long after a kill everybody must be found (issue: "within 5 s").
 const ringLimit = 5 * time.Second
 
+// fiveHomes starts five nodes, each the home of one user, and waits until everybody is found from everywhere.
+func fiveHomes(t *testing.T) (r *ring, phones []*softPhone, users []string) {
+	t.Helper()
+	users = []string{"2001", "2002", "2003", "2004", "2005"}
+	r = newRing(t, program(t, ""), len(users), users)
+	for k, m := range r.members {
+		r.start(t, m)
+		p := newSoftPhone(t, users[k], m.sip)
+		if err := p.register(600); err != nil {
+			t.Fatal(err)
+		}
+		phones = append(phones, p)
+	}
+	eventually(t, "everybody to be found", func() error { return r.everyoneFound(-1, users) })
+	return r, phones, users
+}
+
 // Five nodes, each the home of one user. One after the other is killed: the users of the others are found and can call each other; and when it is
 // back, its user is too.
 //
 // Conformance: F-24
 func TestProcessesSurviveTheKillOfAnyNode(t *testing.T) {
-	users := []string{"2001", "2002", "2003", "2004", "2005"}
-	r := newRing(t, program(t, ""), len(users), users)
-	phones := make([]*softPhone, len(users))
-	for k, m := range r.members {
-		r.start(t, m)
-		phones[k] = newSoftPhone(t, users[k], m.sip)
-		if err := phones[k].register(600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	eventually(t, "everybody to be found", func() error { return r.everyoneFound(-1, users) })
+	r, phones, users := fiveHomes(t)
 	r.callAround(t, -1, phones)
 	for k, m := range r.members {
 		killed := time.Now()

@@ -88,7 +88,7 @@ func (s *Store) specified(specs []wire.Specifier) ([]config.Kind, *wire.Error) {
 	// RFC 6940 §7.4.1.2: "If any type of request tries to access a data Kind that the peer does not know about, the peer MUST fail
 	// the request and generate an Error_Unknown_Kind error."
 	if unknown != nil {
-		return nil, unknownKinds(unknown)
+		return nil, wire.NewUnknownKind(unknown)
 	}
 	return kinds, nil
 }
@@ -130,10 +130,7 @@ func (v *values) entryAt(pos wire.StoredValue) *entry {
 	if e := v.find(pos); e != nil {
 		return e
 	}
-	return &entry{data: wire.StoredData{
-		Value:     pos,
-		Signature: wire.Signature{Identity: wire.SignerIdentity{Type: wire.IdentityNone}},
-	}}
+	return &entry{data: wire.StoredData{Value: pos, Signature: wire.Unsigned()}}
 }
 
 // withKeys picks dictionary entries. RFC 6940 §7.4.2.1: "If no keys are specified, then this is a wildcard fetch and all

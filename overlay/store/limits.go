@@ -2,8 +2,7 @@ package store
 
 // Specification constants.
 const (
-	lastIndex       = 0xffffffff // array index: append when storing, the last element when fetching (RFC 6940 §7.4.1.1, §7.4.2.1)
-	maxUnknownKinds = 63         // unknown_kinds<0..2^8-1> of 4-octet Kind-IDs (RFC 6940 §7.4.1.2)
+	lastIndex = 0xffffffff // array index: append when storing, the last element when fetching (RFC 6940 §7.4.1.1, §7.4.2.1)
 )
 
 // Implementation limits.

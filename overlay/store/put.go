@@ -59,7 +59,7 @@ func (s *Store) kinds(req *wire.StoreReq) ([]config.Kind, *wire.Error) {
 	}
 	// RFC 6940 §7.4.1.1: "Implementations MUST reject requests corresponding to unknown Kinds."
 	if unknown != nil {
-		return nil, unknownKinds(unknown)
+		return nil, wire.NewUnknownKind(unknown)
 	}
 	return kinds, nil
 }
@@ -130,7 +130,7 @@ func (s *Store) checkCounters(req *wire.StoreReq, original bool) *wire.Error {
 		wrong = wrong || original && k.Generation != 0 && k.Generation != current.Kinds[i].Generation
 	}
 	if wrong {
-		return counterTooLow(current)
+		return wire.NewGenerationTooLow(current)
 	}
 	return nil
 }

@@ -1,8 +1,6 @@
 package store
 
 import (
-	"encoding/binary"
-
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
@@ -60,34 +58,4 @@ func RefusalReason(e *wire.Error) string {
 		}
 	}
 	return "other"
-}
-
-// unknownKinds is the answer to a request that names Kinds the peer does not know (RFC 6940 §7.4.1.2).
-func unknownKinds(kinds []wire.KindID) *wire.Error {
-	kinds = kinds[:min(len(kinds), maxUnknownKinds)]
-	// RFC 6940 §7.4.1.2: "KindId unknown_kinds<0..2^8-1>; which lists all the Kinds that were unrecognized".
-	info := []byte{byte(4 * len(kinds))}
-	for _, k := range kinds {
-		info = binary.BigEndian.AppendUint32(info, uint32(k))
-	}
-	return &wire.Error{ErrorCode: wire.ErrorUnknownKind, Info: info}
-}
-
-// counterTooLow is the answer to a wrong generation counter: a StoreAns with the current counters and no replicas
-// (RFC 6940 §7.4.1.2).
-func counterTooLow(ans *wire.StoreAns) *wire.Error {
-	return &wire.Error{ErrorCode: wire.ErrorGenerationCounterTooLow, Info: appendStoreAns(nil, ans)}
-}
-
-// appendStoreAns appends the body of a StoreAns without replicas: kind_responses<0..2^16-1>.
-func appendStoreAns(b []byte, ans *wire.StoreAns) []byte {
-	const size = 4 + 8 + 2 // kind, generation_counter, empty replica list
-	n := min(len(ans.Kinds), 0xffff/size)
-	b = binary.BigEndian.AppendUint16(b, uint16(n*size))
-	for _, k := range ans.Kinds[:n] {
-		b = binary.BigEndian.AppendUint32(b, uint32(k.Kind))
-		b = binary.BigEndian.AppendUint64(b, k.Generation)
-		b = binary.BigEndian.AppendUint16(b, 0)
-	}
-	return b
 }
