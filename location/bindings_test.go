@@ -59,6 +59,7 @@ func open(t *testing.T, path string) *Bindings {
 	return b
 }
 
+// Feature: REG-26
 func TestBindingsSurviveRestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bindings.db")
 	b := open(t, path)
@@ -95,6 +96,7 @@ func TestOpenOfAFileInUseSaysSo(t *testing.T) {
 	}
 }
 
+// Feature: REG-02
 func TestUpdateIsAllOrNothing(t *testing.T) {
 	b := NewBindings()
 	first := binding("sip:a@h", epoch.Add(time.Hour))

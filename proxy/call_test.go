@@ -25,6 +25,7 @@ func withPhones(t testing.TB, n int) *gateway {
 	return g
 }
 
+// Feature: PRX-03
 func TestPRX03_FiveTargetsRingFirst2xxWinsTheRestAreCancelled(t *testing.T) {
 	g := withPhones(t, 5)
 	x := g.receive(request(t, "INVITE", bobURI, aliceURI), alice)
@@ -89,6 +90,7 @@ func TestRFC6026_7_EachLater2xxIsForwarded(t *testing.T) {
 	wantStatuses(t, x, 200, 200, 200)
 }
 
+// Feature: PRX-09
 func TestRFC3261_16_7_ChallengesAreAggregated(t *testing.T) {
 	g := withPhones(t, 3)
 	x := g.receive(request(t, "INVITE", bobURI, aliceURI), alice)
@@ -112,6 +114,7 @@ func TestRFC3261_16_7_RedirectionIsPassedUpstream(t *testing.T) {
 	wantValues(t, x.last(t), message.Contact, "<sip:bob@elsewhere.example>")
 }
 
+// Feature: PRX-06
 func TestRFC3261_16_10_CancelReachesBranchesWithItsReason(t *testing.T) {
 	g := withPhones(t, 2)
 	x := g.receive(request(t, "INVITE", bobURI, aliceURI), alice)
@@ -132,6 +135,7 @@ func TestRFC3261_16_10_CancelReachesBranchesWithItsReason(t *testing.T) {
 	wantStatuses(t, x, 180, 487)
 }
 
+// Feature: PRX-07
 func TestRFC3261_16_7_A2xxThatCrossesCancelIsForwarded(t *testing.T) {
 	g := withPhones(t, 2)
 	x := g.receive(request(t, "INVITE", bobURI, aliceURI), alice)
@@ -164,6 +168,7 @@ func TestRFC3261_16_10_CancelWhileTheOverlayIsAskedIs487(t *testing.T) {
 	})
 }
 
+// Feature: PRX-05
 func TestPRX05_AFailingBranchDoesNotKillTheCall(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := withPhones(t, 1)
@@ -210,6 +215,7 @@ func TestNothingReachable(t *testing.T) {
 	}
 }
 
+// Feature: PRX-17
 func TestRFC4320_4_2_No408ForOtherMethods(t *testing.T) {
 	g := withBob(t, nil)
 	x := g.receive(request(t, "MESSAGE", bobURI, aliceURI), alice)
@@ -218,6 +224,7 @@ func TestRFC4320_4_2_No408ForOtherMethods(t *testing.T) {
 	g.wantIdle()
 }
 
+// Feature: PRX-23
 func TestRFC3428_MessageForksAndTheFirst2xxWins(t *testing.T) {
 	g := withPhones(t, 3)
 	req := request(t, "MESSAGE", bobURI, aliceURI, "Content-Type: text/plain")
@@ -237,6 +244,7 @@ func TestRFC3428_MessageForksAndTheFirst2xxWins(t *testing.T) {
 	g.wantIdle()
 }
 
+// Feature: PRX-08
 func TestRFC3261_16_8_TimerC(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := withBob(t, nil)
@@ -276,6 +284,7 @@ func TestNoTimerIsLeftBehind(t *testing.T) {
 	}
 }
 
+// Feature: PRX-04
 func TestPRX04_PhonesOfLowerQFollow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := withBob(t, nil)
@@ -406,6 +415,7 @@ func TestLookups(t *testing.T) {
 }
 
 // Conformance: H-35
+// Feature: PRX-02
 func TestH35_LocalPhonesRingWhileTheOverlayIsAsked(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := newGateway(t, 1, nil)
@@ -516,6 +526,7 @@ func TestRFC7904_6_AGRUUIsReachedByItsDestinationList(t *testing.T) {
 }
 
 // Conformance: H-15
+// Feature: PRX-32
 func TestRFC7904_4_2_AnAORForwardsToAnother(t *testing.T) {
 	g := newGateway(t, 1, nil)
 	g.cached["sales@example.org"] = []location.Remote{{URI: "sip:bob@example.org"}, {URI: "sip:carol@example.org"}}
@@ -536,6 +547,7 @@ func TestRFC7904_4_2_AnAORForwardsToAnother(t *testing.T) {
 }
 
 // Conformance: H-40
+// Feature: TRN-02
 func TestRFC5630_5_3_SIPSGoesOverTLSOnly(t *testing.T) {
 	g := withBob(t, nil)
 	g.register("bob", "sips:bob@10.0.0.9", stream("TLS", "203.0.113.9:40000", 9))

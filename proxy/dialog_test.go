@@ -142,6 +142,7 @@ var kinds = []struct {
 }
 
 // Conformance: H-23 H-38 H-39
+// Feature: PRX-10 PRX-11 NAT-03
 func TestRFC5658_DialogsBetweenPhonesOfEveryKind(t *testing.T) {
 	for _, a := range kinds {
 		for _, b := range kinds {
@@ -287,6 +288,7 @@ func TestRFC3261_22_1_ACKIsNeverAnsweredButDropped(t *testing.T) {
 	}
 }
 
+// Feature: PRX-21
 func TestRFC3261_16_11_ARetransmittedACKKeepsItsBranch(t *testing.T) {
 	d, _, _ := between(t)
 	ack := within(t, "ACK", d.caller.target, "caller", "callee", d.caller.routes...)
@@ -335,6 +337,7 @@ func TestH39_CancelCrossesTheOverlayWithItsReason(t *testing.T) {
 	g2.wantIdle()
 }
 
+// Feature: PRX-31
 func TestPRX31_TwoGatewaysRingAndTheFirst2xxWins(t *testing.T) {
 	g1, g2, g3 := newGateway(t, 1, nil), newGateway(t, 2, nil), newGateway(t, 3, nil)
 	join(g1, g2, g3)
@@ -365,6 +368,7 @@ func TestANativePeerWithoutRecordRouteIsReachedByTheToken(t *testing.T) {
 	}
 }
 
+// Feature: TRN-07
 func TestWithinADialogAPhoneHearsFromTheSocketThatItKnows(t *testing.T) {
 	here := netip.MustParseAddrPort("192.0.2.1:5070")
 	g := withBob(t, nil)

@@ -98,6 +98,7 @@ func (a action) String() string {
 }
 
 // Conformance: H-35
+// Feature: PRX-04 PRX-09
 func TestRFC3261_16_7_ResponseContext(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -165,6 +166,7 @@ func TestRFC3261_16_7_ResponseContext(t *testing.T) {
 }
 
 // Conformance: H-17
+// Feature: PRX-14
 func TestRFC5393_5_3_3_OutgoingMaxBreadthNeverExceedsIncoming(t *testing.T) {
 	f := &fork{invite: true, breadth: 4}
 	for range 8 {

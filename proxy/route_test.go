@@ -31,6 +31,8 @@ func routed(t *testing.T, own string, req *message.Message, dns map[string]strin
 }
 
 // TestRFC3261_16_12_1_2 follows the BYE of that example, "Traversing a Strict-Routing Proxy", over the proxies of ours.
+//
+// Feature: PRX-12
 func TestRFC3261_16_12_1_2(t *testing.T) {
 	dns := map[string]string{"p4.domain.com": "192.0.2.4:5060", "p3.middle.com": "192.0.2.3:5060", "p1.example.com": "192.0.2.1:5060", "u1.example.com": "192.0.2.10:5060"}
 	for _, c := range []struct {
@@ -60,6 +62,7 @@ func TestRFC3261_16_12_1_2(t *testing.T) {
 	}
 }
 
+// Feature: PRX-10
 func TestRFC3261_16_12_1_1_BasicTrapezoid(t *testing.T) {
 	m, hop := routed(t, "p1.example.com", request(t, "INVITE", "sip:callee@domain.com", "sip:caller@u1.example.com"), map[string]string{"domain.com": "192.0.2.2:5060"})
 	if m.RequestURI != "sip:callee@domain.com" || hop != udp("192.0.2.2:5060") || len(m.Values(message.RecordRoute)) != 1 {

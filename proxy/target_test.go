@@ -7,6 +7,8 @@ import (
 )
 
 // docs/decisions/0003.
+//
+// Feature: REG-21 NAT-01
 func TestTheWayToAPhone(t *testing.T) {
 	live, gone := uint64(1), uint64(404)
 	for _, c := range []struct {

@@ -24,6 +24,7 @@ func withBob(t testing.TB, change func(*Config)) *gateway {
 	return g
 }
 
+// Feature: PRX-01 PRX-13
 func TestRFC3261_16_3_RequestValidation(t *testing.T) {
 	for _, c := range []struct {
 		name, uri string
@@ -68,6 +69,7 @@ func TestRFC3261_16_3_420ListsEachOptionTag(t *testing.T) {
 	wantValues(t, x.last(t), message.Unsupported, "foo", "bar")
 }
 
+// Feature: PRX-01 MED-01
 func TestRFC3261_16_3_UnknownMethodsAndHeadersPassUntouched(t *testing.T) {
 	g := withBob(t, nil)
 	req := request(t, "FROBNICATE", bobURI, aliceURI, "X-Odd: a,,b ;; c", "Date: nonsense", "Proxy-Authorization: Digest realm=\"other\", username=\"u\"")
@@ -84,6 +86,7 @@ func TestRFC3261_16_3_UnknownMethodsAndHeadersPassUntouched(t *testing.T) {
 }
 
 // Conformance: H-46
+// Feature: PRX-13
 func TestRFC3261_16_6_MaxForwards(t *testing.T) {
 	for _, c := range []struct{ have, want string }{
 		{"Max-Forwards: 70", "69"}, {"Max-Forwards: 1", "0"}, {"X-No: Max-Forwards", "70"}, {"Max-Forwards: 300", "70"},
@@ -102,6 +105,7 @@ func TestRFC3261_16_6_MaxForwards(t *testing.T) {
 	}
 }
 
+// Feature: PRX-14
 func TestRFC5393_5_3_3_MaxBreadthIsShared(t *testing.T) {
 	for _, c := range []struct {
 		have string
@@ -131,6 +135,7 @@ func again(s *sent, uri string) *message.Message {
 }
 
 // Conformance: H-46
+// Feature: PRX-14
 func TestRFC5393_4_2_2_LoopedIsRejectedSpiralIsNot(t *testing.T) {
 	g := withBob(t, nil)
 	g.cached["carol@example.org"] = nil
@@ -155,6 +160,7 @@ func TestRFC5393_4_2_1_TheOverlayIsPartOfTheRouting(t *testing.T) {
 	wantStatuses(t, g.receive(again(g.branches(2)[1], bobURI), bob), 482)
 }
 
+// Feature: PRX-14
 func TestRFC5393_TwoUsersForwardingToEachOtherEnd(t *testing.T) {
 	g := withBob(t, nil)
 	g.cached["carol@example.org"] = nil
@@ -186,6 +192,7 @@ func TestRFC5393_4_2_1_ALoopHashOfAnotherGatewayIsNotOurs(t *testing.T) {
 }
 
 // Conformance: H-13 H-44
+// Feature: PRX-30 PRX-37
 func TestPRX30_ForeignDestinationOnlyForSendersThatAreKnown(t *testing.T) {
 	foreign := "sip:x@192.0.2.99"
 	t.Run("registered over this flow", func(t *testing.T) {
@@ -234,6 +241,7 @@ func (d digest) Authenticate(req *message.Message) (string, []string, bool) {
 
 func requireAuth(c *Config) { c.Authenticator, c.RequireAuth = digest("alice"), true }
 
+// Feature: PRX-29
 func TestRFC3261_16_3_ProxyAuthorization(t *testing.T) {
 	const good = `Proxy-Authorization: Digest username="alice", realm="example.org", nonce="n"`
 	t.Run("without credentials 407", func(t *testing.T) {

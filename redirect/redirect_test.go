@@ -78,6 +78,7 @@ func request(t *testing.T, transport, uri string, lines ...string) *transaction 
 }
 
 // Conformance: H-37 H-42
+// Feature: RDR-01 RDR-04
 func TestAnswers(t *testing.T) {
 	binding := location.Binding{Contact: "sip:a@10.0.0.1", Q: 500, Expires: time.UnixMilli(60_000)}
 	two := map[location.AOR][]location.Remote{"bob@example.org": {{Node: "one"}, {Node: "two"}}}

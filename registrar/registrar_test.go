@@ -152,6 +152,7 @@ func (b *bench) contacts() (uris []string) {
 }
 
 // Conformance: H-27 H-34
+// Feature: REG-01 REG-07 REG-27
 func TestOneBindingIsStoredPublishedAndListed(t *testing.T) {
 	b := newBench(t)
 	res := b.want(b.register(`Contact: "Alice" <sip:Alice@10.0.0.1:5060;ob;X=y>;+sip.instance="<urn:uuid:1>";q=0.5`, "Expires: 600", "User-Agent: phone"), 200)
@@ -184,6 +185,7 @@ func TestRFC3261_10_3_NoContactListsTheBindings(t *testing.T) {
 }
 
 // Conformance: H-11 H-33
+// Feature: REG-02 REG-04 REG-06 REG-11 REG-16
 func TestRefusalsChangeNothing(t *testing.T) {
 	const ok = "Contact: <sip:a@10.0.0.1>"
 	for _, c := range []struct {
@@ -241,6 +243,7 @@ func TestRefusalsChangeNothing(t *testing.T) {
 	}
 }
 
+// Feature: REG-01
 func TestRFC3261_10_3_7_LowerOrEqualCSeqOfTheSameCallIDFails(t *testing.T) {
 	b := newBench(t)
 	b.want(b.register("Contact: <sip:a@h>", "Call-ID: x", "CSeq: 5 REGISTER"), 200)
@@ -259,6 +262,7 @@ func TestRFC3261_10_3_7_LowerOrEqualCSeqOfTheSameCallIDFails(t *testing.T) {
 	b.want(b.register("Contact: <sip:a@h>", "Call-ID: other", "CSeq: 2 REGISTER"), 200)
 }
 
+// Feature: REG-05 REG-06
 func TestLifetimes(t *testing.T) {
 	for _, c := range []struct{ header, param, want string }{
 		{"", "", "3600"},
@@ -284,6 +288,7 @@ func TestLifetimes(t *testing.T) {
 }
 
 // Conformance: H-27
+// Feature: REG-04 REG-29
 func TestRemovalWithdraws(t *testing.T) {
 	for _, lines := range [][]string{{"Contact: *", "Expires: 0"}, {"Contact: <sip:a@h>;expires=0, <sip:b@h>;expires=0"}} {
 		b := newBench(t)
@@ -301,6 +306,7 @@ func TestRemovalWithdraws(t *testing.T) {
 	}
 }
 
+// Feature: REG-03
 func TestRFC3261_19_1_4_ContactsAreComparedAsURIs(t *testing.T) {
 	b := newBench(t)
 	b.want(b.register("Contact: <sip:a@H;transport=tcp>"), 200)
@@ -314,6 +320,7 @@ func TestRFC3261_19_1_4_ContactsAreComparedAsURIs(t *testing.T) {
 	}
 }
 
+// Feature: REG-09
 func TestSameDeviceReplacesItsContact(t *testing.T) {
 	b := newBench(t)
 	b.want(b.register(`Contact: <sip:a@h:1111>;+sip.instance="<urn:uuid:1>"`), 200)
@@ -323,6 +330,7 @@ func TestSameDeviceReplacesItsContact(t *testing.T) {
 	}
 }
 
+// Feature: REG-09
 func TestAtTheLimitOnlyADeadConnectionMakesRoom(t *testing.T) {
 	b := newBench(t)
 	for i := range 3 {
@@ -347,6 +355,7 @@ func TestTrustedSourcesNeedNoCredentials(t *testing.T) {
 }
 
 // Conformance: H-28
+// Feature: REG-30
 func TestTheAnswerWaitsForTheOverlayButNotForEver(t *testing.T) {
 	for _, c := range []struct {
 		name     string

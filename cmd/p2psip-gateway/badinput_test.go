@@ -73,6 +73,7 @@ func TestBadInputStaleNonceIsToldSo(t *testing.T) {
 	}
 }
 
+// Feature: REG-16
 func TestBadInputOtherUsersAORIs403BeforeAnythingChanges(t *testing.T) {
 	d := sharedDev(t)
 	victim, thief := newSoftPhone(t, "1012", d.udp(0)), newSoftPhone(t, "1013", d.udp(0))

@@ -57,20 +57,22 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	complaints, err := collectConformance(root, items)
-	if err != nil {
-		t.Fatal(err)
+	index := map[string]*[]conformanceTest{}
+	for i := range items {
+		index[items[i].id] = &items[i].tests
 	}
-	for _, c := range complaints {
-		t.Error(c)
-	}
+	collectTests(t, root, conformanceTag, index)
 	for i := range items {
 		if why := items[i].wrong(root); why != "" {
 			t.Errorf("%s: %s: %s", conformanceItems, items[i].id, why)
 		}
 	}
-	page := filepath.Join(root, filepath.FromSlash(conformancePage))
-	want := conformanceMarkdown(items)
+	comparePage(t, filepath.Join(root, filepath.FromSlash(conformancePage)), conformanceMarkdown(items))
+}
+
+// comparePage holds a generated page to what it is to be; with -update it writes it.
+func comparePage(t *testing.T, page, want string) {
+	t.Helper()
 	if *updateConformance {
 		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -78,8 +80,7 @@ func TestConformance(t *testing.T) {
 		return
 	}
 	if got, err := os.ReadFile(page); err != nil || string(got) != want {
-		t.Errorf("%s is not what %s and the tests say (%v): go test -run TestConformance ./cmd/p2psip-gateway -update",
-			conformancePage, conformanceItems, err)
+		t.Errorf("%s is not what its items and the tests say (%v): go test -run TestConformance ./cmd/p2psip-gateway -update", page, err)
 	}
 }
 
@@ -138,14 +139,11 @@ func (i *conformanceItem) wrong(root string) string {
 	return ""
 }
 
-// collectConformance finds the tags of every test of the repository and enters the tests into items. It returns what is
-// wrong with tags.
-func collectConformance(root string, items []conformanceItem) (complaints []string, err error) {
-	index := map[string]*conformanceItem{}
-	for i := range items {
-		index[items[i].id] = &items[i]
-	}
-	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+// collectTests finds the tags of every test of the repository and adds the tests to the items of index that they name. What
+// is wrong with a tag fails t.
+func collectTests(t *testing.T, root, tag string, index map[string]*[]conformanceTest) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -158,22 +156,26 @@ func collectConformance(root string, items []conformanceItem) (complaints []stri
 		if err != nil {
 			return err
 		}
-		wrong, err := collectTags(p, filepath.ToSlash(rel), index)
-		complaints = append(complaints, wrong...)
+		wrong, err := collectTags(p, filepath.ToSlash(rel), tag, index)
+		for _, w := range wrong {
+			t.Error(w)
+		}
 		return err
 	})
-	for i := range items {
-		slices.SortFunc(items[i].tests, func(a, b conformanceTest) int {
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tests := range index {
+		slices.SortFunc(*tests, func(a, b conformanceTest) int {
 			return strings.Compare(path.Dir(a.file)+" "+a.name, path.Dir(b.file)+" "+b.name)
 		})
 	}
-	return complaints, err
 }
 
 var testName = regexp.MustCompile(`^(Test|Fuzz)[^a-z]`)
 
 // collectTags takes the tags of one file: lines of the doc comments of its tests.
-func collectTags(file, rel string, index map[string]*conformanceItem) (complaints []string, err error) {
+func collectTags(file, rel, tag string, index map[string]*[]conformanceTest) (complaints []string, err error) {
 	fset := token.NewFileSet()
 	f, err := parser.ParseFile(fset, file, nil, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
@@ -187,7 +189,7 @@ func collectTags(file, rel string, index map[string]*conformanceItem) (complaint
 	}
 	for _, group := range f.Comments {
 		for _, c := range group.List {
-			ids, ok := strings.CutPrefix(c.Text, "// "+conformanceTag)
+			ids, ok := strings.CutPrefix(c.Text, "// "+tag)
 			if !ok {
 				continue
 			}
@@ -197,10 +199,10 @@ func collectTags(file, rel string, index map[string]*conformanceItem) (complaint
 				complaints = append(complaints, at+"a tag outside of the doc comment of a test")
 			}
 			for _, id := range strings.Fields(ids) {
-				if i := index[id]; i == nil {
-					complaints = append(complaints, at+id+" is no item of "+conformanceItems)
+				if tests := index[id]; tests == nil {
+					complaints = append(complaints, at+id+" is no item for "+tag)
 				} else {
-					i.tests = append(i.tests, conformanceTest{rel, name})
+					*tests = append(*tests, conformanceTest{rel, name})
 				}
 			}
 		}
@@ -276,14 +278,14 @@ func (i *conformanceItem) row(b *strings.Builder) {
 		state += ": " + i.note
 	}
 	fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s |\n", i.id, i.level, i.section, i.requirement,
-		strings.Join(code, "<br>"), i.testLinks(), state)
+		strings.Join(code, "<br>"), testLinks(i.tests), state)
 }
 
-// testLinks lists the tests by package.
-func (i *conformanceItem) testLinks() string {
+// testLinks lists tests by package.
+func testLinks(tests []conformanceTest) string {
 	var out []string
 	last := ""
-	for _, t := range i.tests {
+	for _, t := range tests {
 		link := fmt.Sprintf("[%s](../%s)", t.name, t.file)
 		if pkg := path.Dir(t.file); pkg != last {
 			link = pkg + ": " + link
@@ -321,7 +323,7 @@ func TestConformanceChecksSeeWhatIsWrong(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a_test.go")
 	write(t, file, code)
 	i := conformanceItem{id: "A-01"}
-	complaints, err := collectTags(file, "a_test.go", map[string]*conformanceItem{"A-01": &i})
+	complaints, err := collectTags(file, "a_test.go", conformanceTag, map[string]*[]conformanceTest{"A-01": &i.tests})
 	if err != nil || len(complaints) != 2 || !strings.Contains(complaints[0], "3: Z-99") || !strings.Contains(complaints[1], ":6:") {
 		t.Errorf("%q, %v", complaints, err)
 	}

@@ -10,6 +10,7 @@ import (
 
 func aorURI(user string) string { return "sip:" + user + "@p2psip.test" }
 
+// Feature: MED-01 PRX-31
 func TestE2ECallsBetweenGatewaysOverUDPAndTLS(t *testing.T) {
 	d := sharedDev(t)
 	a, b := newPhone(t, "1001", "udp"), newPhone(t, "1002", "tls")
@@ -75,6 +76,7 @@ func TestE2ETwoPhonesOfOneAORRingAndTheLoserIsCancelled(t *testing.T) {
 	}
 }
 
+// Feature: RDR-02 RDR-05
 func TestE2ERedirectPeerNamesAnAddressThatWorks(t *testing.T) {
 	d := sharedDev(t)
 	b := newPhone(t, "1007", "udp")
@@ -108,6 +110,8 @@ func TestE2ERedirectPeerNamesAnAddressThatWorks(t *testing.T) {
 }
 
 // docs/decisions/0003: a TCP phone whose connection is gone is dialled where its Contact says that it listens.
+//
+// Feature: REG-21
 func TestE2EAPhoneOnTCPIsDialledWhenItsConnectionIsGone(t *testing.T) {
 	d := sharedDev(t)
 	p := newPhone(t, "1016", "tcp")

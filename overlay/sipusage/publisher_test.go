@@ -142,6 +142,7 @@ func (b *bench) found(aor location.AOR, want int) {
 const alice = location.AOR("alice@" + domain)
 
 // Conformance: D-22 H-08 H-27
+// Feature: REG-27 REG-29
 func TestPublishAndWithdraw(t *testing.T) {
 	publishing(t, func(b *bench) {
 		b.state(alice, "")
@@ -171,6 +172,7 @@ func TestPublishAndWithdraw(t *testing.T) {
 }
 
 // Conformance: H-27 H-29
+// Feature: REG-28
 func TestRefreshesOfPhonesDoNotReachTheOverlay(t *testing.T) {
 	publishing(t, func(b *bench) {
 		// A phone that registers for 60 s, every 50 s, for an hour.
@@ -202,6 +204,7 @@ func TestRefreshesOfPhonesDoNotReachTheOverlay(t *testing.T) {
 }
 
 // Conformance: H-29
+// Feature: REG-28
 func TestRepublishedAtHalfOfTheLifetime(t *testing.T) {
 	publishing(t, func(b *bench) {
 		for i := range 100 {
@@ -295,6 +298,7 @@ func TestNoCertificate(t *testing.T) {
 	})
 }
 
+// Feature: REG-30
 func TestBeforeJoining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRing(t).gateway("gw1")

@@ -147,6 +147,7 @@ func TestOneForwardThatFailsHoldsNothingBack(t *testing.T) {
 }
 
 // Conformance: H-45
+// Feature: PRX-33
 func TestAResultIsUsedForAtMostFiveSeconds(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *ring, gw1, gw2 *gateway, s *Service) {
 		if _, ok := s.RemoteCached(bob); ok {
@@ -308,6 +309,7 @@ func TestRFC7904_5_1_OtherNodesCertificateIsNotUsed(t *testing.T) {
 	}
 }
 
+// Feature: PRX-33
 func TestSilentNodesAreTriedLast(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *ring, gw1, gw2 *gateway, s *Service) {
 		gw3 := r.gateway("gw3")

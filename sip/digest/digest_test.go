@@ -85,6 +85,7 @@ func TestRFC7616_3_9_1_Vectors(t *testing.T) {
 	}
 }
 
+// Feature: REG-12 REG-13
 func TestVerify(t *testing.T) {
 	s := testServer(t)
 	for _, alg := range []Algorithm{MD5, SHA256} {
@@ -204,6 +205,8 @@ func TestChallenge(t *testing.T) {
 }
 
 // RFC 7616 §3.3, stale; and a nonce of before a restart or of another gateway is stale too, once the password is right.
+//
+// Feature: REG-12
 func TestStale(t *testing.T) {
 	s := testServer(t)
 	good := answer(t, s.Challenge(start, false)[0], "alice", "secret", 1)
@@ -224,6 +227,8 @@ func TestStale(t *testing.T) {
 }
 
 // RFC 7616 §3.3: nc lets the server detect replays; rising counts are taken, repeated ones are not.
+//
+// Feature: REG-12
 func TestRFC7616_3_4_CountDetectsReplay(t *testing.T) {
 	s := testServer(t)
 	ch := s.Challenge(start, false)[0]
@@ -241,6 +246,8 @@ func TestRFC7616_3_4_CountDetectsReplay(t *testing.T) {
 }
 
 // RFC 3261 §22.4 point 8: a client without qop is served; each nonce once, as there is no count.
+//
+// Feature: REG-12
 func TestNoQop(t *testing.T) {
 	s := testServer(t)
 	ch := strings.Replace(s.Challenge(start, false)[0], `, qop="auth"`, "", 1)

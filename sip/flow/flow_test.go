@@ -188,6 +188,7 @@ func condition(t testing.TB, what string, f func() bool) {
 	}
 }
 
+// Feature: TRN-01
 func TestRFC3261_18_3_StreamSplitAtEveryOctet(t *testing.T) {
 	tb, in := newTable(t, Config{}, TCP, TLS)
 	whole := request(plainVia, "\r\n\r\n", "Subject: one\r\n two")
@@ -215,6 +216,7 @@ func TestRFC3261_18_3_StreamOctetByOctet(t *testing.T) {
 	}
 }
 
+// Feature: PRX-28
 func TestRFC5626_4_4_1_EachFormOfPingIsAnsweredWithOneCRLF(t *testing.T) {
 	tb, in := newTable(t, Config{}, TCP, TLS)
 	for _, c := range []net.Conn{dialTCP(t, addr(tb, 0)), dialTLS(t, tb, addr(tb, 1))} {
@@ -241,6 +243,7 @@ func TestRFC5626_4_4_1_EachFormOfPingIsAnsweredWithOneCRLF(t *testing.T) {
 	}
 }
 
+// Feature: PRX-28
 func TestUDPKeepAliveIsDroppedSilently(t *testing.T) {
 	tb, in := newTable(t, Config{}, UDP)
 	c := dialUDP(t, addr(tb, 0))
@@ -255,6 +258,7 @@ func TestUDPKeepAliveIsDroppedSilently(t *testing.T) {
 	}
 }
 
+// Feature: PRX-15
 func TestRFC3261_18_2_1_ReceivedAndRport(t *testing.T) {
 	tb, in := newTable(t, Config{}, UDP)
 	c := dialUDP(t, addr(tb, 0))

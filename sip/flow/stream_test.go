@@ -66,6 +66,7 @@ func TestOneDialForManyMessages(t *testing.T) {
 	}
 }
 
+// Feature: NAT-05
 func TestRequestsGoBackOverTheFlowTheyCameOn(t *testing.T) {
 	tb, in := newTable(t, Config{}, TCP, TLS)
 	for i, c := range []net.Conn{dialTCP(t, addr(tb, 0)), dialTLS(t, tb, addr(tb, 1))} {
@@ -130,6 +131,7 @@ func TestEveryWaiterIsToldOfAFailedDial(t *testing.T) {
 	}
 }
 
+// Feature: TRN-02
 func TestRFC5922_7_CertificateMustHoldTheNameOfTheDestination(t *testing.T) {
 	a, _ := newTable(t, Config{}, TLS)
 	b, in := newTable(t, Config{Certificate: a.cfg.Certificate}, TLS)
@@ -171,6 +173,7 @@ func TestReceiptIsToldWhenTheConnectionEnds(t *testing.T) {
 	}
 }
 
+// Feature: TRN-01
 func TestCaps(t *testing.T) {
 	tb, in := newTable(t, Config{MaxPerAddress: 2, MaxConnections: 3}, TCP)
 	for range 2 {
@@ -277,6 +280,7 @@ func ended(c net.Conn) time.Duration {
 	return time.Since(start)
 }
 
+// Feature: TRN-01
 func TestSlowLorisIsDroppedAfter30Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tb, in := pipeTable(Config{})
@@ -495,6 +499,7 @@ func TestIPv6IsBracketedEverywhere(t *testing.T) {
 	}
 }
 
+// Feature: NAT-06
 func TestAdvertisedAddress(t *testing.T) {
 	tb, err := New(Config{Listen: []Listen{{Transport: TCP, Addr: loopback, AdvertiseHost: "gw.example.org", AdvertisePort: 5070}}})
 	check(t, err)

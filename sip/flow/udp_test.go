@@ -11,6 +11,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
+// Feature: PRX-15
 func TestRFC3581_4_WildcardSocketAnswersFromTheAddressThatWasAsked(t *testing.T) {
 	tb, err := New(Config{Listen: []Listen{{Transport: UDP, Addr: netip.MustParseAddrPort("0.0.0.0:0")}, {Transport: TCP, Addr: netip.MustParseAddrPort("0.0.0.0:0")}}})
 	check(t, err)
@@ -41,6 +42,7 @@ func TestRFC3581_4_WildcardSocketAnswersFromTheAddressThatWasAsked(t *testing.T)
 	}
 }
 
+// Feature: PRX-28
 func TestRFC5626_4_4_2_STUNKeepAliveIsAnswered(t *testing.T) {
 	tb, in := newTable(t, Config{}, UDP)
 	c := dialUDP(t, addr(tb, 0))

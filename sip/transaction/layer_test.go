@@ -365,6 +365,7 @@ func (a *accepting) Read(b []byte) (int, error) {
 	return a.Conn.Read(b)
 }
 
+// Feature: PRX-21
 func TestRFC3261_17_1_1_3_EachCopyOfA486IsAcknowledgedAtOnceWithOneVia(t *testing.T) {
 	g := newGateway(t, &core{})
 	far, hop := listen(t, flow.UDP)
@@ -428,6 +429,7 @@ func TestLate180IsNotSentBehindThe486(t *testing.T) {
 	}
 }
 
+// Feature: PRX-07
 func TestRFC3261_16_10_A200ThatCrossesTheCANCELIsRelayed(t *testing.T) {
 	txs, cancels := make(chan sip.ServerTransaction, 1), make(chan string, 4)
 	g := newGateway(t, &core{
@@ -456,6 +458,7 @@ func TestRFC3261_16_10_A200ThatCrossesTheCANCELIsRelayed(t *testing.T) {
 	}
 }
 
+// Feature: PRX-16 PRX-07
 func TestRFC6026_Two2xxOfTwoBranchesBothReachTheCaller(t *testing.T) {
 	txs := make(chan sip.ServerTransaction, 1)
 	acks := make(chan *message.Message, 4)
@@ -489,6 +492,7 @@ func TestRFC6026_Two2xxOfTwoBranchesBothReachTheCaller(t *testing.T) {
 	}
 }
 
+// Feature: PRX-16
 func TestRFC6026_7_2_RetransmittedAndFurther2xxArePassed(t *testing.T) {
 	g := newGateway(t, &core{})
 	far, hop := listen(t, flow.UDP)
@@ -508,6 +512,7 @@ func TestRFC6026_7_2_RetransmittedAndFurther2xxArePassed(t *testing.T) {
 	}
 }
 
+// Feature: PRX-16
 func TestRFC6026_7_3_StrayResponsesAreDropped(t *testing.T) {
 	g := newGateway(t, &core{request: func(tx sip.ServerTransaction) { tx.Respond(answer(tx.Request(), 200)) }})
 	p := g.dial(t, flow.UDP)
@@ -599,6 +604,7 @@ func TestRFC3261_9_2_CANCELOfNothingGets481(t *testing.T) {
 	}
 }
 
+// Feature: PRX-06
 func TestRFC3261_9_1_CANCELWaitsForAProvisionalResponse(t *testing.T) {
 	g := newGateway(t, &core{})
 	far, hop := listen(t, flow.UDP)

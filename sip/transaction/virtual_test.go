@@ -109,6 +109,7 @@ func parse(a ask) *message.Message {
 	return m
 }
 
+// Feature: PRX-02
 func TestRFC3261_17_2_1_TryingWithin200ms(t *testing.T) {
 	virtual(t, Config{}, &core{}, func(l *Layer, w *wire) {
 		l.Deliver(parse(ask{method: "INVITE", branch: "z9hG4bK1"}), tcpHop)

@@ -30,6 +30,7 @@ func TestTheExampleConfigurationIsValid(t *testing.T) {
 	}
 }
 
+// Feature: CFG-01
 func TestMistakesAreNamedWithTheirPlace(t *testing.T) {
 	const ok = "registrar: {users: u}\n"
 	for _, c := range []struct{ text, want string }{
@@ -74,6 +75,7 @@ func TestPathsAreRelativeToTheFile(t *testing.T) {
 	}
 }
 
+// Feature: NAT-06
 func TestAdvertisedAddressOfEachTransport(t *testing.T) {
 	for _, c := range []struct{ text, tls, dtls string }{
 		{"listen: tls://0.0.0.0:6084", "", ""},

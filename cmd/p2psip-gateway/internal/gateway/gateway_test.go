@@ -32,6 +32,7 @@ func eventually(t testing.TB, what string, f func() error) {
 }
 
 // Conformance: H-27 H-34
+// Feature: REG-27 PRX-31
 func TestARegistrationTravelsAndACallFollowsIt(t *testing.T) {
 	gs := ring(t, 3, 3)
 	alice, bob := newPhone(t, "1001", gs[0]), newPhone(t, "1002", gs[1])

@@ -28,6 +28,7 @@ func (p *passed) Ended(sip.ServerTransaction)                    {}
 // RFC 3261 §11: an OPTIONS that is about the gateway itself is answered here, and any other passed on.
 //
 // Conformance: H-46
+// Feature: PRX-27
 func TestRFC3261_11_OptionsAboutTheGateway(t *testing.T) {
 	n, err := newNames("example.org", []string{"192.0.2.1:5060"})
 	if err != nil {

@@ -29,6 +29,7 @@ func TestOurs(t *testing.T) {
 }
 
 // Conformance: H-02
+// Feature: REG-10
 func TestAddressOfRecordIsCanonical(t *testing.T) {
 	n, err := newNames("example.org", []string{"192.0.2.1:5060"})
 	if err != nil {

@@ -310,6 +310,7 @@ func TestIssuingKeyring(t *testing.T) {
 	}
 }
 
+// Feature: REG-15
 func TestReadUsers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users")
 	text := "# users\n\n1001 secret-1001\n  1002\tx y\nbob@example.org z\n"
