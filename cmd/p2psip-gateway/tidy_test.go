@@ -43,6 +43,8 @@ var layers = map[string][]string{
 	"redirect":        {"sip", "sip/message", "location"},
 	"proxy":           {"sip", "sip/message", "location"},
 
+	"deploy/endurance": {}, // it shares no code with what it tests
+
 	"metrics":                              {"overlay", "location"},
 	"cmd/p2psip-gateway/internal/identity": {"overlay/config", "overlay/trust", "overlay/wire"},
 	"cmd/p2psip-gateway/internal/gateway": {"metrics", "overlay", "overlay/node", "overlay/journal", "overlay/sipusage", "overlay/config", "overlay/trust", "overlay/wire",
