@@ -3,6 +3,7 @@ module github.com/p2psip/p2psip-gateway
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.14
 	github.com/emiago/sipgo v1.7.1
 	github.com/google/go-cmp v0.7.0
 	github.com/icholy/digest v1.2.0

@@ -17,7 +17,7 @@ type AOR string
 // Hop says where a message came from or is to go: over which transport, to which address, on which flow. It is a value and
 // comparable; the zero Hop is none. A Hop with Node is a gateway of the overlay.
 type Hop struct {
-	Transport string         // "UDP", "TCP" or "TLS"
+	Transport string         // "UDP", "TCP", "TLS", "WS" or "WSS"
 	Remote    netip.AddrPort // the other end
 	Local     netip.AddrPort // our end: the socket to send from; zero lets the SIP stack choose
 	Flow      uint64         // number of a connection of this process; 0 is none. Never reused, never 0 for a stream that was received on

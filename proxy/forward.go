@@ -99,6 +99,9 @@ func (s side) routeValue(scheme, user string) string {
 // knowledge that the next downstream element [..] supports that transport": it does, a message came or goes that way.
 func transportParam(scheme, transport string) string {
 	switch {
+	case transport == "WS" || transport == "WSS":
+		// RFC 7118 §5.2: "ws" is the value for both; with sips it means WSS.
+		return ";transport=ws"
 	case scheme == "sips:" || transport == "UDP":
 		return ""
 	case transport == "TLS":

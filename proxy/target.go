@@ -193,7 +193,7 @@ func address(uri message.URI) (at netip.AddrPort, ok bool) {
 // every hop is TLS, which is what the caller asked for.
 func overTLS(t *target, uri message.URI, sips bool) code {
 	switch {
-	case sips && t.hop.Transport != "TLS":
+	case sips && t.hop.Transport != "TLS" && t.hop.Transport != "WSS":
 		return sipsNotPossible
 	case !sips && uri.Scheme == "sips":
 		uri.Scheme = "sip"

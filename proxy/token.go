@@ -94,9 +94,11 @@ const (
 	hopUDP
 	hopTCP
 	hopTLS
+	hopWS
+	hopWSS
 )
 
-var hopKinds = map[string]byte{"UDP": hopUDP, "TCP": hopTCP, "TLS": hopTLS}
+var hopKinds = map[string]byte{"UDP": hopUDP, "TCP": hopTCP, "TLS": hopTLS, "WS": hopWS, "WSS": hopWSS}
 
 func appendHop(b []byte, h location.Hop) []byte {
 	if h.Node != "" {
@@ -135,8 +137,8 @@ func cutHop(b []byte) (h location.Hop, rest []byte, ok bool) {
 		return h, b[n:], true
 	case hopUDP:
 		h.Transport = "UDP"
-	case hopTCP, hopTLS:
-		h.Transport = map[byte]string{hopTCP: "TCP", hopTLS: "TLS"}[kind]
+	case hopTCP, hopTLS, hopWS, hopWSS:
+		h.Transport = map[byte]string{hopTCP: "TCP", hopTLS: "TLS", hopWS: "WS", hopWSS: "WSS"}[kind]
 		if len(b) < 8 {
 			return h, nil, false
 		}

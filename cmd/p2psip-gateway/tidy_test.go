@@ -66,6 +66,7 @@ var only = map[string]struct{ pkg, why string }{
 	"github.com/pion/ice/v4":              {"overlay/ice", "the ICE library lives behind one package"},
 	"github.com/pion/turn/v5":             {"overlay/ice", "the TURN library lives behind one package"},
 	"github.com/pion/stun/v4":             {"overlay/ice", "the STUN library lives behind one package"},
+	"github.com/coder/websocket":          {"sip/flow", "WebSocket frames are one transport of SIP"},
 	"go.etcd.io/bbolt":                    {"location overlay/journal", "two durable tables, one owner each"},
 	"go.yaml.in/yaml/v3":                  {"cmd/p2psip-gateway/internal/gateway", "configuration is read in one place"},
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/sip"
 )
 
-// listener accepts TCP or TLS connections.
+// listener accepts TCP or TLS connections, or those that become WebSockets.
 type listener struct {
 	t         *Table
 	l         net.Listener
@@ -27,7 +27,7 @@ func openListener(t *Table, l Listen) (*listener, error) {
 	}
 	r := &listener{t: t, l: ln, transport: l.Transport, address: advertised(l, addrPort(ln.Addr()))}
 	r.fixed = l.AdvertiseHost != "" || !r.address.Local.Addr().IsUnspecified()
-	if l.Transport == TLS {
+	if secured(l.Transport) {
 		// No ALPN: some carriers break off at a protocol name that they do not know.
 		r.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: t.cfg.Certificate}
 	}
@@ -64,6 +64,7 @@ func (l *listener) start(c net.Conn) {
 	if local := addrPort(c.LocalAddr()).Addr(); !l.fixed && local.IsValid() {
 		s.address.Host = local.String()
 	}
+	s.draining = webSocket(l.transport) // nothing may be sent before it is one
 	if l.tls != nil {
 		select {
 		case l.t.shakes <- struct{}{}:
@@ -84,6 +85,10 @@ func (l *listener) start(c net.Conn) {
 	go func() {
 		if l.tls != nil && !l.handshake(s) {
 			l.t.wg.Done()
+			return
+		}
+		if webSocket(l.transport) {
+			s.serveWebSocket()
 			return
 		}
 		s.read()

@@ -55,8 +55,8 @@ func (t *Table) sendStream(to location.Hop, o outgoing) error {
 		return nil
 	}
 	switch {
-	case t.closed:
-		return ErrClosed
+	case t.closed, webSocket(key.transport):
+		return ErrClosed // RFC 7118: a WebSocket is opened by its client, and only by that
 	case key.node != "" && t.cfg.DialNode == nil, key.node == "" && (!to.Remote.IsValid() || to.Remote.Port() == 0):
 		return ErrNoRoute
 	case len(t.dials) >= maxDials:

@@ -1,4 +1,4 @@
-// Package flow holds the transports: UDP sockets, TCP and TLS connections of phones and trunks, and the connections to other
+// Package flow holds the transports: UDP sockets, TCP and TLS connections of phones and trunks, WebSockets of phones in browsers (RFC 7118), and the connections to other
 // gateways of the overlay (RFC 3261 §18, RFC 3581, RFC 5626 §4.4, RFC 7904 §5.1). It frames, parses, fills in received and rport,
 // says where each message came from as a location.Hop, and delivers octets to a Hop: over the connection it names, over
 // another one to the same place, or over a new one. It knows no transactions; sip/transaction is its only user besides the
@@ -35,14 +35,22 @@ const (
 	UDP = "UDP"
 	TCP = "TCP"
 	TLS = "TLS"
+	WS  = "WS"  // RFC 7118 §5.1
+	WSS = "WSS" // the same over TLS
 )
+
+// webSocket reports whether a transport is one of RFC 7118.
+func webSocket(transport string) bool { return transport == WS || transport == WSS }
+
+// secured reports whether a transport runs over TLS.
+func secured(transport string) bool { return transport == TLS || transport == WSS }
 
 // Config says what a Table listens on and how it reaches others. The zero value of each field but Listen is usable.
 type Config struct {
 	Listen []Listen
 	// Domain is the sent-by of a Via towards a gateway of the overlay: the overlay's SIP domain (RFC 7904 §5.1).
 	Domain string
-	// Certificate gives the certificate of a TLS listener at each handshake. Needed for a TLS listener.
+	// Certificate gives the certificate of a TLS or WSS listener at each handshake. Needed for such a listener.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Roots are the authorities that a dialled TLS server must have its certificate from; nil: those of the system.
 	Roots *x509.CertPool
@@ -51,6 +59,10 @@ type Config struct {
 	// Closed, when set, is told of each connection that ended. It is called once for a flow, from any goroutine, and must not block.
 	Closed func(location.Hop)
 
+	// Origins are patterns, as of path.Match, of the hosts whose pages may open a WebSocket, "*" for all, besides the host that
+	// is connected to. A client that is no browser sends no Origin and is none of their concern (RFC 6455 §10.2).
+	Origins []string
+
 	MaxConnections int // at once, accepted and dialled; 0: 20,000
 	MaxPerAddress  int // accepted from one IPv4 address or IPv6 /64; 0: 1,000
 	Log            zerolog.Logger
@@ -58,7 +70,7 @@ type Config struct {
 
 // Listen is one socket.
 type Listen struct {
-	Transport string         // UDP, TCP or TLS
+	Transport string         // UDP, TCP, TLS, WS or WSS
 	Addr      netip.AddrPort // port 0 lets the system choose
 	// AdvertiseHost and AdvertisePort are what others are told (Via, Record-Route, Path); empty and 0: the bound address and port.
 	AdvertiseHost string
@@ -139,8 +151,8 @@ func (t *Table) bind(l Listen) error {
 			return err
 		}
 		t.udp = append(t.udp, u)
-	case TCP, TLS:
-		if l.Transport == TLS && t.cfg.Certificate == nil {
+	case TCP, TLS, WS, WSS:
+		if secured(l.Transport) && t.cfg.Certificate == nil {
 			return errors.New("no certificate")
 		}
 		s, err := openListener(t, l)
@@ -187,7 +199,7 @@ func (t *Table) Close() {
 	t.wg.Wait()
 }
 
-// Listeners lists the bound sockets in the order UDP, TCP and TLS as configured, each as others are told.
+// Listeners lists the bound sockets UDP ones first, in the order of the configuration, each as others are told.
 func (t *Table) Listeners() []sip.Address {
 	var r []sip.Address
 	for _, u := range t.udp {

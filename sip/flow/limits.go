@@ -6,6 +6,8 @@ import "time"
 const (
 	defaultPort    = 5060             // RFC 3261 §18.2.2, §19.1.2: UDP and TCP
 	defaultTLSPort = 5061             // RFC 3261 §19.1.2: TLS
+	defaultWSPort  = 80               // RFC 7118 §5.5
+	defaultWSSPort = 443              // RFC 7118 §5.5
 	maxDatagram    = 65535            // RFC 3261 §18.1.1: "MUST be able to handle messages up to the maximum datagram packet size"
 	congestionSafe = 1300             // RFC 3261 §18.1.1: octets up to which a request may go over UDP when the path MTU is unknown
 	pongWait       = 10 * time.Second // RFC 5626 §4.4.1: no CRLF within 10 seconds of the ping: the flow has failed
@@ -36,8 +38,11 @@ const (
 	dialQueue       = 64                   // messages that wait for one connection to open
 	acceptPause     = 5 * time.Millisecond // after an error of accept, doubled up to acceptPauseMax
 	acceptPauseMax  = time.Second
-	refusalRate     = 50 // answers to malformed requests in a second: the source may be forged
-	maxPings        = 16 // keep-alives answered from one read
+	refusalRate     = 50               // answers to malformed requests in a second: the source may be forged
+	upgradeLimit    = 10 * time.Second // from the start of a connection for WebSocket, or the end of its TLS handshake, to its HTTP request
+	maxUpgrade      = 16 << 10         // octets of that request
+	wsBuffer        = 4 << 10          // octets of each of the two buffers of a WebSocket
+	maxPings        = 16               // keep-alives answered from one read
 
 	defaultConnections = 20000
 	defaultPerAddress  = 1000 // a NAT with a company behind it

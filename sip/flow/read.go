@@ -24,22 +24,24 @@ var (
 
 // source is what the message.Reader of a connection reads from: the connection, with the deadline that its state asks for.
 type source struct {
-	s      *stream
-	reader *message.Reader
-	heard  time.Time // when octets last came
-	begun  time.Time // when the message that is being read began; zero between messages
-	any    bool      // a whole message has come
-	pinged time.Time // when a ping went out that has not been answered; zero: none
-	pings  int       // that came in one read
+	s       *stream
+	partial func() bool // whether part of a message has been read
+	heard   time.Time   // when octets last came
+	begun   time.Time   // when the message that is being read began; zero between messages
+	any     bool        // a whole message has come
+	pinged  time.Time   // when a ping went out that has not been answered; zero: none
+	pings   int         // that came in one read
+	until   time.Time   // by when the upgrade to WebSocket has to be done; zero: it is, or there is none
 }
 
 // read runs the connection until it ends.
 func (s *stream) read() {
 	defer s.t.wg.Done()
 	src := &source{s: s, heard: time.Now()}
-	src.reader = message.NewReader(src)
+	reader := message.NewReader(src)
+	src.partial = reader.Partial
 	for {
-		m, ping, err := src.reader.Next()
+		m, ping, err := reader.Next()
 		if ping {
 			// RFC 5626 §4.4.1: the server "MUST respond with a single CRLF".
 			if src.pings++; src.pings <= maxPings {
@@ -74,7 +76,7 @@ func (s *stream) linger() {
 
 // Read implements io.Reader.
 func (r *source) Read(p []byte) (int, error) {
-	if r.reader.Partial() && r.begun.IsZero() {
+	if r.partial() && r.begun.IsZero() {
 		r.begun = time.Now()
 	}
 	for {
@@ -98,8 +100,11 @@ func (r *source) Read(p []byte) (int, error) {
 
 // deadline is how long to wait for octets, and the error that is due then; nil: a keep-alive is due.
 func (r *source) deadline() (time.Time, error) {
+	if !r.until.IsZero() {
+		return r.until, errSlow
+	}
 	until, why := r.idle()
-	if r.s.class == node {
+	if r.s.class == node || r.s.ws != nil {
 		until, why = r.keepAlive(until, why)
 	}
 	if slow := r.begun.Add(messageDeadline); !r.begun.IsZero() && slow.Before(until) {
@@ -136,6 +141,10 @@ func (r *source) keepAlive(until time.Time, why error) (time.Time, error) {
 func (r *source) late(why error) error {
 	if why == nil {
 		r.pinged = time.Now()
+		if r.s.ws != nil {
+			r.s.pingWebSocket()
+			return nil
+		}
 		return r.s.send(crlfcrlf, nil)
 	}
 	if errors.Is(why, errIdle) {

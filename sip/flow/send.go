@@ -15,7 +15,7 @@ import (
 // must not change. receipt may be nil. An error means that nothing was sent and that receipt will not be told.
 func (t *Table) Send(to location.Hop, b []byte, receipt *Receipt) error {
 	switch {
-	case to.Node != "", to.Transport == TCP, to.Transport == TLS:
+	case to.Node != "", to.Transport == TCP, to.Transport == TLS, webSocket(to.Transport):
 		err := t.sendStream(to, outgoing{b, receipt})
 		if err == nil {
 			t.counters.sent[transportIndex(to.Transport)].Add(1)
@@ -71,8 +71,13 @@ func (t *Table) ResponseHop(from location.Hop, via message.ViaValue) location.Ho
 }
 
 func portOf(transport string) uint16 {
-	if transport == TLS {
+	switch transport {
+	case TLS:
 		return defaultTLSPort
+	case WS:
+		return defaultWSPort
+	case WSS:
+		return defaultWSSPort
 	}
 	return defaultPort
 }

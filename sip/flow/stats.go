@@ -22,6 +22,7 @@ const (
 	refuseAddress
 	refuseHandshakes
 	refuseHandshake
+	refuseUpgrade
 	refuseError
 	reasons
 )
@@ -43,6 +44,7 @@ var reasonNames = [reasons]string{
 	refuseAddress:     "address_full",      // an accepted connection over MaxPerAddress
 	refuseHandshakes:  "handshakes_full",   // an accepted connection while too many handshakes run
 	refuseHandshake:   "handshake_failed",  // TLS
+	refuseUpgrade:     "upgrade_failed",    // the HTTP request of a WebSocket
 	refuseError:       "accept_failed",     // the system refused, mostly for want of descriptors
 }
 
@@ -51,10 +53,12 @@ const (
 	udpIndex = iota
 	tcpIndex
 	tlsIndex
+	wsIndex
+	wssIndex
 	transports
 )
 
-var transportNames = [transports]string{UDP, TCP, TLS}
+var transportNames = [transports]string{UDP, TCP, TLS, WS, WSS}
 
 func transportIndex(s string) int {
 	switch s {
@@ -62,6 +66,10 @@ func transportIndex(s string) int {
 		return udpIndex
 	case TCP:
 		return tcpIndex
+	case WS:
+		return wsIndex
+	case WSS:
+		return wssIndex
 	default:
 		return tlsIndex
 	}

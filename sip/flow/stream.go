@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/sip"
 )
@@ -38,7 +40,8 @@ type stream struct {
 	address sip.Address // of ours, as the other side is told
 	counted netip.Addr  // what it counts against MaxPerAddress as; zero for a connection of ours
 
-	used atomic.Int64 // when a message last went either way, nanoseconds since the epoch
+	ws   *websocket.Conn // mu until it is set, by the reader; nil: no WebSocket
+	used atomic.Int64    // when a message last went either way, nanoseconds since the epoch
 
 	mu       sync.Mutex
 	queue    [][]byte
@@ -111,7 +114,11 @@ func (s *stream) write() {
 		s.mu.Unlock()
 		for len(q) > 0 {
 			var b []byte
-			b, q, joined = join(q, joined[:0])
+			if s.ws != nil {
+				b, q = q[0], q[1:] // RFC 7118 §5: "a WebSocket message MUST NOT contain more than one SIP message"
+			} else {
+				b, q, joined = join(q, joined[:0])
+			}
 			if !s.put(b) {
 				return
 			}
@@ -121,8 +128,10 @@ func (s *stream) write() {
 
 // put writes b, or closes the connection.
 func (s *stream) put(b []byte) bool {
-	err := s.conn.SetWriteDeadline(time.Now().Add(writeStuck))
-	if err == nil {
+	var err error
+	if s.ws != nil {
+		err = putWebSocket(s.ws, b)
+	} else if err = s.conn.SetWriteDeadline(time.Now().Add(writeStuck)); err == nil {
 		_, err = s.conn.Write(b)
 	}
 	if err != nil {

@@ -78,7 +78,7 @@ func (g *Gateway) openSIP() error {
 	if err != nil {
 		return err
 	}
-	fc := flow.Config{Listen: listeners, Domain: c.Domain, DialNode: g.dialNode, Log: g.o.Log}
+	fc := flow.Config{Listen: listeners, Domain: c.Domain, Origins: c.SIP.Origins, DialNode: g.dialNode, Log: g.o.Log}
 	cert, err := sipCertificate(c.SIP.TLS, certificateHosts(c))
 	if err != nil {
 		return err
@@ -199,11 +199,14 @@ func (g *Gateway) dialNode(ctx context.Context, gr string) (net.Conn, string, er
 	return c.Conn, sipusage.NodeGR(c.Peer.Node), nil
 }
 
+// sipSchemes are the transports that a listener may have.
+var sipSchemes = []string{"udp", "tcp", "tls", "ws", "wss"}
+
 // sipListeners are the sockets of the configuration.
 func sipListeners(c SIPConfig) ([]flow.Listen, error) {
 	var out []flow.Listen
 	for _, s := range c.Listen {
-		scheme, hostport, err := splitListener(s, "udp", "tcp", "tls")
+		scheme, hostport, err := splitListener(s, sipSchemes...)
 		if err != nil {
 			return nil, err
 		}
@@ -243,10 +246,14 @@ func certificateHosts(c Config) []string {
 	return hosts
 }
 
-// sipURIs are the addresses that a redirect peer may give to plain phones: one a transport.
+// sipURIs are the addresses that a redirect peer may give to plain phones: one a transport. A phone in a browser opens the WebSocket that it
+// was told of by its page, and no other.
 func (g *Gateway) sipURIs() []string {
 	var uris []string
 	for _, a := range g.flows.Listeners() {
+		if a.Transport == flow.WS || a.Transport == flow.WSS {
+			continue
+		}
 		uris = append(uris, "sip:"+net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port)))+";transport="+strings.ToLower(a.Transport))
 	}
 	return uris

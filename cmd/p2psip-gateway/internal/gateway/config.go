@@ -35,9 +35,10 @@ type Config struct {
 
 // SIPConfig is the SIP front end.
 type SIPConfig struct {
-	Listen    List      `yaml:"listen"`    // udp://, tcp://, tls:// and host:port
+	Listen    List      `yaml:"listen"`    // udp://, tcp://, tls://, ws://, wss:// and host:port
 	Advertise string    `yaml:"advertise"` // host name or IP address that phones are told; empty: the listener's own
 	TLS       TLSConfig `yaml:"tls"`
+	Origins   List      `yaml:"websocket_origins"` // hosts whose pages may open a WebSocket, besides our own; * in a name stands for anything
 }
 
 // TLSConfig names PEM files. Without them a tls:// listener uses a certificate that is made at the start and signed by nobody.
@@ -165,7 +166,7 @@ func (c *Config) check(path string) error {
 		bad("sip.listen", "no listener")
 	}
 	for _, l := range c.SIP.Listen {
-		if _, _, err := splitListener(l, "udp", "tcp", "tls"); err != nil {
+		if _, _, err := splitListener(l, sipSchemes...); err != nil {
 			bad("sip.listen", "%v", err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,11 +27,11 @@ const (
 // ring starts n complete gateways in one overlay over loopback, with users 1001 to 1000+users, and waits until all have joined.
 func ring(t testing.TB, n, users int) []*Gateway {
 	t.Helper()
-	return ringOver(t, n, users, "tls://127.0.0.1:0")
+	return ringOver(t, n, users, List{"udp://127.0.0.1:0", "tcp://127.0.0.1:0"}, "tls://127.0.0.1:0")
 }
 
-// ringOver is a ring whose gateways listen for overlay links as said.
-func ringOver(t testing.TB, n, users int, links ...string) []*Gateway {
+// ringOver is a ring whose gateways listen for SIP and for overlay links as said; the first SIP listener is one for UDP.
+func ringOver(t testing.TB, n, users int, sip List, links ...string) []*Gateway {
 	t.Helper()
 	ov, err := identity.New(identity.Template(testDomain), trust.P256, time.Now())
 	if err != nil {
@@ -38,7 +39,7 @@ func ringOver(t testing.TB, n, users int, links ...string) []*Gateway {
 	}
 	var file strings.Builder
 	for i := range users {
-		fmt.Fprintf(&file, "%d secret\n", 1001+i)
+		fmt.Fprintf(&file, "%s secret\n", userName(i))
 	}
 	known, err := digest.ReadUsers(strings.NewReader(file.String()), testDomain)
 	if err != nil {
@@ -52,7 +53,7 @@ func ringOver(t testing.TB, n, users int, links ...string) []*Gateway {
 		}
 		c := DefaultConfig()
 		c.Domain, c.Data = testDomain, filepath.Join(t.TempDir(), "data")
-		c.SIP.Listen = List{"udp://127.0.0.1:0", "tcp://127.0.0.1:0"}
+		c.SIP.Listen = sip
 		c.Overlay.Listen, c.Overlay.First = links, k == 0
 		if k > 0 {
 			c.Overlay.Bootstrap = List{gs[0].linkAddress()}
@@ -92,25 +93,28 @@ func (g *Gateway) udpAddr() *net.UDPAddr {
 	return net.UDPAddrFromAddrPort(g.flows.Listeners()[0].Local)
 }
 
-// phone is a plain SIP phone on UDP.
+// phone is a plain SIP phone.
 type phone struct {
-	t     testing.TB
-	user  string
-	conn  *net.UDPConn
-	cseq  int
-	nonce string
-	nc    int
-	buf   [4096]byte
+	t         testing.TB
+	user      string
+	conn      line
+	transport string
+	cseq      int
+	nonce     string
+	nc        int
 }
 
 func newPhone(t testing.TB, user string, at *Gateway) *phone {
 	t.Helper()
-	c, err := net.DialUDP("udp", nil, at.udpAddr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return &phone{t: t, user: user, conn: c}
+	return newPhoneOn(t, user, "UDP", at.udpAddr().AddrPort())
+}
+
+// newPhoneOn is a phone that reaches its gateway over a transport at an address.
+func newPhoneOn(t testing.TB, user, transport string, at netip.AddrPort) *phone {
+	t.Helper()
+	w := dial(t, transport, at)
+	t.Cleanup(func() { _ = w.Close() })
+	return &phone{t: t, user: user, conn: w, transport: transport}
 }
 
 func (p *phone) send(lines ...string) {
@@ -127,13 +131,9 @@ func (p *phone) receive(want func(*message.Message) bool) *message.Message {
 		p.t.Fatal(err)
 	}
 	for {
-		n, err := p.conn.Read(p.buf[:])
+		m, err := p.conn.next()
 		if err != nil {
 			p.t.Fatalf("%s: %v", p.user, err)
-		}
-		m, err := message.Parse(p.buf[:n])
-		if err != nil {
-			p.t.Fatalf("%s: %v in %q", p.user, err, p.buf[:n])
 		}
 		if want(m) {
 			return m
@@ -151,7 +151,7 @@ func (p *phone) register(expires int) *message.Message {
 		lines := []string{"REGISTER sip:" + testDomain + " SIP/2.0", p.via(), "Max-Forwards: 70",
 			"From: <sip:" + p.user + "@" + testDomain + ">;tag=r", "To: <sip:" + p.user + "@" + testDomain + ">",
 			"Call-ID: reg-" + p.user, fmt.Sprintf("CSeq: %d REGISTER", p.cseq),
-			"Contact: <sip:" + p.user + "@" + p.conn.LocalAddr().String() + ">", fmt.Sprintf("Expires: %d", expires), "Content-Length: 0"}
+			"Contact: " + p.contact(), fmt.Sprintf("Expires: %d", expires), "Content-Length: 0"}
 		if p.nonce != "" {
 			lines = append(lines, p.credentials())
 		}
@@ -168,7 +168,20 @@ func (p *phone) register(expires int) *message.Message {
 }
 
 func (p *phone) via() string {
-	return fmt.Sprintf("Via: SIP/2.0/UDP %s;branch=z9hG4bK%s%d;rport", p.conn.LocalAddr(), p.user, p.cseq)
+	return fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK%s%d;rport", p.transport, p.at(), p.user, p.cseq)
+}
+
+// at is where the phone says that it is: a page does not know its address (RFC 7118 Appendix B.1).
+func (p *phone) at() string {
+	if strings.HasPrefix(p.transport, "WS") {
+		return p.user + ".invalid"
+	}
+	return p.conn.LocalAddr().String()
+}
+
+func (p *phone) contact() string {
+	param := map[string]string{"UDP": "", "TCP": ";transport=tcp", "TLS": ";transport=tls", "WS": ";transport=ws", "WSS": ";transport=ws"}
+	return "<sip:" + p.user + "@" + p.at() + param[p.transport] + ">"
 }
 
 func (p *phone) credentials() string {
@@ -188,7 +201,7 @@ func (p *phone) call(callee *phone) {
 	head := func(method string, uri, to string) []string {
 		return []string{method + " " + uri + " SIP/2.0", p.via(), "Max-Forwards: 70", "From: <sip:" + p.user + "@" + testDomain + ">;tag=c",
 			"To: " + to, fmt.Sprintf("Call-ID: call-%s-%d", p.user, p.cseq), fmt.Sprintf("CSeq: %d %s", p.cseq, method),
-			"Contact: <sip:" + p.user + "@" + p.conn.LocalAddr().String() + ">", "Content-Length: 0"}
+			"Contact: " + p.contact(), "Content-Length: 0"}
 	}
 	p.send(head("INVITE", "sip:"+callee.user+"@"+testDomain, to)...)
 	callee.answer("INVITE", 180)
@@ -228,9 +241,12 @@ func (p *phone) answer(method string, provisional int) {
 		for _, v := range req.Values(message.RecordRoute) {
 			res.Add(message.RecordRoute, v)
 		}
-		res.Add(message.Contact, "<sip:"+p.user+"@"+p.conn.LocalAddr().String()+">")
+		res.Add(message.Contact, p.contact())
 		if _, err := p.conn.Write(res.AppendTo(nil)); err != nil {
 			p.t.Fatal(err)
 		}
 	}
 }
+
+// userName is user i of a ring.
+func userName(i int) string { return fmt.Sprint(1001 + i) }

@@ -12,7 +12,7 @@ import (
 //
 // Conformance: A-01
 func TestACallBetweenGatewaysLinkedOverDTLS(t *testing.T) {
-	gs := ringOver(t, 3, 2, "dtls://127.0.0.1:0")
+	gs := ringOver(t, 3, 2, List{"udp://127.0.0.1:0"}, "dtls://127.0.0.1:0")
 	alice, bob := newPhone(t, "1001", gs[0]), newPhone(t, "1002", gs[1])
 	for _, p := range []*phone{alice, bob} {
 		if res := p.register(300); res.StatusCode != 200 || len(res.Values(message.Contact)) != 1 {
