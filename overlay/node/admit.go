@@ -14,7 +14,8 @@ type admission struct {
 	node     wire.NodeID
 	todo     []wire.ResourceID
 	sent     int
-	labelled bool // the Update that names it our predecessor is on its way
+	labelled bool       // the Update that names it our predecessor is on its way
+	held     []*inbound // requests for what changes hands: see elsewhere
 }
 
 // answerJoin lets a node into the ring (RFC 6940 §6.4.2.1).
@@ -61,8 +62,12 @@ func (n *Node) admit(in *inbound) {
 // forAdmitted reports whether res will belong to the node that is being admitted.
 func (n *Node) forAdmitted(res wire.ResourceID) bool {
 	at, ok := chord.PointOfResource(res)
-	return ok && n.admission != nil && n.responsible(at) &&
-		!at.Within(chord.PointOf(n.admission.node), chord.PointOf(n.c.Self))
+	return ok && n.admission != nil && n.changesHands(at)
+}
+
+// changesHands reports whether what we are responsible for at a point will be the business of the node being admitted.
+func (n *Node) changesHands(at chord.Point) bool {
+	return n.responsible(at) && !at.Within(chord.PointOf(n.admission.node), chord.PointOf(n.c.Self))
 }
 
 // handOver does "a series of Store requests to JN to store the data that JN will be responsible for" (RFC 6940 §10.5),
@@ -130,6 +135,9 @@ func (n *Node) label(a *admission) {
 
 // endAdmission takes up the next node that waits, if it still belongs here.
 func (n *Node) endAdmission() {
+	if n.admission != nil {
+		n.releaseWaiting(&n.admission.held)
+	}
 	n.admission = nil
 	if len(n.admitNext) == 0 {
 		return

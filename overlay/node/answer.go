@@ -19,6 +19,7 @@ type inbound struct {
 	sender     wire.NodeID // who signed it
 	cache      *route.Cache
 	extensions []wire.Extension // for the answer
+	raw        []byte           // as it came; nil where it can not go anywhere else
 }
 
 func (in *inbound) key() route.Key {
@@ -30,8 +31,8 @@ func (in *inbound) key() route.Key {
 func (in *inbound) direct() bool { return in.from == in.sender && len(in.header.Via) == 0 }
 
 // requestVerified takes a request whose signature was checked.
-func (n *Node) requestVerified(c *conn, m *wire.Message) func(trust.Verified, error) {
-	in := &inbound{from: n.c.Self, header: m.Header, m: m}
+func (n *Node) requestVerified(c *conn, m *wire.Message, raw []byte) func(trust.Verified, error) {
+	in := &inbound{from: n.c.Self, header: m.Header, m: m, raw: raw}
 	if c != nil {
 		in.link, in.from = c.id, c.node
 	}
@@ -43,7 +44,7 @@ func (n *Node) requestVerified(c *conn, m *wire.Message) func(trust.Verified, er
 			return
 		}
 		in.v, in.sender = v, v.Sender().Node
-		if !n.repeated(in) {
+		if !n.repeated(in) && !n.elsewhere(in) {
 			n.examine(in)
 		}
 	}

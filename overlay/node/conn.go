@@ -60,6 +60,9 @@ func (n *Node) Responsible(d wire.Destination) bool {
 // responsible is for a member of the ring. A peer that has just joined does not reach for more than it was given, even
 // if the predecessor that it was told has not sent its Update yet.
 func (n *Node) responsible(p chord.Point) bool {
+	if n.leaving != nil && n.leaving.yielded {
+		return false
+	}
 	if n.given.until.After(n.now) && !p.Within(n.given.from, chord.PointOf(n.c.Self)) {
 		return false
 	}

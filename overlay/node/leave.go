@@ -13,14 +13,17 @@ type leaving struct {
 	op      OpID
 	todo    []wire.ResourceID // that our successor is not known to hold
 	sent    int
-	told    bool // the neighbours were told
-	answers int  // that are still awaited
+	failed  map[wire.ResourceID]bool // that our successor did not take
+	told    bool                     // the neighbours were told
+	answers int                      // that are still awaited
+	yielded bool                     // our successor has answered: our range is its own
+	held    []*inbound               // requests that wait for that: see elsewhere
 }
 
 // leave begins to leave: first our successor gets what it will be responsible for.
 func (n *Node) leave(op OpID) {
 	n.state = Leaving
-	n.leaving = &leaving{op: op}
+	n.leaving = &leaving{op: op, failed: make(map[wire.ResourceID]bool)}
 	n.joining, n.timers[timerJoin] = nil, time.Time{}
 	n.timers[timerLeave] = n.now.Add(leaveWait)
 	n.after(n.leaveAgain)
@@ -28,35 +31,57 @@ func (n *Node) leave(op OpID) {
 
 // leaveAgain looks at what there is to hand over: at first, and when the successor is another.
 func (n *Node) leaveAgain() {
-	l := n.leaving
-	l.todo = nil
-	if s := n.ring.Successors(); len(s) > 0 {
-		for _, res := range n.store.Resources() {
-			at, ok := chord.PointOfResource(res)
-			if ok && n.responsible(at) && !slices.Contains(n.holding(res).holders, s[0]) {
-				l.todo = append(l.todo, res)
-			}
-		}
-	}
+	clear(n.leaving.failed)
+	n.leaving.todo = n.handOverTo()
 	n.leaveStep()
 }
 
-// leaveStep hands over what is left, and then tells the neighbours.
+// handOverTo lists what our successor has to get before it is told that it is responsible.
+func (n *Node) handOverTo() (todo []wire.ResourceID) {
+	s := n.ring.Successors()
+	if len(s) == 0 || n.leaving.told {
+		return nil
+	}
+	for _, res := range n.store.Resources() {
+		at, ok := chord.PointOfResource(res)
+		if ok && n.responsible(at) && !n.leaving.failed[res] && !slices.Contains(n.holding(res).holders, s[0]) {
+			todo = append(todo, res)
+		}
+	}
+	return todo
+}
+
+// leaveStep hands over what is left, and what was stored meanwhile, and then tells the neighbours.
 func (n *Node) leaveStep() {
 	l := n.leaving
 	for s := n.ring.Successors(); len(s) > 0 && l.sent < copyWindow && len(l.todo) > 0; {
 		res := l.todo[0]
 		l.todo = l.todo[1:]
-		if n.sendCopy(res, s[0], 1, func(bool) { l.sent--; n.leaveStep() }) {
+		h := n.holding(res)
+		version := h.version
+		done := func(ok bool) {
+			l.sent--
+			if ok && h.version == version {
+				h.holders = append(h.holders, s[0])
+			}
+			l.failed[res] = !ok
+			n.leaveStep()
+		}
+		if n.sendCopy(res, s[0], 1, done) {
 			l.sent++
 		}
 	}
+	if l.sent == 0 && !l.told {
+		l.todo = n.handOverTo()
+	}
 	switch {
 	case l.sent > 0:
+	case len(l.todo) > 0:
+		n.after(n.leaveStep)
 	case !l.told:
 		n.tellLeave()
 	case l.answers == 0:
-		n.left()
+		n.timers[timerLeave] = n.now // when what was passed on has left
 	}
 }
 
@@ -77,14 +102,24 @@ func (n *Node) tellLeave() {
 		l.answers++
 		n.request(outgoing{dest: toNode(id), link: n.peers[id].link().id,
 			body: &wire.LeaveReq{Leaving: n.c.Self, OverlaySpecific: data.AppendTo(nil)},
-			done: func(result) {
+			done: func(r result) {
 				l.answers--
+				if s := n.ring.Successors(); r.body != nil && len(s) > 0 && s[0] == id {
+					n.yield()
+				}
 				n.leaveStep()
 			}})
 	}
 	if l.answers == 0 {
 		n.left()
 	}
+}
+
+// yield is when our successor has taken over: what comes for our range from now on, and what waits, is its business.
+func (n *Node) yield() {
+	l := n.leaving
+	l.yielded = true
+	n.releaseWaiting(&l.held)
 }
 
 // left ends everything.

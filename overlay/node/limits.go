@@ -99,6 +99,7 @@ const (
 	maxCandidates       = 8        // configuration documents that wait to be examined, of at most max-message-size each
 	maxPushed           = 1024     // nodes that were sent the configuration lately
 	maxHeld             = 1024     // requests that wait for two configurations to be the same
+	maxHeldRange        = 512      // requests that wait for the end of an admission
 	maxDiagnostics      = 64       // extensions of one DiagnosticsRequest that are looked at
 	maxViaOctets        = 110 * 22 // a Via List of one Node-ID per hop, of which the TTL allows 100
 	maxAdmitNext        = 16       // joining nodes that wait for their turn

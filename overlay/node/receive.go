@@ -134,6 +134,9 @@ func (n *Node) nextLink(d wire.Destination) *conn {
 		return nil
 	}
 	id, ok := n.ring.NextHop(at)
+	if s := n.ring.Successors(); !ok && n.leaving != nil && n.leaving.yielded && len(s) > 0 {
+		id, ok = s[0], true
+	}
 	if !ok {
 		return nil
 	}
@@ -182,7 +185,7 @@ func (n *Node) deliverWhole(c *conn, raw []byte) {
 		return
 	}
 	if m.Body.Code().IsRequest() {
-		n.verify(c, m, "", n.requestVerified(c, m))
+		n.verify(c, m, "", n.requestVerified(c, m, raw))
 		return
 	}
 	r := n.requests[m.Header.Transaction]

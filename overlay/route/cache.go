@@ -57,6 +57,13 @@ func (c *Cache) Answer(k Key, raw []byte) {
 	}
 }
 
+// Forget is for a request that turned out to be somebody else's: should it come back, it is new.
+func (c *Cache) Forget(k Key) {
+	if e := c.index[k]; e != nil {
+		c.remove(e)
+	}
+}
+
 func (c *Cache) expire(now time.Time) {
 	for e := c.order.Front(); e != nil && !e.Value.(*cached).expires.After(now); e = c.order.Front() {
 		c.remove(e)
