@@ -135,7 +135,7 @@ func (m *member) join() {
 	m.t.Helper()
 	select {
 	case <-m.Joined():
-	case <-time.After(3 * patience): // a node that comes back meets Attaches of others to its former life, with their timers
+	case <-time.After(patience):
 		m.t.Fatalf("%s has not joined: %+v\n%+v", m.NodeID().Short(), m.Status(), m.Stats())
 	}
 }

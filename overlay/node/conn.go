@@ -189,6 +189,7 @@ func (n *Node) dropConn(c *conn) {
 func (n *Node) unlinked(p *peer, lost bool) {
 	delete(n.peers, p.id)
 	if p.ready {
+		n.rangeEnds(p.id)
 		n.notReady(p, lost)
 	}
 	if a := n.admission; a != nil && a.node == p.id {

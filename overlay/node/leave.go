@@ -157,6 +157,7 @@ func (n *Node) answerLeave(in *inbound, req *wire.LeaveReq) {
 	if p.ready {
 		// RFC 6940 §10.9: "Any peer which receives a Leave for a peer n in its neighbor set MUST follow procedures as if
 		// it had detected a peer failure". There is nothing to wait for, though: who takes its place is in the message.
+		n.rangeEnds(p.id)
 		n.notReady(p, false)
 	}
 	if len(n.avoid) < maxAvoid {

@@ -45,6 +45,14 @@ func (n *Node) waitsForHandOver(at chord.Point) *[]*inbound {
 	return nil
 }
 
+// rangeEnds is for a peer that is gone. If it was the other end of the range that we were given, that range is no longer all
+// that is ours.
+func (n *Node) rangeEnds(id wire.NodeID) {
+	if n.given.from == chord.PointOf(id) {
+		n.given = given{}
+	}
+}
+
 // passOn sends a request to where it belongs now, as if it had only just arrived.
 func (n *Node) passOn(in *inbound) {
 	if in.cache != nil {

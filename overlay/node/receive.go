@@ -97,6 +97,9 @@ func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.De
 		n.entering(c.node, c.id)
 	}
 	out := n.nextLink(d.Next)
+	if out != nil && request && codeOf(raw[size:]) == wire.CodeAttachReq && d.Next == wire.ToResource(joinPoint(out.node)) {
+		out = n.pastEarlierLife(out, d.Next)
+	}
 	if out == nil {
 		n.noRoute(c, h, raw[size:])
 		return
@@ -134,8 +137,10 @@ func (n *Node) nextLink(d wire.Destination) *conn {
 		return nil
 	}
 	id, ok := n.ring.NextHop(at)
-	if s := n.ring.Successors(); !ok && n.leaving != nil && n.leaving.yielded && len(s) > 0 {
-		id, ok = s[0], true
+	if !ok && n.leaving != nil && n.leaving.yielded {
+		if s := n.ring.Successors(); len(s) > 0 {
+			id, ok = s[0], true
+		}
 	}
 	if !ok {
 		return nil
@@ -147,6 +152,18 @@ func (n *Node) nextLink(d wire.Destination) *conn {
 		}
 	}
 	return c
+}
+
+// pastEarlierLife is the link that leads from a node to the one behind it. Only the node itself looks for who that is, when
+// it starts: what there is of a link with it may belong to an earlier life, and nobody would notice for seconds.
+//
+// Deviation: RFC 6940 §10.3 has such an Attach go to the node, whose Node-ID is the largest before the Resource-ID.
+func (n *Node) pastEarlierLife(to *conn, d wire.Destination) *conn {
+	at, _ := point(d)
+	if other, ok := n.ring.Detour(at, func(id wire.NodeID) bool { return id != to.node }); ok {
+		return n.peers[other].link()
+	}
+	return to
 }
 
 // point is the position on the ring that d names.
