@@ -13,19 +13,19 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
-// candidates is what this node sends in AttachReq: a host candidate for each socket that it listens on, the advertised
-// address or the socket's own.
-func candidates(c *Config) ([]wire.IceCandidate, error) {
+// candidates is what this node sends in AttachReq or AppAttachReq: a host candidate for each socket that it listens on,
+// either of which may be nil, with the address to advertise or the socket's own.
+func candidates(tls net.Listener, advertise string, dtls *net.UDPConn, packetAdvertise string) ([]wire.IceCandidate, error) {
 	var list []wire.IceCandidate
-	if c.Listener != nil {
-		tcp, err := passive(c.Advertise, c.Listener.Addr())
+	if tls != nil {
+		tcp, err := passive(advertise, tls.Addr())
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, tcp)
 	}
-	if c.Packets != nil {
-		a, err := advertised(c.PacketAdvertise, c.Packets.LocalAddr())
+	if dtls != nil {
+		a, err := advertised(packetAdvertise, dtls.LocalAddr())
 		if err != nil {
 			return nil, err
 		}

@@ -3,7 +3,6 @@ package overlay
 import (
 	"context"
 	"crypto/tls"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -18,17 +17,52 @@ import (
 func (p *Peer) serveApps(ctx context.Context) {
 	s := link.Server{
 		TLS: p.tls, Listener: p.cfg.AppListener,
-		Accept: func(conn *tls.Conn, peer trust.Identity) {
-			if p.apps.inbound(conn, peer) {
-				p.count.app("accepted")
-				return
+		Accept:  func(conn *tls.Conn, peer trust.Identity) { p.arrived(AppConn{Conn: conn, Peer: peer}) },
+		Refused: p.refused,
+	}
+	s.Serve(ctx)
+}
+
+// serveAppPackets is serveApps over DTLS. All connections are on one socket, which must be there until they have ended.
+func (p *Peer) serveAppPackets(ctx context.Context) {
+	s := link.PacketServer{
+		DTLS: p.dtls, Socket: p.cfg.AppPackets,
+		Accept: func(a *link.Association, peer trust.Identity) {
+			c := &onSocket{Association: a, ended: make(chan struct{})}
+			p.arrived(AppConn{Conn: c, Peer: peer, Datagram: true})
+			select {
+			case <-c.ended:
+			case <-ctx.Done():
+				_ = c.Close()
 			}
-			p.count.app("unmatched")
-			_ = conn.Close()
 		},
 		Refused: p.refused,
 	}
 	s.Serve(ctx)
+}
+
+// onSocket is an association that tells when it was closed.
+type onSocket struct {
+	*link.Association
+	once  sync.Once
+	ended chan struct{}
+}
+
+// Close ends the association, with a closure alert.
+func (c *onSocket) Close() error {
+	err := c.Association.Close()
+	c.once.Do(func() { close(c.ended) })
+	return err
+}
+
+// arrived gives a connection to the request that waits for it.
+func (p *Peer) arrived(c AppConn) {
+	if p.apps.inbound(c) {
+		p.count.app("accepted")
+		return
+	}
+	p.count.app("unmatched")
+	_ = c.Close()
 }
 
 // appTable says which AppAttach request an inbound connection belongs to. Nothing on the wire tells; the connection's
@@ -39,18 +73,13 @@ func (p *Peer) serveApps(ctx context.Context) {
 type appTable struct {
 	mu     sync.Mutex
 	wait   []*appWaiter
-	parked []appArrival
+	parked []AppConn
 }
 
 // appWaiter is one AppAttach request of ours.
 type appWaiter struct {
 	node    wire.NodeID // who will connect; zero: the answer will tell
-	arrival chan appArrival
-}
-
-type appArrival struct {
-	conn net.Conn
-	peer trust.Identity
+	arrival chan AppConn
 }
 
 // expect registers a request before it is sent. It returns nil when there are too many.
@@ -60,25 +89,25 @@ func (t *appTable) expect(node wire.NodeID) *appWaiter {
 	if len(t.wait) >= maxAppConns {
 		return nil
 	}
-	w := &appWaiter{node: node, arrival: make(chan appArrival, 1)}
+	w := &appWaiter{node: node, arrival: make(chan AppConn, 1)}
 	t.wait = append(t.wait, w)
 	return w
 }
 
 // inbound takes a connection and reports whether somebody waits, or may be waiting, for it.
-func (t *appTable) inbound(conn net.Conn, peer trust.Identity) bool {
+func (t *appTable) inbound(c AppConn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, w := range t.wait {
-		if slices.Contains(peer.Nodes, w.node) {
-			t.hand(w, appArrival{conn, peer})
+		if slices.Contains(c.Peer.Nodes, w.node) {
+			t.hand(w, c)
 			return true
 		}
 	}
 	if !t.open() || len(t.parked) >= maxParked {
 		return false
 	}
-	t.parked = append(t.parked, appArrival{conn, peer})
+	t.parked = append(t.parked, c)
 	return true
 }
 
@@ -87,11 +116,11 @@ func (t *appTable) answered(w *appWaiter, node wire.NodeID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	w.node = node
-	i := slices.IndexFunc(t.parked, func(a appArrival) bool { return slices.Contains(a.peer.Nodes, node) })
+	i := slices.IndexFunc(t.parked, func(c AppConn) bool { return slices.Contains(c.Peer.Nodes, node) })
 	if i >= 0 && slices.Contains(t.wait, w) {
-		a := t.parked[i]
+		c := t.parked[i]
 		t.parked = slices.Delete(t.parked, i, i+1)
-		t.hand(w, a)
+		t.hand(w, c)
 	}
 	t.sweep()
 }
@@ -102,8 +131,8 @@ func (t *appTable) forget(w *appWaiter) {
 	defer t.mu.Unlock()
 	t.remove(w)
 	select {
-	case a := <-w.arrival:
-		_ = a.conn.Close()
+	case c := <-w.arrival:
+		_ = c.Close()
 	default:
 	}
 	t.sweep()
@@ -117,10 +146,10 @@ func (t *appTable) close() {
 	t.sweep()
 }
 
-func (t *appTable) hand(w *appWaiter, a appArrival) {
-	a.peer.Node = w.node
+func (t *appTable) hand(w *appWaiter, c AppConn) {
+	c.Peer.Node = w.node
 	t.remove(w)
-	w.arrival <- a // has room: w was in the list, so nothing was handed to it before
+	w.arrival <- c // has room: w was in the list, so nothing was handed to it before
 }
 
 func (t *appTable) remove(w *appWaiter) {
@@ -136,24 +165,24 @@ func (t *appTable) sweep() {
 	if t.open() {
 		return
 	}
-	for _, a := range t.parked {
-		_ = a.conn.Close()
+	for _, c := range t.parked {
+		_ = c.Close()
 	}
 	t.parked = nil
 }
 
 // await waits for the connection that answers w's request.
-func (p *Peer) await(ctx context.Context, w *appWaiter) (appArrival, error) {
+func (p *Peer) await(ctx context.Context, w *appWaiter) (AppConn, error) {
 	timer := time.NewTimer(appWait)
 	defer timer.Stop()
 	select {
-	case a := <-w.arrival:
-		return a, nil
+	case c := <-w.arrival:
+		return c, nil
 	case <-timer.C:
-		return appArrival{}, ErrTimeout
+		return AppConn{}, ErrTimeout
 	case <-ctx.Done():
-		return appArrival{}, contextError(ctx)
+		return AppConn{}, contextError(ctx)
 	case <-p.stopped:
-		return appArrival{}, ErrClosed
+		return AppConn{}, ErrClosed
 	}
 }

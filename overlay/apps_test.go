@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -105,7 +106,7 @@ func carries(t *testing.T, from, to net.Conn) {
 		failed <- err
 	}()
 	got := make([]byte, len(text))
-	if _, err := io.ReadFull(to, got); err != nil || string(got) != text {
+	if _, err := io.ReadFull(bufio.NewReaderSize(to, 2*MaxAppDatagram), got); err != nil || string(got) != text {
 		t.Errorf("read %q, %v", got, err)
 	}
 	if err := <-failed; err != nil {
@@ -260,12 +261,12 @@ func TestAppTableIsBounded(t *testing.T) {
 	}
 	ours, theirs := net.Pipe()
 	for i := range maxParked {
-		if !table.inbound(ours, trust.Identity{}) {
+		if !table.inbound(AppConn{Conn: ours}) {
 			// An identity without Node-IDs matches nobody.
 			t.Fatalf("connection %d refused", i)
 		}
 	}
-	if table.inbound(ours, trust.Identity{}) {
+	if table.inbound(AppConn{Conn: ours}) {
 		t.Error("one more was parked")
 	}
 	table.close()

@@ -2,11 +2,9 @@ package overlay
 
 import (
 	"context"
-	"crypto/tls"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/node"
-	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
@@ -72,33 +70,36 @@ func (p *Peer) open(ctx context.Context, d node.Dial) (fresh, error) {
 func (l *loop) dialApp(a node.AppDial) {
 	p, ctx := l.p, l.sockets
 	ok := l.spawn(p.appDials, func(opened func()) {
-		conn, peer, err := p.openApp(ctx, a)
+		conn, err := p.openApp(ctx, a)
 		opened()
 		if err != nil {
 			p.count.app("dial_failed")
 			p.cfg.Log.Debug().Str("component", "overlay").Str("peer_id", a.Peer.Short()).Err(err).Msg("application dial failed")
 			return
 		}
-		p.accept(AppConn{Conn: conn, Peer: peer, Application: a.Application})
+		p.accept(conn)
 	})
 	if !ok {
 		p.count.app("overload")
 	}
 }
 
-// openApp connects over TLS, the only kind of connection that this node has for applications.
-func (p *Peer) openApp(ctx context.Context, a node.AppDial) (conn *tls.Conn, peer trust.Identity, err error) {
-	list := targets(a.Candidates, []wire.LinkType{wire.LinkTLSTCPFHNoICE})
+// openApp connects to what a's node listens on, TLS before DTLS by the priorities of the candidates.
+func (p *Peer) openApp(ctx context.Context, a node.AppDial) (AppConn, error) {
+	list := targets(a.Candidates, p.linkTypes())
 	if len(list) == 0 {
-		return nil, peer, errNoAddress
+		return AppConn{}, errNoAddress
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err = inTurn(ctx, list, func(ctx context.Context, t target) (c *tls.Conn, err error) {
-		c, peer, err = p.connectTLS(ctx, t.address, a.Peer)
-		return c, err
+	return inTurn(ctx, list, func(ctx context.Context, t target) (AppConn, error) {
+		if t.link == wire.LinkDTLSUDPSRNoICE {
+			c, peer, err := p.dialDTLS(ctx, t.address, a.Peer)
+			return AppConn{c, peer, a.Application, true}, err
+		}
+		c, peer, err := p.connectTLS(ctx, t.address, a.Peer)
+		return AppConn{c, peer, a.Application, false}, err
 	})
-	return conn, peer, err
 }
 
 func (p *Peer) accept(c AppConn) {

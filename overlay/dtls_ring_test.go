@@ -86,7 +86,7 @@ func (m *member) cutPackets() {
 	for _, conn := range m.ether.sockets {
 		_ = conn.Close()
 	}
-	_ = m.cfg.Packets.Close()
+	_, _ = m.cfg.Packets.Close(), m.cfg.AppPackets.Close()
 }
 
 func packets(t testing.TB) *net.UDPConn {
@@ -117,13 +117,13 @@ func (w *world) memberOver(t testing.TB, self *trust.Signer, first *member, over
 	t.Helper()
 	m := &member{t: t, cable: &cable{}, inbound: make(chan AppConn, 16),
 		ether: &ether{loss: over.loss, rand: rand.New(rand.NewPCG(1, 2))}}
-	c := Config{Overlay: w.overlay, Self: self, Log: zerolog.Nop(), First: first == nil, AppListener: cabled{listen(t), m.cable},
+	c := Config{Overlay: w.overlay, Self: self, Log: zerolog.Nop(), First: first == nil,
 		Applications: []wire.ApplicationID{wire.ApplicationSIP}, Accept: func(a AppConn) { m.inbound <- a }}
 	if over.tls {
-		c.Listener = cabled{listen(t), m.cable}
+		c.Listener, c.AppListener = cabled{listen(t), m.cable}, cabled{listen(t), m.cable}
 	}
 	if over.dtls {
-		c.Packets = packets(t)
+		c.Packets, c.AppPackets = packets(t), packets(t)
 	}
 	if first != nil {
 		c.Bootstrap = []string{first.bootstrap()}
@@ -340,7 +340,7 @@ func TestLinkIsReplaced(t *testing.T) {
 func TestRFC6940_6_5_1_6_TLSIsPreferred(t *testing.T) {
 	ln, udp := listen(t), packets(t)
 	defer func() { _, _ = ln.Close(), udp.Close() }()
-	list, err := candidates(&Config{Listener: ln, Packets: udp, Advertise: "192.0.2.1:6084", PacketAdvertise: "[::ffff:192.0.2.1]:6084"})
+	list, err := candidates(ln, "192.0.2.1:6084", udp, "[::ffff:192.0.2.1]:6084")
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%+v, %v", list, err)
 	}

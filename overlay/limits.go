@@ -1,6 +1,10 @@
 package overlay
 
-import "time"
+import (
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/link"
+)
 
 // Specification constants.
 const (
@@ -19,6 +23,10 @@ const (
 	maxAddress  = 8    // addresses tried for one peer, and of a bootstrap node over each type of link
 	maxParked   = 64   // application connections that came before the answer that explains them
 	maxAppConns = 256  // AppAttach requests of ours under way
+
+	// MaxAppDatagram is the longest datagram on an AppConn, in octets: the DTLS library receives records of up to 8192. Past
+	// some 1200 IP cuts it (RFC 6940 §6.7 lets RELOAD messages be cut so too).
+	MaxAppDatagram = link.MaxPayload
 
 	// maxUnsaved is how many changed records may wait for the disk; past that everything is written anew, which costs no more.
 	maxUnsaved   = 65536

@@ -112,7 +112,8 @@ func (p *Peer) AppAttach(ctx context.Context, dest wire.DestinationList, app wir
 	if err != nil {
 		return AppConn{}, err
 	}
-	return AppConn{Conn: a.conn, Peer: a.peer, Application: app}, nil
+	a.Application = app
+	return a, nil
 }
 
 // waiter is a caller that waits for the end of its operation.

@@ -34,16 +34,15 @@ type Config struct {
 	// Changed is called with each document that takes its place, to keep it for the next start. Nil: nothing is kept.
 	Changed func(document []byte)
 	Self    *trust.Signer
-	// Listener takes overlay links over TLS, Packets those over DTLS; one of them may be nil. AppListener takes the
-	// connections of applications that AppAttach leads to (RFC 6940 §6.5.2). The peer closes them.
+	// Listener takes overlay links over TLS, Packets those over DTLS; one of them may be nil. AppListener and AppPackets
+	// likewise take the connections of applications that AppAttach leads to (RFC 6940 §6.5.2). The peer closes them.
 	Listener, AppListener net.Listener
-	Packets               *net.UDPConn
-	// Advertise, PacketAdvertise and AppAdvertise are the addresses that others dial, "ip:port"; empty means the sockets'
-	// own.
-	Advertise, PacketAdvertise, AppAdvertise string
-	Bootstrap                                []string // "host:port", besides the configuration document's
-	First                                    bool     // may be the first of its overlay
-	Applications                             []wire.ApplicationID
+	Packets, AppPackets   *net.UDPConn
+	// Advertise and so on are the addresses that others dial, "ip:port"; empty means the sockets' own.
+	Advertise, PacketAdvertise, AppAdvertise, AppPacketAdvertise string
+	Bootstrap                                                    []string // "host:port", besides the configuration document's
+	First                                                        bool     // may be the first of its overlay
+	Applications                                                 []wire.ApplicationID
 	// Accept takes each application connection that another node asked for. It must not block. Nil closes them.
 	Accept func(AppConn)
 	// Journal keeps what the peer stores for others; nil: a peer that ends forgets it. It is not closed.
@@ -53,12 +52,15 @@ type Config struct {
 	Software string
 }
 
-// AppConn is a connection of an application to a node of the overlay: TLS, both certificates checked (RFC 6940
-// §6.5.2, RFC 7904 §5.1).
+// AppConn is a connection of an application to a node of the overlay: TLS or DTLS, both certificates checked (RFC 6940
+// §6.5.2, RFC 7904 §5.1). There is no framing header and no Simple Reliability on it: these carry RELOAD messages.
 type AppConn struct {
 	net.Conn
 	Peer        trust.Identity
 	Application wire.ApplicationID
+	// Datagram is set over DTLS: a Write of up to MaxAppDatagram octets is one datagram, which may be lost or come out of
+	// order, and a Read is one. A longer Write is lost.
+	Datagram bool
 }
 
 // Peer is a running RELOAD peer.
@@ -101,14 +103,14 @@ func New(c Config) (*Peer, error) {
 }
 
 func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
-	if c.Overlay == nil || c.Self == nil || c.Listener == nil && c.Packets == nil || c.AppListener == nil {
-		return nil, errors.New("overlay: Overlay, Self, Listener or Packets, and AppListener are needed")
+	if c.Overlay == nil || c.Self == nil || c.Listener == nil && c.Packets == nil || c.AppListener == nil && c.AppPackets == nil {
+		return nil, errors.New("overlay: Overlay, Self, Listener or Packets, and AppListener or AppPackets are needed")
 	}
-	listen, err := candidates(&c)
+	listen, err := candidates(c.Listener, c.Advertise, c.Packets, c.PacketAdvertise)
 	if err != nil {
 		return nil, err
 	}
-	app, err := passive(c.AppAdvertise, c.AppListener.Addr())
+	apps, err := candidates(c.AppListener, c.AppAdvertise, c.AppPackets, c.AppPacketAdvertise)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +138,7 @@ func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
 	p.config.Store(c.Overlay)
 	p.node = newNode(node.Config{
 		Overlay: c.Overlay, Document: c.Document, Self: p.self,
-		Candidates: listen, AppCandidates: []wire.IceCandidate{app}, LinkTypes: p.linkTypes(), Applications: c.Applications,
+		Candidates: listen, AppCandidates: apps, LinkTypes: p.linkTypes(), Applications: c.Applications,
 		Bootstrap: c.Bootstrap, First: c.First, Software: c.Software,
 		Durable: c.Journal != nil,
 		Rand:    rand.New(rand.NewChaCha8(seed)),
@@ -165,7 +167,12 @@ func (p *Peer) Run(ctx context.Context) error {
 	if p.cfg.Packets != nil {
 		p.running.Go(func() { p.servePackets(sockets) })
 	}
-	p.running.Go(func() { p.serveApps(sockets) })
+	if p.cfg.AppListener != nil {
+		p.running.Go(func() { p.serveApps(sockets) })
+	}
+	if p.cfg.AppPackets != nil {
+		p.running.Go(func() { p.serveAppPackets(sockets) })
+	}
 	if p.saver.journal != nil {
 		p.running.Go(func() { p.save(sockets) })
 	}

@@ -1,9 +1,11 @@
 package overlay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"slices"
@@ -261,26 +263,85 @@ func TestRingOfRealPeers(t *testing.T) {
 	}
 }
 
+// Each pair of peers gets the kind of connection that both have, TLS when they have both kinds.
+//
+// Conformance: A-35 A-41 H-19
 func TestAppAttachInBothDirections(t *testing.T) {
+	both, tls, dtls := transports{tls: true, dtls: true}, transports{tls: true}, transports{dtls: true}
+	for _, c := range []struct {
+		name     string
+		over     [3]transports
+		datagram [3]bool // from 0 to 2, 2 to 0, 1 to 2: what the caller listens on decides
+	}{
+		{"TLS", [3]transports{tls, tls, tls}, [3]bool{}},
+		{"DTLS", [3]transports{dtls, dtls, dtls}, [3]bool{true, true, true}},
+		{"mixed", [3]transports{both, dtls, tls}, [3]bool{false, false, true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			ring := w.ringOver(t, c.over[:]...)
+			settle(t, ring)
+			for i, way := range [][2]*member{{ring[0], ring[2]}, {ring[2], ring[0]}, {ring[1], ring[2]}} {
+				attachBetween(t, way[0], way[1], c.datagram[i])
+			}
+		})
+	}
+}
+
+func attachBetween(t *testing.T, caller, callee *member, datagram bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ours, err := caller.AppAttach(ctx, wire.NewDestinationList(wire.ToNode(callee.NodeID())), wire.ApplicationSIP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := <-callee.inbound
+	if ours.Peer.Node != callee.NodeID() || theirs.Peer.Node != caller.NodeID() || theirs.Application != wire.ApplicationSIP {
+		t.Errorf("caller sees %s, want %s; callee sees %s, want %s",
+			ours.Peer.Node, callee.NodeID(), theirs.Peer.Node, caller.NodeID())
+	}
+	if ours.Datagram != datagram || theirs.Datagram != datagram {
+		t.Errorf("over datagrams: %v and %v, want %v", ours.Datagram, theirs.Datagram, datagram)
+	}
+	carries(t, ours, theirs)
+	carries(t, theirs, ours)
+	_ = ours.Close()
+	if n, err := theirs.Read(make([]byte, 2*MaxAppDatagram)); err == nil {
+		t.Errorf("%d octets after the other side has closed", n)
+	}
+	_ = theirs.Close()
+}
+
+// A datagram of the greatest length that the application may write arrives; the connections end with the peer.
+func TestAppConnectionOverDTLS(t *testing.T) {
 	w := newWorld(t)
-	ring := w.ring(t, 3)
+	ring := w.ringOver(t, transports{dtls: true}, transports{dtls: true})
 	settle(t, ring)
-	for _, way := range [][2]*member{{ring[0], ring[2]}, {ring[2], ring[0]}, {ring[1], ring[2]}} {
-		caller, callee := way[0], way[1]
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		ours, err := caller.AppAttach(ctx, wire.NewDestinationList(wire.ToNode(callee.NodeID())), wire.ApplicationSIP)
-		cancel()
+	var far []AppConn
+	for _, way := range [][2]*member{{ring[0], ring[1]}, {ring[1], ring[0]}} {
+		ours, err := way[0].AppAttach(t.Context(), wire.NewDestinationList(wire.ToNode(way[1].NodeID())), wire.ApplicationSIP)
 		if err != nil {
 			t.Fatal(err)
 		}
-		theirs := <-callee.inbound
-		if ours.Peer.Node != callee.NodeID() || theirs.Peer.Node != caller.NodeID() || theirs.Application != wire.ApplicationSIP {
-			t.Errorf("caller sees %s, want %s; callee sees %s, want %s",
-				ours.Peer.Node, callee.NodeID(), theirs.Peer.Node, caller.NodeID())
+		theirs := <-way[1].inbound
+		text := bytes.Repeat([]byte("x"), MaxAppDatagram)
+		if _, err := ours.Write(text); err != nil {
+			t.Fatal(err)
 		}
-		carries(t, ours, theirs)
-		carries(t, theirs, ours)
-		_, _ = ours.Close(), theirs.Close()
+		got := make([]byte, 2*MaxAppDatagram)
+		if n, err := theirs.Read(got); err != nil || !bytes.Equal(got[:n], text) {
+			t.Errorf("%d octets, %v", n, err)
+		}
+		far = append(far, ours, theirs)
+	}
+	ring[0].stop() // it has accepted the first connection on its socket
+	if _, err := far[1].Read(make([]byte, 2*MaxAppDatagram)); !errors.Is(err, io.EOF) {
+		t.Errorf("the other side ended with %v", err)
+	}
+	for _, c := range far {
+		_ = c.Close()
 	}
 }
 

@@ -47,7 +47,7 @@ func (p *Peer) openPackets() error {
 	switch {
 	case err == nil:
 		p.dtls, p.dialDTLS = d, d.Dial
-	case p.cfg.Packets != nil:
+	case p.cfg.Packets != nil || p.cfg.AppPackets != nil:
 		return fmt.Errorf("overlay: %w", err)
 	}
 	return nil

@@ -106,6 +106,12 @@ type ring struct {
 // newRing makes an overlay with init, and n identities, all of which have the certificates of all users.
 func newRing(t *testing.T, program string, n int, users []string, env ...string) *ring {
 	t.Helper()
+	return newRingOver(t, "tls", program, n, users, env...)
+}
+
+// newRingOver is newRing with tls or dtls for the links of the overlay.
+func newRingOver(t *testing.T, scheme, program string, n int, users []string, env ...string) *ring {
+	t.Helper()
 	r := &ring{program: program, dir: t.TempDir(), env: env}
 	base := freePorts(t)
 	at := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
@@ -127,7 +133,7 @@ sip:
   listen: [udp://%[2]s, tcp://%[2]s]
 overlay:
   identity: %[3]s
-  listen: tls://%[4]s
+  listen: %[7]s://%[4]s
   first: %[5]t
 registrar:
   users: users.txt
@@ -135,7 +141,7 @@ security:
   trusted: [127.0.0.0/8]
 admin:
   listen: %[6]s
-`, k, m.sip, identity, m.overlay, k == 0, m.admin))
+`, k, m.sip, identity, m.overlay, k == 0, m.admin, scheme))
 		r.members = append(r.members, m)
 	}
 	return r
@@ -217,11 +223,11 @@ func (r *ring) everyoneFound(dead int, users []string) error {
 // ringLimit is how long after a kill everybody must be found (issue: "within 5 s").
 const ringLimit = 5 * time.Second
 
-// fiveHomes starts five nodes, each the home of one user, and waits until everybody is found from everywhere.
-func fiveHomes(t *testing.T) (r *ring, phones []*softPhone, users []string) {
+// fiveHomes starts five nodes with links over scheme, each the home of one user, and waits until everybody is found from everywhere.
+func fiveHomes(t *testing.T, scheme string) (r *ring, phones []*softPhone, users []string) {
 	t.Helper()
 	users = []string{"2001", "2002", "2003", "2004", "2005"}
-	r = newRing(t, program(t, ""), len(users), users)
+	r = newRingOver(t, scheme, program(t, ""), len(users), users)
 	for k, m := range r.members {
 		r.start(t, m)
 		p := newSoftPhone(t, users[k], m.sip)
@@ -239,7 +245,7 @@ func fiveHomes(t *testing.T) (r *ring, phones []*softPhone, users []string) {
 //
 // Conformance: F-24
 func TestProcessesSurviveTheKillOfAnyNode(t *testing.T) {
-	r, phones, users := fiveHomes(t)
+	r, phones, users := fiveHomes(t, "tls")
 	r.callAround(t, -1, phones)
 	for k, m := range r.members {
 		killed := time.Now()
@@ -392,4 +398,15 @@ func oneLine(t *testing.T, text string, words ...string) {
 	if strings.Contains(text, "goroutine ") || len(text) > 1000 {
 		t.Errorf("not for people:\n%s", text)
 	}
+}
+
+// Gateways with links over DTLS call each other over DTLS; a node that is killed is missed by nobody but its own users.
+func TestProcessesOverDTLSCallEachOther(t *testing.T) {
+	r, phones, users := fiveHomes(t, "dtls")
+	r.callAround(t, -1, phones)
+	r.members[1].kill()
+	begin := time.Now()
+	within(t, 4*ringLimit, "everybody to be found without node 1", func() error { return r.everyoneFound(1, users) })
+	t.Logf("everybody found after %v", time.Since(begin).Round(time.Millisecond))
+	r.callAround(t, 1, phones)
 }

@@ -88,7 +88,7 @@ func cut(raw []byte) ([][]byte, error) {
 	if errors.Is(err, route.ErrUncuttable) {
 		// RFC 6940 §6.7: "If these elements cannot fit within the MTU of the underlying datagram protocol, RELOAD
 		// fragmentation is not performed, and IP-layer fragmentation is allowed to occur."
-		parts, err = route.Fragment(raw, maxDatagramMessage)
+		parts, err = route.Fragment(raw, maxWhole)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTooLong, err)
@@ -234,9 +234,6 @@ func (c *DatagramConn) reader() {
 	var ack []byte
 	for {
 		n, err := c.association.Read(buf)
-		if err != nil && harmless(err) {
-			continue
-		}
 		if err == nil {
 			ack, err = c.record(buf[:n], ack[:0])
 		}

@@ -362,7 +362,7 @@ func TestLongListsGoInLargeDatagrams(t *testing.T) {
 		h.Via = h.Via.Append(wire.ToNode(id))
 	}
 	h.Destinations = wire.NewDestinationList(wire.ToResource("\x01"))
-	for _, c := range []struct{ body, parts, largest int }{{1000, 1, maxDatagramMessage}, {20000, 3, maxDatagramMessage}} {
+	for _, c := range []struct{ body, parts, largest int }{{1000, 1, maxWhole}, {20000, 3, maxWhole}} {
 		raw := make([]byte, len(h.AppendTo(nil))+c.body)
 		h.Length = uint32(len(raw))
 		copy(raw, h.AppendTo(nil))

@@ -61,8 +61,8 @@ func NewDTLS(self *trust.Signer, v *trust.Verifier, gcm bool) (*DTLS, error) {
 // the issuer and say nothing of the key.
 var rsaSignatures = []x509.SignatureAlgorithm{x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA}
 
-// Association is one DTLS association. A Write is one record and one datagram; a Read is one record, and needs room for
-// maxRecord octets.
+// Association is one DTLS association. A Write, of up to MaxPayload octets, is one record and one datagram; a Read is one
+// record, and needs room for maxRecord octets.
 type Association struct {
 	net.Conn
 	suite  string
@@ -75,11 +75,16 @@ func (a *Association) Suite() string { return a.suite }
 
 // Read reads one record.
 func (a *Association) Read(p []byte) (int, error) {
-	n, err := a.Conn.Read(p)
-	if err == nil {
-		a.guard.settle()
+	for {
+		n, err := a.Conn.Read(p)
+		if err == nil {
+			a.guard.settle()
+			return n, nil
+		}
+		if !harmless(err) {
+			return n, err
+		}
 	}
-	return n, err
 }
 
 // Close sends a closure alert and ends the association.

@@ -53,8 +53,11 @@ const (
 	// maxRecord is the largest record that the library receives: it reads datagrams into a buffer of this size, and loses
 	// larger ones without an error.
 	maxRecord = 8192
-	// maxDatagramMessage is the most that is left to IP fragmentation when a message cannot be fragmented for pathMTU.
-	maxDatagramMessage = 8000
+	// MaxPayload is the most that a Write to an Association may hold, in octets: maxRecord without what DTLS adds. Past
+	// pathMTU it is left to IP fragmentation.
+	MaxPayload = 8000
+	// maxWhole is the most that is left to IP fragmentation when a message cannot be fragmented for pathMTU.
+	maxWhole = MaxPayload - 8
 
 	flightInterval = 500 * time.Millisecond
 	// gcmRecords: at so many records the chance that two random nonces of the library's AES-GCM are equal is 2^-25.

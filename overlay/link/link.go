@@ -5,8 +5,8 @@
 // messages.
 //
 // A Conn has one reader and one writer goroutine, both inside Run; a DatagramConn has one more, which delivers, and two of
-// the DTLS library. Everything else may be called from any goroutine and never blocks, except Run itself. The application connections that AppAttach leads to (RFC 6940 §6.5.2) use TLS
-// and Server too, but no Conn: they carry no framing.
+// the DTLS library. Everything else may be called from any goroutine and never blocks, except Run itself. The application connections that
+// AppAttach leads to (RFC 6940 §6.5.2) use TLS and DTLS, Server and PacketServer too, but no Link: they carry no framing.
 //
 // With TLS 1.3 the client's handshake ends before the server has looked at the client's certificate. A refused
 // certificate shows as an alert on the first read, so a Conn on the client's side may come up and go down again one

@@ -380,7 +380,7 @@ func (n *Node) answerAppAttach(in *inbound, req *wire.AppAttachReq) {
 		// RFC 6940 §6.5.2.2: "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found
 		// error."
 		n.refuse(in, wire.NewError(wire.ErrorNotFound, "application"))
-	case req.Role != wire.RolePassive || !n.dialable(req.Candidates, tlsOnly):
+	case req.Role != wire.RolePassive || !n.dialable(req.Candidates, n.c.LinkTypes):
 		n.refuse(in, wire.NewError(wire.ErrorInvalidMessage, "role or candidates"))
 	default:
 		n.respond(in, &wire.AppAttachAns{AppAttach: n.appAttachBody(req.Application, wire.RoleActive)}, nil)

@@ -27,5 +27,5 @@ func (n *Node) assemble(c *conn, h *wire.Header, raw []byte) {
 	n.deliverWhole(c, whole)
 }
 
-// tlsOnly is what a node dials whose Config does not tell, and what connections of applications are.
+// tlsOnly is what a node dials whose Config does not tell.
 var tlsOnly = []wire.LinkType{wire.LinkTLSTCPFHNoICE}

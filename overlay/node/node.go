@@ -32,7 +32,7 @@ type Config struct {
 	Candidates []wire.IceCandidate
 	// AppCandidates are those at which it accepts connections of applications, sent in AppAttachReq.
 	AppCandidates []wire.IceCandidate
-	// LinkTypes are those of links that this node can dial; nil means TLS-TCP-FH-NO-ICE alone.
+	// LinkTypes are those that this node can dial, of links and of application connections; nil means TLS-TCP-FH-NO-ICE alone.
 	LinkTypes []wire.LinkType
 	// Applications are the Application-IDs that AppAttach may name (RFC 6940 §6.5.2.2).
 	Applications []wire.ApplicationID

@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 
@@ -39,11 +40,16 @@ func (t *Table) sendStream(to location.Hop, o outgoing) error {
 	defer t.mu.Unlock()
 	for _, s := range [2]*stream{t.byFlow[to.Flow], t.byKey[key]} {
 		// The message keeps its place behind those sent before it: the queue of the connection is filled under the lock.
-		if s != nil && s.send(o.b, o.receipt) == nil {
+		if s == nil {
+			continue
+		}
+		err := s.send(o.b, o.receipt)
+		if err == nil {
 			s.touch()
-			return nil
-		} else if s != nil && !s.ended() {
-			return ErrQueue
+			t.counters.sent[transportIndex(s.hop.Transport)].Add(1)
+		}
+		if !errors.Is(err, ErrClosed) {
+			return err
 		}
 	}
 	if d := t.dials[key]; d != nil {
@@ -68,12 +74,6 @@ func (t *Table) sendStream(to location.Hop, o outgoing) error {
 	return nil
 }
 
-func (s *stream) ended() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed || s.draining
-}
-
 // dial opens the connection for key and sends what waits for it, or fails each of those.
 func (t *Table) dial(key streamKey) {
 	s, err := t.open(key)
@@ -85,30 +85,28 @@ func (t *Table) dial(key streamKey) {
 	t.mu.Lock()
 	waiting := t.dials[key].waiting
 	delete(t.dials, key)
-	if err == nil {
-		waiting = s.sendAll(waiting)
+	failed := make([]error, len(waiting))
+	for i, o := range waiting {
+		if failed[i] = err; err == nil {
+			failed[i] = s.send(o.b, o.receipt)
+		}
+		if failed[i] == nil {
+			t.counters.sent[transportIndex(s.hop.Transport)].Add(1)
+		}
 	}
 	t.mu.Unlock()
 	if err != nil {
 		t.counters.drop(dropDialFailed)
 		t.cfg.Log.Debug().Err(err).Stringer("remote", key.remote).Str("node", key.node).Msg("sip: opening a connection")
 	}
-	for _, o := range waiting {
-		o.receipt.fail(err)
+	for i, o := range waiting {
+		if failed[i] != nil {
+			o.receipt.fail(failed[i])
+		}
 	}
 	if err == nil {
 		s.read()
 	}
-}
-
-// sendAll queues messages in order and returns those that found no room.
-func (s *stream) sendAll(q []outgoing) (failed []outgoing) {
-	for _, o := range q {
-		if s.send(o.b, o.receipt) != nil {
-			failed = append(failed, o)
-		}
-	}
-	return failed
 }
 
 func (t *Table) open(key streamKey) (*stream, error) {
@@ -153,27 +151,31 @@ func (t *Table) secure(s *stream, key streamKey) error {
 func (t *Table) openNode(gr string) (*stream, error) {
 	ctx, cancel := context.WithTimeout(t.ctx, nodeTimeout)
 	defer cancel()
-	c, peer, err := t.cfg.DialNode(ctx, gr)
+	c, err := t.cfg.DialNode(ctx, gr)
 	if err != nil {
 		return nil, err
 	}
-	return nodeStream(c, gr, peer), nil
+	return nodeStream(c, gr), nil
 }
 
 // nodeStream is a connection to a gateway. Its GRUU may have been dialled under another name than the one it has for itself.
-func nodeStream(c net.Conn, names ...string) *stream {
-	s := &stream{conn: c, class: node, address: sip.Address{Transport: TLS, Local: addrPort(c.LocalAddr())}}
-	for _, gr := range names {
-		s.hop = location.Hop{Transport: TLS, Node: gr}
+func nodeStream(c NodeConn, dialled ...string) *stream {
+	transport := TLS
+	if c.Datagram {
+		transport = DTLS
+	}
+	s := &stream{conn: c.Conn, class: node, packets: c.Datagram, hop: location.Hop{Transport: transport, Node: c.GR},
+		address: sip.Address{Transport: transport, Local: addrPort(c.LocalAddr())}}
+	for _, gr := range append(dialled, c.GR) {
 		s.keys = append(s.keys, streamKey{node: gr})
 	}
 	return s
 }
 
-// AddNode takes over a connection that another gateway of the overlay opened; gr is the gr value of its GRUU. Requests may be
-// sent over it as over one of ours (RFC 7904 §5.1). The connection is closed when the table refuses it.
-func (t *Table) AddNode(c net.Conn, gr string) error {
-	s := nodeStream(c, gr)
+// AddNode takes over a connection that another gateway of the overlay opened. Requests may be sent over it as over one of
+// ours (RFC 7904 §5.1). The connection is closed when the table refuses it.
+func (t *Table) AddNode(c NodeConn) error {
+	s := nodeStream(c)
 	if err := t.add(s); err != nil {
 		_ = c.Close()
 		return err

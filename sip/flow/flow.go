@@ -37,6 +37,8 @@ const (
 	TLS = "TLS"
 	WS  = "WS"  // RFC 7118 §5.1
 	WSS = "WSS" // the same over TLS
+	// DTLS runs between gateways of an overlay only. No RFC defines SIP over DTLS; this is the name that others use too.
+	DTLS = "DTLS-UDP"
 )
 
 // webSocket reports whether a transport is one of RFC 7118.
@@ -54,8 +56,8 @@ type Config struct {
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Roots are the authorities that a dialled TLS server must have its certificate from; nil: those of the system.
 	Roots *x509.CertPool
-	// DialNode opens a connection to a gateway of the overlay and tells the gr value of its GRUU; nil: there is no overlay.
-	DialNode func(ctx context.Context, gr string) (conn net.Conn, peerGR string, err error)
+	// DialNode opens a connection to the gateway of the overlay whose GRUU has this gr value; nil: there is no overlay.
+	DialNode func(ctx context.Context, gr string) (NodeConn, error)
 	// Closed, when set, is told of each connection that ended. It is called once for a flow, from any goroutine, and must not block.
 	Closed func(location.Hop)
 
@@ -66,6 +68,15 @@ type Config struct {
 	MaxConnections int // at once, accepted and dialled; 0: 20,000
 	MaxPerAddress  int // accepted from one IPv4 address or IPv6 /64; 0: 1,000
 	Log            zerolog.Logger
+}
+
+// NodeConn is a connection to another gateway of the overlay (RFC 7904 §5.1).
+type NodeConn struct {
+	net.Conn
+	GR string // of the other gateway's GRUU, as it knows itself
+	// Datagram is set over DTLS: a Write of up to 8000 octets and a Read, with room for 8192, are one datagram each, which may
+	// be lost. Over TLS, or whatever else delivers octets in order, it is not.
+	Datagram bool
 }
 
 // Listen is one socket.
@@ -88,6 +99,7 @@ var (
 	ErrClosed  = errors.New("flow: connection closed")
 	ErrQueue   = errors.New("flow: queue full")
 	ErrNoRoute = errors.New("flow: no socket or transport for the destination")
+	ErrTooLong = errors.New("flow: message longer than a datagram")
 )
 
 // Table owns the listeners and connections.

@@ -12,10 +12,17 @@ const (
 	congestionSafe = 1300             // RFC 3261 §18.1.1: octets up to which a request may go over UDP when the path MTU is unknown
 	pongWait       = 10 * time.Second // RFC 5626 §4.4.1: no CRLF within 10 seconds of the ping: the flow has failed
 	pingInterval   = 25 * time.Second // RFC 6940 §6.5.2.1 sends at this pace on an idle link; RFC 5626 §4.4.1 allows it
+	pingAgain      = time.Second      // to the next copy over DTLS, doubled each time: three copies within pongWait
 )
 
 // Implementation limits.
 const (
+	// maxNodeDatagram is room for what may come over DTLS, and maxNodeMessage the longest message that is sent there: see
+	// NodeConn. RFC 3261 §18.1.1 wants a congestion-controlled transport for requests of more than 1300 octets. Where the
+	// overlay has one it is taken for all of them; where it has DTLS only, IP cuts them.
+	maxNodeDatagram = 8192
+	maxNodeMessage  = 8000
+
 	batchSize       = 32               // datagrams for one system call: 2 MB of buffers for a socket
 	udpQueue        = 4096             // datagrams that wait while the kernel's buffer is full; later ones are lost, as UDP may
 	udpCorked       = 64               // answers held back while a batch is worked off; a longer queue is written at once

@@ -3,7 +3,6 @@ package flow
 import (
 	"errors"
 	"io"
-	"os"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/sip/message"
@@ -32,12 +31,18 @@ type source struct {
 	pinged  time.Time   // when a ping went out that has not been answered; zero: none
 	pings   int         // that came in one read
 	until   time.Time   // by when the upgrade to WebSocket has to be done; zero: it is, or there is none
+	round   int         // of pings
+	copies  int         // of the ping that was not answered, over a transport that loses some
 }
 
 // read runs the connection until it ends.
 func (s *stream) read() {
 	defer s.t.wg.Done()
 	src := &source{s: s, heard: time.Now()}
+	if s.packets {
+		s.close(src.packets())
+		return
+	}
 	reader := message.NewReader(src)
 	src.partial = reader.Partial
 	for {
@@ -76,7 +81,7 @@ func (s *stream) linger() {
 
 // Read implements io.Reader.
 func (r *source) Read(p []byte) (int, error) {
-	if r.partial() && r.begun.IsZero() {
+	if r.partial != nil && r.partial() && r.begun.IsZero() {
 		r.begun = time.Now()
 	}
 	for {
@@ -86,13 +91,13 @@ func (r *source) Read(p []byte) (int, error) {
 		}
 		n, err := r.s.conn.Read(p)
 		if n > 0 {
-			r.heard, r.pinged, r.pings = time.Now(), time.Time{}, 0
+			r.heard, r.pinged, r.pings, r.copies = time.Now(), time.Time{}, 0, 0
 			return n, nil
 		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
+		if !late(err) {
 			return 0, err
 		}
-		if err := r.late(why); err != nil {
+		if err := r.overdue(why); err != nil {
 			return 0, err
 		}
 	}
@@ -130,6 +135,9 @@ func (r *source) keepAlive(until time.Time, why error) (time.Time, error) {
 	next, what := r.heard.Add(pingInterval), error(nil)
 	if !r.pinged.IsZero() {
 		next, what = r.pinged.Add(pongWait), errPong
+		if again := r.pinged.Add(pingAgain << r.copies); r.s.packets && again.Before(next) {
+			next, what = again, nil
+		}
 	}
 	if next.Before(until) {
 		return next, what
@@ -137,15 +145,16 @@ func (r *source) keepAlive(until time.Time, why error) (time.Time, error) {
 	return until, why
 }
 
-// late decides what a deadline that passed means: the connection may have been used by a sender meanwhile.
-func (r *source) late(why error) error {
+// late reports whether err means that a deadline has passed.
+func late(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// overdue decides what a deadline that passed means: the connection may have been used by a sender meanwhile.
+func (r *source) overdue(why error) error {
 	if why == nil {
-		r.pinged = time.Now()
-		if r.s.ws != nil {
-			r.s.pingWebSocket()
-			return nil
-		}
-		return r.s.send(crlfcrlf, nil)
+		return r.ping()
 	}
 	if errors.Is(why, errIdle) {
 		if until, again := r.deadline(); !errors.Is(again, errIdle) || time.Now().Before(until) {
@@ -153,6 +162,24 @@ func (r *source) late(why error) error {
 		}
 	}
 	return why
+}
+
+// ping asks for a sign of life.
+func (r *source) ping() error {
+	if r.pinged.IsZero() {
+		r.pinged = time.Now()
+		r.round++
+	} else {
+		r.copies++
+	}
+	switch {
+	case r.s.packets:
+		return r.s.send(r.s.t.options(r.s.hop, r.round), nil)
+	case r.s.ws != nil:
+		r.s.pingWebSocket()
+		return nil
+	}
+	return r.s.send(crlfcrlf, nil)
 }
 
 func later(a, b time.Time) time.Time {

@@ -16,11 +16,7 @@ import (
 func (t *Table) Send(to location.Hop, b []byte, receipt *Receipt) error {
 	switch {
 	case to.Node != "", to.Transport == TCP, to.Transport == TLS, webSocket(to.Transport):
-		err := t.sendStream(to, outgoing{b, receipt})
-		if err == nil {
-			t.counters.sent[transportIndex(to.Transport)].Add(1)
-		}
-		return err
+		return t.sendStream(to, outgoing{b, receipt})
 	case to.Transport != UDP:
 		return ErrNoRoute
 	}

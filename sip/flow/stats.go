@@ -15,6 +15,7 @@ const (
 	dropUDPQueue
 	dropUDPWrite
 	dropStreamQueue
+	dropTooLong
 	dropDialQueue
 	dropDials
 	dropDialFailed
@@ -37,6 +38,7 @@ var reasonNames = [reasons]string{
 	dropUDPQueue:      "udp_queue_full",    // outgoing
 	dropUDPWrite:      "udp_write",         // outgoing, the kernel refused it
 	dropStreamQueue:   "stream_queue_full", // outgoing, the peer does not read
+	dropTooLong:       "too_long",          // outgoing, longer than a datagram of DTLS
 	dropDialQueue:     "dial_queue_full",   // outgoing, waiting for a connection
 	dropDials:         "dials_full",        // outgoing, too many connections being opened
 	dropDialFailed:    "dial_failed",       // a connection could not be opened
@@ -55,10 +57,11 @@ const (
 	tlsIndex
 	wsIndex
 	wssIndex
+	dtlsIndex
 	transports
 )
 
-var transportNames = [transports]string{UDP, TCP, TLS, WS, WSS}
+var transportNames = [transports]string{UDP, TCP, TLS, WS, WSS, DTLS}
 
 func transportIndex(s string) int {
 	switch s {
@@ -70,6 +73,8 @@ func transportIndex(s string) int {
 		return wsIndex
 	case WSS:
 		return wssIndex
+	case DTLS:
+		return dtlsIndex
 	default:
 		return tlsIndex
 	}
@@ -92,7 +97,7 @@ type Stats struct {
 	Dropped        map[string]uint64 // by reason: messages, connections and keep-alives
 	Opened         map[string]uint64 // connections by class: accepted, dialled, node
 	Connections    map[string]int    // open now, by class
-	Oversize       uint64            // requests of more than 1300 octets sent over UDP
+	Oversize       uint64            // requests of more than 1300 octets sent over UDP or DTLS
 }
 
 // Stats takes a snapshot.

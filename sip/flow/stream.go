@@ -38,6 +38,7 @@ type stream struct {
 	hop     location.Hop
 	keys    []streamKey // under which the table finds it
 	address sip.Address // of ours, as the other side is told
+	packets bool        // a write is one message, and may be lost
 	counted netip.Addr  // what it counts against MaxPerAddress as; zero for a connection of ours
 
 	ws   *websocket.Conn // mu until it is set, by the reader; nil: no WebSocket
@@ -60,10 +61,17 @@ func (s *stream) send(b []byte, receipt *Receipt) error {
 	case s.closed || s.draining:
 		s.mu.Unlock()
 		return ErrClosed
+	case s.packets && len(b) > maxNodeMessage:
+		s.mu.Unlock()
+		s.t.counters.drop(dropTooLong)
+		return ErrTooLong
 	case len(s.queue) >= streamQueue || s.queued+len(b) > streamQueueSize:
 		s.mu.Unlock()
 		s.t.counters.drop(dropStreamQueue)
 		return ErrQueue
+	}
+	if s.packets && receipt != nil && len(b) > congestionSafe {
+		s.t.counters.oversize.Add(1)
 	}
 	s.queue = append(s.queue, b)
 	s.queued += len(b)
@@ -114,9 +122,12 @@ func (s *stream) write() {
 		s.mu.Unlock()
 		for len(q) > 0 {
 			var b []byte
-			if s.ws != nil {
+			switch {
+			case s.packets:
+				b, q = overDTLS(q[0]), q[1:]
+			case s.ws != nil:
 				b, q = q[0], q[1:] // RFC 7118 §5: "a WebSocket message MUST NOT contain more than one SIP message"
-			} else {
+			default:
 				b, q, joined = join(q, joined[:0])
 			}
 			if !s.put(b) {
@@ -134,7 +145,7 @@ func (s *stream) put(b []byte) bool {
 	} else if err = s.conn.SetWriteDeadline(time.Now().Add(writeStuck)); err == nil {
 		_, err = s.conn.Write(b)
 	}
-	if err != nil {
+	if err != nil && !(s.packets && passing(err)) {
 		s.close(err)
 		return false
 	}

@@ -189,10 +189,10 @@ func TestCaps(t *testing.T) {
 	}
 	p, q := net.Pipe()
 	defer func() { _ = q.Close() }()
-	check(t, tb.AddNode(p, "g1"))
+	check(t, tb.AddNode(NodeConn{Conn: p, GR: "g1"}))
 	p2, q2 := net.Pipe()
 	defer func() { _ = q2.Close() }()
-	if err := tb.AddNode(p2, "g2"); !errors.Is(err, ErrQueue) {
+	if err := tb.AddNode(NodeConn{Conn: p2, GR: "g2"}); !errors.Is(err, ErrQueue) {
 		t.Fatal(err)
 	}
 }
@@ -326,7 +326,7 @@ func TestOverlayConnectionIsKeptAliveAndFoundDead(t *testing.T) {
 		tb, _ := pipeTable(Config{})
 		defer tb.Close()
 		p, q := net.Pipe()
-		check(t, tb.AddNode(p, "g1"))
+		check(t, tb.AddNode(NodeConn{Conn: p, GR: "g1"}))
 		start := time.Now()
 		ping := make([]byte, 4)
 		for i := 1; i <= 3; i++ {
@@ -350,7 +350,7 @@ func TestOverlayConnectionEnds180SecondsAfterItsLastUse(t *testing.T) {
 		tb, _ := pipeTable(Config{})
 		defer tb.Close()
 		p, q := net.Pipe()
-		check(t, tb.AddNode(p, "g1"))
+		check(t, tb.AddNode(NodeConn{Conn: p, GR: "g1"}))
 		start := time.Now()
 		time.Sleep(10 * time.Second)
 		check(t, tb.Send(location.Hop{Transport: TLS, Node: "g1"}, []byte("x"), nil))
@@ -376,7 +376,7 @@ func TestStuckWriterIsClosedAfter10Seconds(t *testing.T) {
 		defer tb.Close()
 		p, q := net.Pipe()
 		defer func() { _ = q.Close() }()
-		check(t, tb.AddNode(p, "g1"))
+		check(t, tb.AddNode(NodeConn{Conn: p, GR: "g1"}))
 		to := location.Hop{Transport: TLS, Node: "g1"}
 		start := time.Now()
 		r, o := newReceipt()
@@ -398,15 +398,15 @@ func TestStuckWriterIsClosedAfter10Seconds(t *testing.T) {
 func TestNodeDialIsSharedAndPooled(t *testing.T) {
 	release, dials := make(chan struct{}), 0
 	var far net.Conn
-	cfg := Config{Domain: "dht.example.org", DialNode: func(ctx context.Context, gr string) (net.Conn, string, error) {
+	cfg := Config{Domain: "dht.example.org", DialNode: func(ctx context.Context, gr string) (NodeConn, error) {
 		dials++
 		<-release
 		if gr == "nobody" {
-			return nil, "", errors.New("not found")
+			return NodeConn{}, errors.New("not found")
 		}
 		p, q := net.Pipe()
 		far = q
-		return p, "own-" + gr, nil
+		return NodeConn{Conn: p, GR: "own-" + gr}, nil
 	}}
 	tb, in := newTable(t, cfg)
 	to := location.Hop{Transport: TLS, Node: "g1"}
@@ -450,9 +450,9 @@ func TestNodeDialIsSharedAndPooled(t *testing.T) {
 
 func TestDialQueueIsBounded(t *testing.T) {
 	block := make(chan struct{})
-	tb, _ := newTable(t, Config{DialNode: func(context.Context, string) (net.Conn, string, error) {
+	tb, _ := newTable(t, Config{DialNode: func(context.Context, string) (NodeConn, error) {
 		<-block
-		return nil, "", errors.New("no")
+		return NodeConn{}, errors.New("no")
 	}})
 	to := location.Hop{Transport: TLS, Node: "g1"}
 	for range dialQueue {

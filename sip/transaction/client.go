@@ -75,7 +75,7 @@ func (l *Layer) start(req *message.Message, to location.Hop, branch string, user
 	c := &clientTx{e: e, req: req, user: user}
 	c.receipt.Owner = c
 	e.client = c
-	e.machine = machine{kind: otherClient, reliable: reliable(to)}
+	e.machine = machine{kind: otherClient, reliable: l.transport.Reliable(to), late: to.Node != ""}
 	if req.Method == "INVITE" {
 		e.machine.kind = inviteClient
 	}

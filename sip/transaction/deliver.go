@@ -3,6 +3,7 @@ package transaction
 import (
 	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/flow"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
@@ -82,7 +83,7 @@ func (l *Layer) request(m *message.Message, via message.ViaValue, from location.
 
 func (l *Layer) newServer(k key, m *message.Message, via message.ViaValue, from location.Hop) *entry {
 	e := &entry{l: l, key: k, hop: l.transport.ResponseHop(from, via)}
-	e.machine = machine{kind: otherServer, reliable: reliable(from)}
+	e.machine = machine{kind: otherServer, reliable: from.Transport != flow.UDP && from.Transport != flow.DTLS}
 	if m.Method == "INVITE" {
 		e.machine.kind = inviteServer
 	}

@@ -52,6 +52,9 @@ const (
 // step runs the machine and does what it says. The caller holds mu. wire is what doSend writes.
 func (e *entry) step(ev event, m *message.Message, wire []byte) action {
 	before := e.machine.state
+	if e.machine.late {
+		e.machine.reliable = e.l.transport.Reliable(e.hop)
+	}
 	a := e.machine.step(ev, e.l.now(), e.l.timers())
 	if a&doAnswer != 0 && e.server != nil {
 		res := forgotten.Response(e.server.req, e.l.hasher.tag(e.key))

@@ -25,6 +25,7 @@ type Transport interface {
 	Via(to location.Hop, branch string) string
 	Address(to location.Hop) sip.Address
 	Alive(to location.Hop) bool
+	Reliable(to location.Hop) bool
 }
 
 // Config is a layer's. The zero value is usable.
@@ -122,9 +123,6 @@ func (l *Layer) timers() timers {
 	}
 	return t
 }
-
-// reliable reports whether the transport to a hop delivers by itself.
-func reliable(h location.Hop) bool { return h.Transport != flow.UDP }
 
 // enter puts a new transaction into the table; false when there is no room, or the key is taken.
 func (l *Layer) enter(e *entry) bool {

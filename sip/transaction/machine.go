@@ -91,6 +91,7 @@ type machine struct {
 	kind     kind
 	state    state
 	reliable bool          // the transport is (RFC 3261 §17: timers A, E, G do not run)
+	late     bool          // reliable may change: the connection is opened for the transaction. Timers A and E run in any case
 	last     bool          // the end of the wait is fixed: a CANCEL is out, or the user gone
 	interval time.Duration // of Timer A, E or G
 	again    instant       // when Timer A, E or G fires, or a 100 is due
@@ -150,7 +151,15 @@ func (m *machine) unlessReliable(d time.Duration) time.Duration {
 
 // retransmit starts Timer A, E or G.
 func (m *machine) retransmit(now instant, d time.Duration) {
-	if !m.reliable {
+	if !m.reliable || m.late {
 		m.interval, m.again = d, now+d
 	}
+}
+
+// repeat is what Timer A or E, which has fired, wants.
+func (m *machine) repeat() action {
+	if m.reliable {
+		return 0
+	}
+	return doRepeat
 }

@@ -51,7 +51,7 @@ func (m *machine) inviteClientTick(now instant) action {
 	// §17.1.1.2: "When timer A fires, the client transaction MUST retransmit the request [...] and MUST reset the timer with a value of 2*T1."
 	m.interval *= 2
 	m.again = now + m.interval
-	return doRepeat
+	return m.repeat()
 }
 
 func (m *machine) inviteClientRings(now instant) action {
@@ -136,5 +136,5 @@ func (m *machine) otherClientTick(now instant, t timers) action {
 		m.interval = t.T2
 	}
 	m.again = now + m.interval
-	return doRepeat
+	return m.repeat()
 }

@@ -23,6 +23,8 @@ type wire struct {
 	sent  []string // "0.5s INVITE", "0.2s 100"
 	err   error
 	last  *message.Message
+
+	packets bool // the connection to a gateway is one over DTLS
 }
 
 func (w *wire) Send(_ location.Hop, b []byte, _ *flow.Receipt) error {
@@ -61,6 +63,19 @@ func (w *wire) Via(_ location.Hop, branch string) string {
 }
 func (w *wire) Address(location.Hop) sip.Address { return sip.Address{} }
 func (w *wire) Alive(location.Hop) bool          { return true }
+
+func (w *wire) Reliable(to location.Hop) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return to.Transport != flow.UDP && !w.packets
+}
+
+// becomes says what connection a gateway of the overlay was found to have.
+func (w *wire) becomes(packets bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.packets = packets
+}
 
 func (w *wire) log() string {
 	w.mu.Lock()
@@ -149,6 +164,56 @@ func TestRFC3261_17_1_RetransmissionsAndTimeouts(t *testing.T) {
 			if s := w.log(); s != c.want {
 				t.Errorf("%s: %s", c.method, s)
 			}
+		}
+	})
+}
+
+// What connection AppAttach brings is known when it is there: over DTLS a request is repeated from then on, over TLS never.
+func TestRFC3261_17_1_TransportIsKnownLate(t *testing.T) {
+	node := location.Hop{Node: "g1"}
+	virtual(t, Config{}, &core{}, func(l *Layer, w *wire) {
+		for _, c := range []struct {
+			method, want string
+			packets      bool
+			kept         time.Duration // after the final response
+		}{
+			{"INVITE", "0.0s INVITE, 3.5s INVITE", true, timerD},
+			{"OPTIONS", "0.0s OPTIONS, 3.5s OPTIONS", true, defaultT4},
+			{"INVITE", "0.0s INVITE", false, 0},
+			{"OPTIONS", "0.0s OPTIONS", false, 0},
+		} {
+			w.becomes(false)
+			w.start = time.Now()
+			l.Send(request(c.method, "x"), node, "", newUser())
+			sent := w.latest()
+			time.Sleep(2 * time.Second)
+			w.becomes(c.packets)
+			time.Sleep(2 * time.Second)
+			if s := w.log(); s != c.want {
+				t.Errorf("%s: %s", c.method, s)
+			}
+			l.Deliver(answer(sent, 486), node)
+			synctest.Wait()
+			if kept := l.Stats().Kept > 0; kept != (c.kept > 0) {
+				t.Errorf("%s, %v: kept %v", c.method, c.packets, kept)
+			}
+			time.Sleep(c.kept + time.Second)
+			if n := l.Stats().Kept; n != 0 {
+				t.Errorf("%s: %d kept for longer than %v", c.method, n, c.kept)
+			}
+			_ = w.log()
+		}
+	})
+}
+
+// A server repeats its final response over DTLS (RFC 3261 §17.2.1).
+func TestRFC3261_17_2_1_ResponseIsRepeatedOverDTLS(t *testing.T) {
+	c := &core{request: func(tx sip.ServerTransaction) { tx.Respond(answer(tx.Request(), 486)) }}
+	virtual(t, Config{}, c, func(l *Layer, w *wire) {
+		l.Deliver(parse(ask{method: "INVITE", branch: "z9hG4bK1"}), location.Hop{Transport: flow.DTLS, Node: "g1", Flow: 1})
+		time.Sleep(2 * time.Second)
+		if s := w.log(); s != "0.0s 486, 0.5s 486, 1.5s 486" {
+			t.Error(s)
 		}
 	})
 }

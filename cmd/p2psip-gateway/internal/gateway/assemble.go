@@ -33,24 +33,17 @@ import (
 func (g *Gateway) openPeer() error {
 	c := g.o.Config.Overlay
 	pc := overlay.Config{
-		Overlay: g.o.Overlay, Document: g.o.Document, Changed: g.o.Changed, Self: g.o.Self, AppAdvertise: c.SIPAdvertise, Bootstrap: c.Bootstrap, First: c.First,
+		Overlay: g.o.Overlay, Document: g.o.Document, Changed: g.o.Changed, Self: g.o.Self, Bootstrap: c.Bootstrap, First: c.First,
 		Applications: []wire.ApplicationID{wire.ApplicationSIP}, Accept: g.accept,
 		Journal: g.journal, Log: g.o.Log, Software: "p2psip-gateway/" + g.o.Version,
 	}
-	err := g.openLinks(&pc)
-	if err != nil {
+	if err := g.openLinks(&pc); err != nil {
 		return err
 	}
-	address := net.JoinHostPort(c.host(), "0")
-	if c.SIPListen != "" {
-		if _, address, err = splitListener(c.SIPListen, "tls"); err != nil {
-			return err
-		}
-	}
-	if g.apps, err = listen("overlay.sip_listen", address); err != nil {
+	if err := g.openApps(&pc); err != nil {
 		return err
 	}
-	pc.AppListener = g.apps
+	var err error
 	g.peer, err = overlay.New(pc)
 	return err
 }
@@ -66,8 +59,8 @@ func (g *Gateway) aorOf(uri string) (location.AOR, bool) {
 
 // accept takes a connection that another gateway opened to send SIP over.
 func (g *Gateway) accept(c overlay.AppConn) {
-	if err := g.flows.AddNode(c.Conn, sipusage.NodeGR(c.Peer.Node)); err != nil {
-		_ = c.Close()
+	if err := g.flows.AddNode(nodeConn(c)); err != nil {
+		g.o.Log.Debug().Str("component", "gateway").Str("peer_id", c.Peer.Node.Short()).Err(err).Msg("connection of a gateway not taken")
 	}
 }
 
@@ -191,12 +184,16 @@ func (g *Gateway) refused(core string, r proxy.Refusal) {
 }
 
 // dialNode opens a connection to another gateway for the SIP stack (RFC 7904 §5.1).
-func (g *Gateway) dialNode(ctx context.Context, gr string) (net.Conn, string, error) {
+func (g *Gateway) dialNode(ctx context.Context, gr string) (flow.NodeConn, error) {
 	c, err := g.usage.Dial(ctx, gr)
 	if err != nil {
-		return nil, "", err
+		return flow.NodeConn{}, err
 	}
-	return c.Conn, sipusage.NodeGR(c.Peer.Node), nil
+	return nodeConn(c), nil
+}
+
+func nodeConn(c overlay.AppConn) flow.NodeConn {
+	return flow.NodeConn{Conn: c.Conn, GR: sipusage.NodeGR(c.Peer.Node), Datagram: c.Datagram}
 }
 
 // sipSchemes are the transports that a listener may have.

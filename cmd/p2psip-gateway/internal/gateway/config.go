@@ -53,9 +53,9 @@ type OverlayConfig struct {
 	Document     string `yaml:"document"`      // overlay configuration document; empty: overlay.xml in identity
 	Identity     string `yaml:"identity"`      // directory made by `identity issue`
 	Listen       List   `yaml:"listen"`        // tls://host:port, dtls://host:port
-	SIPListen    string `yaml:"sip_listen"`    // tls://host:port for SIP from other gateways; empty: host of listen, any port
+	SIPListen    List   `yaml:"sip_listen"`    // the same for SIP from other gateways; empty: host of each of listen, any port
 	Advertise    List   `yaml:"advertise"`     // host:port that peers dial, with tls:// or dtls:// when they differ; empty: listen
-	SIPAdvertise string `yaml:"sip_advertise"` // the same for sip_listen
+	SIPAdvertise List   `yaml:"sip_advertise"` // the same for sip_listen
 	Bootstrap    List   `yaml:"bootstrap"`     // host:port of peers, besides the document's
 	First        bool   `yaml:"first"`         // may be the first peer of the overlay (RFC 6940 §6.4.2.1)
 }

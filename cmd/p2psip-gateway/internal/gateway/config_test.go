@@ -88,7 +88,7 @@ func TestAdvertisedAddressOfEachTransport(t *testing.T) {
 			t.Errorf("%s: %v", c.text, err)
 			continue
 		}
-		if a, b := cfg.Overlay.advertised("tls"), cfg.Overlay.advertised("dtls"); a != c.tls || b != c.dtls {
+		if a, b := advertised(cfg.Overlay.Advertise, "tls"), advertised(cfg.Overlay.Advertise, "dtls"); a != c.tls || b != c.dtls {
 			t.Errorf("%s: %q and %q, want %q and %q", c.text, a, b, c.tls, c.dtls)
 		}
 	}

@@ -65,7 +65,8 @@ type Gateway struct {
 	admin     net.Listener
 	links     net.Listener // of the peer; nil without TLS
 	packets   *net.UDPConn // of the peer; nil without DTLS
-	apps      net.Listener // of the peer
+	apps      net.Listener // of the peer, for SIP over TLS; nil without
+	datagrams *net.UDPConn // likewise over DTLS
 }
 
 // Open binds every socket and opens the durable state. Errors are meant for people: which part, why, what to do.
@@ -249,8 +250,10 @@ func (g *Gateway) Close() {
 			_ = l.Close()
 		}
 	}
-	if g.packets != nil {
-		_ = g.packets.Close()
+	for _, l := range []*net.UDPConn{g.packets, g.datagrams} {
+		if l != nil {
+			_ = l.Close()
+		}
 	}
 	if g.bindings != nil {
 		_ = g.bindings.Close()

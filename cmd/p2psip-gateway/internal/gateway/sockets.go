@@ -10,26 +10,52 @@ import (
 )
 
 // openLinks binds the sockets of overlay links into c: one for TLS, one for DTLS, or both.
-func (g *Gateway) openLinks(c *overlay.Config) error {
+func (g *Gateway) openLinks(c *overlay.Config) (err error) {
 	o := g.o.Config.Overlay
-	for _, l := range o.Listen {
-		scheme, address, err := splitListener(l, "tls", "dtls")
-		if err != nil {
-			return err
-		}
-		if scheme == "tls" {
-			g.links, err = listen("overlay.listen", address)
-			c.Listener = g.links
-		} else {
-			g.packets, err = listenPackets("overlay.listen", address)
-			c.Packets = g.packets
-		}
-		if err != nil {
-			return err
+	if g.links, g.packets, err = open("overlay.listen", o.Listen); err != nil {
+		return err
+	}
+	c.Listener, c.Packets = g.links, g.packets
+	c.Advertise, c.PacketAdvertise = advertised(o.Advertise, "tls"), advertised(o.Advertise, "dtls")
+	return nil
+}
+
+// openApps binds those for SIP from other gateways. Without any configured they are of the kinds that overlay links have.
+func (g *Gateway) openApps(c *overlay.Config) (err error) {
+	o := g.o.Config.Overlay
+	list := o.SIPListen
+	if len(list) == 0 {
+		for _, l := range o.Listen {
+			scheme, hostport, _ := strings.Cut(l, "://")
+			host, _, _ := net.SplitHostPort(hostport)
+			list = append(list, scheme+"://"+net.JoinHostPort(host, "0"))
 		}
 	}
-	c.Advertise, c.PacketAdvertise = o.advertised("tls"), o.advertised("dtls")
+	if g.apps, g.datagrams, err = open("overlay.sip_listen", list); err != nil {
+		return err
+	}
+	c.AppListener, c.AppPackets = g.apps, g.datagrams
+	c.AppAdvertise, c.AppPacketAdvertise = advertised(o.SIPAdvertise, "tls"), advertised(o.SIPAdvertise, "dtls")
 	return nil
+}
+
+// open binds what list names: a socket for TLS, one for DTLS, or both.
+func open(key string, list List) (tls net.Listener, dtls *net.UDPConn, err error) {
+	for _, l := range list {
+		scheme, address, err := splitListener(l, "tls", "dtls")
+		if err != nil {
+			return tls, dtls, err
+		}
+		if scheme == "tls" {
+			tls, err = listen(key, address)
+		} else {
+			dtls, err = listenPackets(key, address)
+		}
+		if err != nil {
+			return tls, dtls, err
+		}
+	}
+	return tls, dtls, nil
 }
 
 func listenPackets(key, address string) (*net.UDPConn, error) {
@@ -44,9 +70,9 @@ func listenPackets(key, address string) (*net.UDPConn, error) {
 	return u, nil
 }
 
-// advertised is what advertise says for a scheme; an entry without one is for every scheme.
-func (c *OverlayConfig) advertised(scheme string) (address string) {
-	for _, a := range c.Advertise {
+// advertised is what list says for a scheme; an entry without one is for every scheme.
+func advertised(list List, scheme string) (address string) {
+	for _, a := range list {
 		if s, hostport, ok := strings.Cut(a, "://"); !ok {
 			address = a
 		} else if s == scheme {
@@ -56,37 +82,38 @@ func (c *OverlayConfig) advertised(scheme string) (address string) {
 	return address
 }
 
-// host is that of the first listener: where the listener of applications is when it is not configured.
-func (c *OverlayConfig) host() string {
-	_, hostport, _ := strings.Cut(c.Listen[0], "://")
-	host, _, _ := net.SplitHostPort(hostport)
-	return host
-}
-
-// checkSockets finds what is wrong with listen and advertise.
+// checkSockets finds what is wrong with what is listened on and advertised.
 func (c *OverlayConfig) checkSockets(bad func(key, format string, args ...any)) {
 	if len(c.Listen) == 0 {
 		bad("overlay.listen", "no listener")
 	}
-	seen := make(map[string]bool)
-	for _, l := range c.Listen {
-		scheme, _, err := splitListener(l, "tls", "dtls")
-		switch {
-		case err != nil:
-			bad("overlay.listen", "%v", err)
-		case seen[scheme]:
-			bad("overlay.listen", "more than one %s://", scheme)
+	for _, s := range []struct {
+		key, advertiseKey string
+		listen, advertise List
+	}{
+		{"overlay.listen", "overlay.advertise", c.Listen, c.Advertise},
+		{"overlay.sip_listen", "overlay.sip_advertise", c.SIPListen, c.SIPAdvertise},
+	} {
+		seen := make(map[string]bool)
+		for _, l := range s.listen {
+			scheme, _, err := splitListener(l, "tls", "dtls")
+			switch {
+			case err != nil:
+				bad(s.key, "%v", err)
+			case seen[scheme]:
+				bad(s.key, "more than one %s://", scheme)
+			}
+			seen[scheme] = true
 		}
-		seen[scheme] = true
-	}
-	for _, a := range c.Advertise {
-		if !strings.Contains(a, "://") {
-			continue
-		}
-		if scheme, _, err := splitListener(a, "tls", "dtls"); err != nil {
-			bad("overlay.advertise", "%v", err)
-		} else if !seen[scheme] {
-			bad("overlay.advertise", "%q, but overlay.listen has no %s://", a, scheme)
+		for _, a := range s.advertise {
+			if !strings.Contains(a, "://") {
+				continue
+			}
+			if scheme, _, err := splitListener(a, "tls", "dtls"); err != nil {
+				bad(s.advertiseKey, "%v", err)
+			} else if !seen[scheme] && len(s.listen) > 0 {
+				bad(s.advertiseKey, "%q, but %s has no %s://", a, s.key, scheme)
+			}
 		}
 	}
 }
