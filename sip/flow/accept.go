@@ -60,6 +60,7 @@ func (l *listener) accept() {
 
 // start enters the connection before its handshake, so that the limits count it, and reads it in a goroutine of its own.
 func (l *listener) start(c net.Conn) {
+	l.t.mark(c)
 	s := &stream{conn: c, class: accepted, hop: location.Hop{Transport: l.transport}, address: l.address}
 	if local := addrPort(c.LocalAddr()).Addr(); !l.fixed && local.IsValid() {
 		s.address.Host = local.String()

@@ -120,6 +120,7 @@ func (t *Table) open(key streamKey) (*stream, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.mark(c)
 	s := &stream{conn: c, class: dialled, hop: location.Hop{Transport: key.transport, Host: key.host}}
 	s.address = t.listenAddress(key.transport, key.remote.Addr())
 	if key.transport == TLS {

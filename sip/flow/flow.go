@@ -65,6 +65,9 @@ type Config struct {
 	// is connected to. A client that is no browser sends no Origin and is none of their concern (RFC 6455 §10.2).
 	Origins []string
 
+	// DSCP marks what phones and trunks are sent, 0 to 63; RFC 4594 §4.3 has CS3, 24, or CS5, 40, for signalling.
+	DSCP int
+
 	MaxConnections int // at once, accepted and dialled; 0: 20,000
 	MaxPerAddress  int // accepted from one IPv4 address or IPv6 /64; 0: 1,000
 	Log            zerolog.Logger
@@ -109,7 +112,8 @@ type Table struct {
 	udp      []*udpSocket
 	streams  []*listener
 	refusals *rate.Limiter
-	tag      string // To tag of our answers to malformed requests
+	large    zerolog.Logger // sampled: requests that are too large for UDP
+	tag      string         // To tag of our answers to malformed requests
 	counters counters
 	shakes   chan struct{} // one place for each running handshake
 	next     atomic.Uint64 // the last flow number
@@ -136,6 +140,7 @@ func New(cfg Config) (*Table, error) {
 	t := &Table{
 		cfg:      cfg,
 		refusals: rate.NewLimiter(refusalRate, refusalRate),
+		large:    cfg.Log.Sample(&zerolog.BurstSampler{Burst: 1, Period: largeLines}),
 		tag:      strconv.FormatUint(rand.Uint64(), 36),
 		shakes:   make(chan struct{}, maxHandshakes),
 		byFlow:   map[uint64]*stream{},

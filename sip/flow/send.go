@@ -24,12 +24,29 @@ func (t *Table) Send(to location.Hop, b []byte, receipt *Receipt) error {
 	if u == nil || !to.Remote.IsValid() || to.Remote.Port() == 0 {
 		return ErrNoRoute
 	}
-	// RFC 3261 §18.1.1 has a larger request go over TCP. Deviation: no TCP is known to be there for a Hop that says UDP, so it is sent in
-	// fragments and counted. Responses go the way that their request came, whatever their size.
+	// RFC 3261 §18.1.1 has a larger request go over TCP: see Roomy. Deviation: where no TCP is known to be there it is sent in fragments and
+	// counted, and not tried over TCP first: phones that take no TCP are common. Responses go the way that their request came, whatever their size.
 	if receipt != nil && len(b) > congestionSafe {
 		t.counters.oversize.Add(1)
+		t.large.Info().Int("octets", len(b)).Stringer("to", to.Remote).Msg("sip: a large request goes over UDP in fragments")
 	}
 	return u.send(datagram{b, to.Remote, to.Local.Addr(), receipt})
+}
+
+// Roomy is the way to the same place for a request of so many octets. RFC 3261 §18.1.1: one "larger than 1300 bytes [..] MUST be sent using an RFC
+// 2914 congestion controlled transport protocol, such as TCP": over the connection that we have to the very same address and port, if
+// any. Later requests are not affected; the Via has to be made for what is returned.
+func (t *Table) Roomy(to location.Hop, octets int) location.Hop {
+	if to.Transport != UDP || octets <= congestionSafe {
+		return to
+	}
+	wide := location.Hop{Transport: TCP, Remote: to.Remote}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byKey[keyOf(wide)] != nil {
+		return wide
+	}
+	return to
 }
 
 // ResponseHop is where a response goes whose top Via is via, that of the request as it was received from from (RFC 3261 §18.2.2, RFC

@@ -53,6 +53,7 @@ func openUDP(t *Table, l Listen) (*udpSocket, error) {
 	// The kernel grants what its limits allow; less is no error.
 	_ = c.SetReadBuffer(udpKernelBuffer)
 	_ = c.SetWriteBuffer(udpKernelBuffer)
+	t.mark(c)
 	u := &udpSocket{t: t, conn: c, local: addrPort(c.LocalAddr())}
 	u.address = advertised(l, u.local)
 	u.fixed = l.AdvertiseHost != "" || !u.local.Addr().IsUnspecified()

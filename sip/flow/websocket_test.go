@@ -70,6 +70,7 @@ func readWS(t testing.TB, c *websocket.Conn) (websocket.MessageType, string) {
 	return kind, string(b)
 }
 
+// Feature: TRN-04
 func TestRFC7118_4_2_TextAndBinaryFramesBothWays(t *testing.T) {
 	tb, in := newTable(t, Config{}, WS, WSS)
 	for i, transport := range []string{WS, WSS} {
@@ -124,6 +125,8 @@ func TestRFC7118_5_ContentLengthIsNotNeededAndMalformedSpoilsNothing(t *testing.
 }
 
 // RFC 7118 §5: "a WebSocket message MUST NOT contain more than one SIP message", also when many are written at once.
+//
+// Feature: TRN-04
 func TestRFC7118_5_OneMessageInEach(t *testing.T) {
 	tb, in := newTable(t, Config{}, WS)
 	c := mustDialWS(t, tb, 0)
@@ -169,6 +172,7 @@ func TestRFC7118_4_1_HandshakeWithoutSIPIsRefused(t *testing.T) {
 	}
 }
 
+// Feature: TRN-04
 func TestRFC6455_10_2_OriginIsChecked(t *testing.T) {
 	tb, _ := newTable(t, Config{Origins: []string{"phone.example.org", "*.example.net"}}, WS)
 	for origin, ok := range map[string]bool{

@@ -8,7 +8,7 @@ import (
 // AppendTo appends the message in wire form, with Content-Length of the body: in its place when m has that field,
 // else behind the others. Well-known names come in their usual spelling.
 func (m *Message) AppendTo(b []byte) []byte {
-	b = slices.Grow(b, m.size())
+	b = slices.Grow(b, m.Size())
 	if m.IsRequest() {
 		b = append(append(b, m.Method...), ' ')
 		b = append(append(b, m.RequestURI...), " SIP/2.0\r\n"...)
@@ -44,8 +44,8 @@ func (m *Message) appendLength(b []byte) []byte {
 	return append(b, '\r', '\n')
 }
 
-// size is a little more than the length of the wire form.
-func (m *Message) size() int {
+// Size is a little more than the length of the wire form.
+func (m *Message) Size() int {
 	n := len(m.Method) + len(m.RequestURI) + len(m.Reason) + len(m.Body) + 48
 	for i := range m.Fields {
 		f := &m.Fields[i]

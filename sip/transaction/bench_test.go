@@ -17,6 +17,7 @@ import (
 type nowhere struct{}
 
 func (nowhere) Send(location.Hop, []byte, *flow.Receipt) error                 { return nil }
+func (nowhere) Roomy(to location.Hop, _ int) location.Hop                      { return to }
 func (nowhere) ResponseHop(from location.Hop, _ message.ViaValue) location.Hop { return from }
 func (nowhere) Via(_ location.Hop, branch string) string {
 	return "SIP/2.0/UDP 192.0.2.1:5060;branch=" + branch

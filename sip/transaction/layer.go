@@ -22,6 +22,7 @@ import (
 type Transport interface {
 	Send(to location.Hop, b []byte, receipt *flow.Receipt) error
 	ResponseHop(from location.Hop, via message.ViaValue) location.Hop
+	Roomy(to location.Hop, octets int) location.Hop
 	Via(to location.Hop, branch string) string
 	Address(to location.Hop) sip.Address
 	Alive(to location.Hop) bool
@@ -147,6 +148,7 @@ func (l *Layer) Send(req *message.Message, to location.Hop, branch string, user 
 	if branch == "" {
 		branch = l.hasher.branch()
 	}
+	to = l.transport.Roomy(to, req.Size()+viaRoom)
 	req.Prepend(message.Via, l.transport.Via(to, branch))
 	return l.start(req, to, branch, user)
 }

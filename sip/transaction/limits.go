@@ -25,6 +25,7 @@ const (
 	// shortJ is Timer J when the table is over half full: a client that lost the answer asks again within T2.
 	shortJ = 6 * time.Second
 
+	viaRoom             = 80      // octets of a Via of ours, in the sum that decides between UDP and TCP
 	shards              = 64      // of the table, so that cores do not wait for each other
 	maxCalls            = 256     // news that wait for the user of one transaction
 	defaultTransactions = 1 << 20 // finished ones included: 32 s of 30,000 requests a second

@@ -57,6 +57,7 @@ func (w *wire) fail(err error) {
 	w.err = err
 }
 
+func (w *wire) Roomy(to location.Hop, _ int) location.Hop                      { return to }
 func (w *wire) ResponseHop(from location.Hop, _ message.ViaValue) location.Hop { return from }
 func (w *wire) Via(_ location.Hop, branch string) string {
 	return "SIP/2.0/UDP 192.0.2.1;branch=" + branch

@@ -71,7 +71,7 @@ func (g *Gateway) openSIP() error {
 	if err != nil {
 		return err
 	}
-	fc := flow.Config{Listen: listeners, Domain: c.Domain, Origins: c.SIP.Origins, DialNode: g.dialNode, Log: g.o.Log}
+	fc := flow.Config{Listen: listeners, Domain: c.Domain, Origins: c.SIP.Origins, DSCP: c.SIP.DSCP, DialNode: g.dialNode, Log: g.o.Log}
 	cert, err := sipCertificate(c.SIP.TLS, certificateHosts(c))
 	if err != nil {
 		return err

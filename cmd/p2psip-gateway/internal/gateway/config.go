@@ -38,6 +38,7 @@ type SIPConfig struct {
 	Listen    List      `yaml:"listen"`    // udp://, tcp://, tls://, ws://, wss:// and host:port
 	Advertise string    `yaml:"advertise"` // host name or IP address that phones are told; empty: the listener's own
 	TLS       TLSConfig `yaml:"tls"`
+	DSCP      int       `yaml:"dscp"`              // mark of what phones are sent, 0 to 63
 	Origins   List      `yaml:"websocket_origins"` // hosts whose pages may open a WebSocket, besides our own; * in a name stands for anything
 }
 
@@ -99,7 +100,7 @@ func DefaultConfig() Config {
 	return Config{
 		Role: RoleProxy,
 		Data: "data",
-		SIP:  SIPConfig{Listen: List{"udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"}},
+		SIP:  SIPConfig{Listen: List{"udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"}, DSCP: 24},
 		Overlay: OverlayConfig{
 			Identity: "identity",
 			Listen:   List{"tls://0.0.0.0:6084"},
@@ -169,6 +170,9 @@ func (c *Config) check(path string) error {
 		if _, _, err := splitListener(l, sipSchemes...); err != nil {
 			bad("sip.listen", "%v", err)
 		}
+	}
+	if c.SIP.DSCP < 0 || c.SIP.DSCP > 63 {
+		bad("sip.dscp", "%d: want 0 to 63; 24 is CS3", c.SIP.DSCP)
 	}
 	c.Overlay.checkSockets(bad)
 	if (c.SIP.TLS.Cert == "") != (c.SIP.TLS.Key == "") {

@@ -112,7 +112,9 @@ var everyTransport = List{"udp://127.0.0.1:0", "udp://127.0.0.2:0", "udp://[::1]
 	"tcp://[::1]:0", "tls://[::1]:0", "ws://[::1]:0", "wss://[::1]:0"}
 
 // A phone on each transport and family registers, calls and is called, at its own gateway and at another one, by phones on all others
-// (TRN-01, TRN-02, TRN-04, TRN-05, TRN-07): what differs between them is bridged, and each hears from the socket that it knows.
+// what differs between them is bridged, and each hears from the socket that it knows.
+//
+// Feature: TRN-01 TRN-02 TRN-04 TRN-05 TRN-07
 func TestEveryTransportCallsEveryOther(t *testing.T) {
 	gs := ringOver(t, 2, 2*len(everyTransport), everyTransport, "tls://127.0.0.1:0")
 	var phones []*phone
