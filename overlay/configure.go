@@ -76,6 +76,7 @@ func examine(now time.Time, c node.Configure) (*config.Overlay, error) {
 func (l *loop) reconfigure(r node.Reconfigured) {
 	l.p.config.Store(r.Overlay)
 	l.p.verifier.Follow(r.Overlay)
+	l.p.watched.look()
 	if r.Leave != "" {
 		l.exit = fmt.Errorf("%w: %s", ErrRestart, r.Leave)
 	}

@@ -109,5 +109,5 @@ func (p *Peer) accept(c AppConn) {
 		return
 	}
 	p.count.app("dialed")
-	p.cfg.Accept(c)
+	p.cfg.Accept(p.watch(c))
 }

@@ -34,6 +34,12 @@ const (
 	maxSavePause = time.Minute
 	maxUptime    = 1e9 // seconds that are believed of an APP_UPTIME
 
+	// certificateCheck is how often the certificates of connections are looked at besides when one ends, and minCertificateCheck
+	// the least pause between two looks. minReplace is the least time between two attempts to replace one link.
+	certificateCheck    = 10 * time.Second
+	minCertificateCheck = 100 * time.Millisecond
+	minReplace          = time.Second
+
 	dialTimeout   = 10 * time.Second       // all candidates of one peer together, TLS included
 	appWait       = 10 * time.Second       // from an AppAttach's answer to the connection
 	hopTimeout    = 7 * time.Second        // for one hop of a Trace: the request and two more copies

@@ -74,6 +74,7 @@ func (p *Peer) carry(ctx context.Context, f fresh, dial node.DialID) bool {
 		o.Replace = func() { p.aside.put(func(_ time.Time, l *loop) { l.replace(f) }) }
 	}
 	c := f.link(o)
+	defer p.watched.forget(p.watchLink(ctx, f, c))
 	if !p.post(ctx, func(now time.Time, l *loop) { l.linkUp(now, id, c, dial) }) {
 		f.close()
 		return false

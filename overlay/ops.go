@@ -113,7 +113,7 @@ func (p *Peer) AppAttach(ctx context.Context, dest wire.DestinationList, app wir
 		return AppConn{}, err
 	}
 	a.Application = app
-	return a, nil
+	return p.watch(a), nil
 }
 
 // waiter is a caller that waits for the end of its operation.

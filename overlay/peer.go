@@ -67,6 +67,8 @@ type AppConn struct {
 type Peer struct {
 	cfg       Config
 	self      wire.NodeID
+	signer    atomic.Pointer[trust.Signer] // what this peer shows and signs with; Renew changes it
+	watched   watchlist
 	node      machine
 	verifier  *trust.Verifier
 	config    atomic.Pointer[config.Overlay]
@@ -131,7 +133,9 @@ func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
 		stopped:   make(chan struct{}),
 		documents: make(chan []byte, 1),
 		saver:     saver{journal: c.Journal, wake: make(chan struct{}, 1)},
+		watched:   newWatchlist(),
 	}
+	p.signer.Store(c.Self)
 	if err := p.openPackets(); err != nil {
 		return nil, err
 	}
@@ -177,6 +181,7 @@ func (p *Peer) Run(ctx context.Context) error {
 		p.running.Go(func() { p.save(sockets) })
 	}
 	p.running.Go(func() { p.tellChanges(sockets) })
+	p.running.Go(func() { p.watchCertificates(sockets) })
 	l := newLoop(p, sockets)
 	l.run(ctx)
 	close(p.stopped)

@@ -11,7 +11,7 @@ type Stats struct {
 	Dropped       map[string]uint64     // messages and values, by reason
 	Requests      map[RequestKey]uint64 // local operations, by method and result
 	Events        map[string]uint64
-	Reasons       map[ReasonKey]uint64 // of events that have one: refused, store_refused, value_refused, dial_failed
+	Reasons       map[ReasonKey]uint64 // of events that have one: refused, store_refused, value_refused, dial_failed, untrusted
 	Refused       map[string]uint64    // inbound connections, by link.Refusal, trust.Reason or too_many_links
 	AppConns      map[string]uint64    // application connections: accepted, dialed, unmatched, dial_failed, overload
 	Hops          map[int]uint64       // answered local operations, by the length of the answer's path
@@ -49,6 +49,9 @@ const (
 	eventLinkStalled   = "link_stalled"
 	eventLinkRestored  = "link_restored"
 	eventLinkReplaced  = "link_replaced" // before its cipher suite has carried all that it stands
+
+	eventUntrusted = "untrusted" // a connection whose certificate is good no more
+	eventRenewed   = "renewed"   // this node shows another certificate from now on
 
 	eventJournalFailed    = "journal_failed"    // what is stored for others would not outlive a power cut
 	eventJournalRewritten = "journal_rewritten" // all of it, not only what changed

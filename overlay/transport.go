@@ -3,6 +3,7 @@ package overlay
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -24,18 +25,22 @@ type target struct {
 type fresh struct {
 	peer   trust.Identity
 	remote net.Addr
-	dialed target // zero when it was accepted
-	link   func(link.Options) link.Link
-	close  func()
+	dialed target              // zero when it was accepted
+	chain  []*x509.Certificate // that peer was read from
+	own    *trust.Signer       // that it was dialled with
+	// replaced, when it is set, is told that there is another one in its place.
+	replaced func()
+	link     func(link.Options) link.Link
+	close    func()
 }
 
 func freshTLS(conn *tls.Conn, peer trust.Identity) fresh {
-	return fresh{peer: peer, remote: conn.RemoteAddr(), close: func() { _ = conn.Close() },
+	return fresh{peer: peer, remote: conn.RemoteAddr(), chain: certificates(conn), close: func() { _ = conn.Close() },
 		link: func(o link.Options) link.Link { return link.New(conn, peer, o) }}
 }
 
 func freshDTLS(a *link.Association, peer trust.Identity) fresh {
-	return fresh{peer: peer, remote: a.RemoteAddr(), close: func() { _ = a.Close() },
+	return fresh{peer: peer, remote: a.RemoteAddr(), chain: certificates(a), close: func() { _ = a.Close() },
 		// Without ICE there was no STUN transaction that would tell the round trip time (RFC 6940 §6.6.3.1).
 		link: func(o link.Options) link.Link { return link.NewDatagram(a, peer, 0, o) }}
 }
@@ -76,6 +81,7 @@ func (p *Peer) servePackets(ctx context.Context) {
 // connect opens a connection to one of the targets, which it tries in turn. Unless want is zero, the certificate must hold
 // it.
 func (p *Peer) connect(ctx context.Context, list []target, want wire.NodeID) (fresh, error) {
+	own := p.signer.Load()
 	return inTurn(ctx, list, func(ctx context.Context, t target) (fresh, error) {
 		if t.link == wire.LinkDTLSUDPSRNoICE {
 			a, peer, err := p.dialDTLS(ctx, t.address, want)
@@ -83,7 +89,7 @@ func (p *Peer) connect(ctx context.Context, list []target, want wire.NodeID) (fr
 				return fresh{}, err
 			}
 			f := freshDTLS(a, peer)
-			f.dialed = t
+			f.dialed, f.own = t, own
 			return f, nil
 		}
 		conn, peer, err := p.connectTLS(ctx, t.address, want)
@@ -91,7 +97,7 @@ func (p *Peer) connect(ctx context.Context, list []target, want wire.NodeID) (fr
 			return fresh{}, err
 		}
 		f := freshTLS(conn, peer)
-		f.dialed = t
+		f.dialed, f.own = t, own
 		return f, nil
 	})
 }
@@ -144,6 +150,9 @@ func (l *loop) replace(old fresh) {
 		if err != nil {
 			p.cfg.Log.Info().Str("component", "link").Str("peer_id", old.peer.Node.Short()).Err(err).Msg("link not replaced")
 			return
+		}
+		if old.replaced != nil {
+			old.replaced()
 		}
 		p.carry(ctx, f, 0)
 	})

@@ -35,7 +35,7 @@ func (l *loop) submit(job func() input, refused input) {
 func (l *loop) seal(s node.Seal) {
 	by := s.By
 	if by == nil {
-		by = l.p.cfg.Self
+		by = l.p.signer.Load()
 	}
 	sealed := func(raw []byte, err error) input {
 		return func(now time.Time, l *loop) { l.node.Sealed(now, s.Job, raw, err) }

@@ -32,6 +32,9 @@ type Client struct {
 
 	Account, Password string
 
+	// Contacts is told whether the servers answer; nil: nobody is.
+	Contacts *Contacts
+
 	Resolver Resolver         // nil: net.DefaultResolver
 	Now      func() time.Time // nil: time.Now
 
@@ -85,6 +88,19 @@ func exchange(ctx context.Context, req *http.Request, t *http.Transport, limit i
 		return nil, fmt.Errorf("enroll: %s: answer of more than %d octets", req.URL.Redacted(), limit)
 	}
 	return r, nil
+}
+
+// ask is exchange, and remembers whether the server has answered: one that fails by itself has not.
+func (c *Client) ask(ctx context.Context, req *http.Request, t *http.Transport, limit int64) (*reply, error) {
+	r, err := exchange(ctx, req, t, limit)
+	silent := err
+	if err == nil && r.status >= http.StatusInternalServerError {
+		silent = r.statusError()
+	}
+	if !errors.Is(silent, context.Canceled) { // by us
+		c.Contacts.note(req.URL.Host, c.now(), silent)
+	}
+	return r, err
 }
 
 // bare takes what net/http puts around an error away.

@@ -28,13 +28,31 @@ type Document struct {
 func (c *Client) Document(ctx context.Context) (*Document, error) {
 	var d *Document
 	err := c.retry(ctx, func(int) (err error) {
-		d, err = c.document(ctx)
+		d, _, err = c.fetch(ctx, "")
 		return err
 	})
 	return d, err
 }
 
-func (c *Client) document(ctx context.Context) (*Document, error) {
+// fetch asks once. With the etag of a document that is known already, d is nil when there is no other one.
+func (c *Client) fetch(ctx context.Context, etag string) (d *Document, tag string, err error) {
+	r, err := c.get(ctx, etag)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case r.status == http.StatusNotModified && etag != "":
+		return nil, etag, nil
+	case r.status != http.StatusOK:
+		return nil, "", r.statusError()
+	}
+	if d, err = c.accept(r.body); err != nil {
+		return nil, "", fmt.Errorf("%w: %w", ErrDocument, err)
+	}
+	return d, r.header.Get("ETag"), nil
+}
+
+// get is the GET of the document.
+func (c *Client) get(ctx context.Context, etag string) (*reply, error) {
 	t := c.transport()
 	var u *url.URL
 	var err error
@@ -46,6 +64,7 @@ func (c *Client) document(ctx context.Context) (*Document, error) {
 		u, err = c.discover(ctx, t)
 	}
 	if err != nil {
+		c.Contacts.note(c.Overlay, c.now(), err)
 		return nil, err
 	}
 	req, err := http.NewRequest(http.MethodGet, u.String(), nil)
@@ -53,18 +72,10 @@ func (c *Client) document(ctx context.Context) (*Document, error) {
 		return nil, fmt.Errorf("enroll: %w", err)
 	}
 	req.Header.Set("Accept", TypeDocument)
-	r, err := exchange(ctx, req, t, maxDocument)
-	if err != nil {
-		return nil, err
+	if etag != "" {
+		req.Header.Set("If-None-Match", etag)
 	}
-	if r.status != http.StatusOK {
-		return nil, r.statusError()
-	}
-	d, err := c.accept(r.body)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDocument, err)
-	}
-	return d, nil
+	return c.ask(ctx, req, t, maxDocument)
 }
 
 // discover finds the configuration server by the name of the overlay and has t connect to it. RFC 6940 §11.2: "the node MUST do

@@ -114,6 +114,9 @@ const (
 	maxRetryAfter   = 10 * time.Minute
 	renewRetryLeast = 10 * time.Second
 	renewBudget     = time.Minute // for one round of attempts; then the failure is told
+	followBackoff   = 4           // doublings of backoffFirst after the first look that failed: half a minute
+	followLeast     = 10 * time.Second
+	maxContacts     = 64 // servers
 
 	// CertifierBudget is how long a Certifier may take for one certificate: a phone waits for the answer to its REGISTER.
 	CertifierBudget  = 5 * time.Second

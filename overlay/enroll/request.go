@@ -120,7 +120,7 @@ func (c *Client) post(ctx context.Context, o *config.Overlay, server, kind strin
 	req.Header.Set("Content-Type", kind)
 	// RFC 6940 §11.3: "The Accept header MUST contain the type "application/pkix-cert"".
 	req.Header.Set("Accept", TypeCertificate)
-	r, err := exchange(ctx, req, c.enrollTransport(o, u), maxCertificate)
+	r, err := c.ask(ctx, req, c.enrollTransport(o, u), maxCertificate)
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ var ErrMixedRSA = errors.New("link: DTLS needs an RSA root certificate for a nod
 
 // DTLS makes the DTLS 1.2 associations of one node (RFC 6940 §6.6.4, §6.6.6). It is safe for concurrent use.
 type DTLS struct {
-	certificate tls.Certificate
+	certificate atomic.Pointer[tls.Certificate]
 	verifier    *trust.Verifier
 	gcm         bool
 	flight      time.Duration // after which a flight of the handshake is sent again
@@ -49,12 +49,21 @@ type DTLS struct {
 // NewDTLS returns the DTLS side of self, which checks others with v. With gcm, AES-GCM is offered and accepted for
 // peers that have nothing better. The error is ErrMixedRSA.
 func NewDTLS(self *trust.Signer, v *trust.Verifier, gcm bool) (*DTLS, error) {
+	d := &DTLS{verifier: v, gcm: gcm, flight: flightInterval, budget: gcmRecords}
+	if err := d.Use(self); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Use has handshakes from now on present the certificate of self: one that was renewed. The error is ErrMixedRSA.
+func (d *DTLS) Use(self *trust.Signer) error {
 	leaf := self.Identity().Cert
 	if leaf.PublicKeyAlgorithm == x509.RSA && !slices.Contains(rsaSignatures, leaf.SignatureAlgorithm) {
-		return nil, ErrMixedRSA
+		return ErrMixedRSA
 	}
-	c := NewTLS(self, v).certificate
-	return &DTLS{certificate: c, verifier: v, gcm: gcm, flight: flightInterval, budget: gcmRecords}, nil
+	d.certificate.Store(presented(self))
+	return nil
 }
 
 // rsaSignatures are the ones in a certificate with an RSA key that the library goes on with, although they are those of
@@ -68,7 +77,11 @@ type Association struct {
 	suite  string
 	budget uint64 // records per direction after which the association is to be replaced; 0: any number
 	guard  *guard
+	chain  []*x509.Certificate
 }
+
+// PeerCertificates are those that the other side has shown, its own first. They must not be modified.
+func (a *Association) PeerCertificates() []*x509.Certificate { return a.chain }
 
 // Suite names the cipher suite: "ChaCha20-Poly1305" or "AES-GCM".
 func (a *Association) Suite() string { return a.suite }
@@ -120,7 +133,7 @@ func (d *DTLS) Client(ctx context.Context, under net.Conn, want wire.NodeID) (*A
 	c := d.config(&h)
 	c.GetClientCertificate = func(*dtls.CertificateRequestInfo) (*tls.Certificate, error) {
 		asked = true
-		return &d.certificate, nil
+		return d.certificate.Load(), nil
 	}
 	g := newGuard(under)
 	a, err := d.associate(ctx, g, c, dtls.ClientWithContext)
@@ -135,6 +148,7 @@ func (d *DTLS) Client(ctx context.Context, under net.Conn, want wire.NodeID) (*A
 		return nil, trust.Identity{}, ErrNotAsked
 	}
 	g.settle() // the server's last flight has come: nothing in clear text is expected any more
+	a.chain = h.chain
 	return a, h.peer, nil
 }
 
@@ -147,11 +161,15 @@ func (d *DTLS) Server(ctx context.Context, under net.Conn) (*Association, trust.
 func (d *DTLS) server(ctx context.Context, g *guard) (*Association, trust.Identity, error) {
 	h := handshake{verifier: d.verifier}
 	c := d.config(&h)
-	c.Certificates = []tls.Certificate{d.certificate}
+	c.Certificates = []tls.Certificate{*d.certificate.Load()}
 	// RFC 6940 §6.5.1.13: "The server MUST request TLS client authentication." RFC 6940 §13.2 wants both sides known.
 	c.ClientAuth = dtls.RequireAnyClientCert
 	a, err := d.associate(ctx, g, c, dtls.ServerWithContext)
-	return a, h.peer, err
+	if err != nil {
+		return nil, trust.Identity{}, err
+	}
+	a.chain = h.chain
+	return a, h.peer, nil
 }
 
 func (d *DTLS) config(h *handshake) *dtls.Config {

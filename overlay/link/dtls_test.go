@@ -30,7 +30,7 @@ func (w *world) dtls() *DTLS {
 	return d
 }
 
-func (d *DTLS) node() wire.NodeID { return (&TLS{certificate: d.certificate}).node() }
+func (d *DTLS) node() wire.NodeID { return nodeOf(d.certificate.Load()) }
 
 // knot is one side of an association that came about.
 type knot struct {
@@ -206,7 +206,7 @@ func TestRFC6940_6_5_1_13_DTLSServerRequiresClientCertificate(t *testing.T) {
 	w := newWorld(t)
 	p := servePackets(t, w.dtls())
 	none := w.dtls()
-	none.certificate = tls.Certificate{}
+	none.certificate.Store(&tls.Certificate{})
 	if a, _, err := none.Dial(t.Context(), p.address, wire.NodeID{}); err == nil {
 		_ = a.Close()
 		t.Error("a client without a certificate was let in")
@@ -250,7 +250,7 @@ func TestRFC6940_6_5_1_13_DTLSClientInsistsOnBeingAsked(t *testing.T) {
 	go func() {
 		h := handshake{verifier: lax.verifier}
 		c := lax.config(&h)
-		c.Certificates = []tls.Certificate{lax.certificate}
+		c.Certificates = []tls.Certificate{*lax.certificate.Load()}
 		c.ClientAuth = dtls.NoClientCert
 		s, err := lax.associate(context.Background(), newGuard(a), c, dtls.ServerWithContext)
 		if err == nil {
@@ -291,7 +291,7 @@ func TestGCMIsAFallback(t *testing.T) {
 	}
 	h := handshake{verifier: client.verifier}
 	c := client.config(&h)
-	c.Certificates = []tls.Certificate{client.certificate}
+	c.Certificates = []tls.Certificate{*client.certificate.Load()}
 	conn, err := dtls.ClientWithContext(t.Context(), under, c) // without our suites
 	if err != nil {
 		t.Fatal(err)

@@ -55,8 +55,10 @@ func (w *world) signer(now time.Time) *trust.Signer {
 // tls is a new node's TLS.
 func (w *world) tls() *TLS { return NewTLS(w.signer(time.Now()), trust.NewVerifier(w.overlay)) }
 
-func (x *TLS) node() wire.NodeID {
-	id, err := trust.ParseIdentity(overlayName, x.certificate.Leaf)
+func (x *TLS) node() wire.NodeID { return nodeOf(x.certificate.Load()) }
+
+func nodeOf(c *tls.Certificate) wire.NodeID {
+	id, err := trust.ParseIdentity(overlayName, c.Leaf)
 	if err != nil {
 		panic(err)
 	}

@@ -43,11 +43,11 @@ func runOpenSSL(t *testing.T, w *world, d *DTLS, args ...string) *openssl {
 	}
 	args = append(args, "-dtls1_2", "-CAfile", file("ca.pem", "CERTIFICATE", w.ca.Certificate().Raw))
 	if d != nil {
-		key, err := x509.MarshalPKCS8PrivateKey(d.certificate.PrivateKey)
+		key, err := x509.MarshalPKCS8PrivateKey(d.certificate.Load().PrivateKey)
 		if err != nil {
 			t.Fatal(err)
 		}
-		args = append(args, "-cert", file("cert.pem", "CERTIFICATE", d.certificate.Certificate...),
+		args = append(args, "-cert", file("cert.pem", "CERTIFICATE", d.certificate.Load().Certificate...),
 			"-key", file("key.pem", "PRIVATE KEY", key))
 	}
 	cmd := exec.Command("openssl", args...)

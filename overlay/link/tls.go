@@ -3,10 +3,12 @@ package link
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
@@ -21,17 +23,27 @@ var ErrWrongNode = errors.New("link: certificate of another node")
 
 // TLS makes the TLS connections of one node. It is safe for concurrent use.
 type TLS struct {
-	certificate tls.Certificate
+	certificate atomic.Pointer[tls.Certificate]
 	verifier    *trust.Verifier
 }
 
 // NewTLS returns the TLS side of self, which checks others with v.
 func NewTLS(self *trust.Signer, v *trust.Verifier) *TLS {
-	t := &TLS{certificate: tls.Certificate{PrivateKey: self.Key(), Leaf: self.Identity().Cert}, verifier: v}
-	for _, c := range self.Chain() {
-		t.certificate.Certificate = append(t.certificate.Certificate, c.Raw)
-	}
+	t := &TLS{verifier: v}
+	t.Use(self)
 	return t
+}
+
+// Use has handshakes from now on present the certificate of self: one that was renewed.
+func (t *TLS) Use(self *trust.Signer) { t.certificate.Store(presented(self)) }
+
+// presented is what a handshake shows of s.
+func presented(s *trust.Signer) *tls.Certificate {
+	c := &tls.Certificate{PrivateKey: s.Key(), Leaf: s.Identity().Cert}
+	for _, cert := range s.Chain() {
+		c.Certificate = append(c.Certificate, cert.Raw)
+	}
+	return c
 }
 
 // Client does the handshake of the connecting side on conn, within HandshakeTimeout. Unless want is the zero Node-ID,
@@ -44,7 +56,7 @@ func (t *TLS) Client(ctx context.Context, conn net.Conn, want wire.NodeID) (*tls
 	c.InsecureSkipVerify = true
 	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		asked = true
-		return &t.certificate, nil
+		return t.certificate.Load(), nil
 	}
 	tc := tls.Client(conn, c)
 	if err := h.do(ctx, tc); err != nil {
@@ -62,7 +74,7 @@ func (t *TLS) Client(ctx context.Context, conn net.Conn, want wire.NodeID) (*tls
 func (t *TLS) Server(ctx context.Context, conn net.Conn) (*tls.Conn, trust.Identity, error) {
 	h := handshake{verifier: t.verifier}
 	c := h.config()
-	c.Certificates = []tls.Certificate{t.certificate}
+	c.Certificates = []tls.Certificate{*t.certificate.Load()}
 	// RFC 6940 §6.5.1.13: "The server MUST request TLS client authentication." RFC 6940 §13.2 wants both sides known.
 	c.ClientAuth = tls.RequireAnyClientCert
 	tc := tls.Server(conn, c)
@@ -72,11 +84,12 @@ func (t *TLS) Server(ctx context.Context, conn net.Conn) (*tls.Conn, trust.Ident
 	return tc, h.peer, nil
 }
 
-// handshake is one handshake; the identity it found is in peer.
+// handshake is one handshake; the identity it found is in peer, and what that was read from in chain.
 type handshake struct {
 	verifier *trust.Verifier
 	want     wire.NodeID
 	peer     trust.Identity
+	chain    []*x509.Certificate
 }
 
 func (h *handshake) config() *tls.Config {
@@ -103,7 +116,7 @@ func (h *handshake) check(state tls.ConnectionState) error {
 		}
 		id.Node = h.want
 	}
-	h.peer = id
+	h.peer, h.chain = id, state.PeerCertificates
 	return nil
 }
 

@@ -71,7 +71,8 @@ func TestRFC6940_13_2_RefusesCertificates(t *testing.T) {
 	banned := home.tls()
 	strict := *home.overlay
 	strict.BadNodes = []wire.NodeID{banned.node()}
-	stranger := &TLS{certificate: abroad.tls().certificate, verifier: home.tls().verifier}
+	stranger := &TLS{verifier: home.tls().verifier}
+	stranger.certificate.Store(abroad.tls().certificate.Load())
 	good := NewTLS(home.signer(time.Now()), trust.NewVerifier(&strict))
 
 	for _, c := range []struct {
@@ -98,7 +99,7 @@ func TestRFC6940_13_2_RefusesCertificates(t *testing.T) {
 func TestRFC6940_6_5_1_13_ServerRequestsClientCertificate(t *testing.T) {
 	w := newWorld(t)
 	none := w.tls()
-	none.certificate = tls.Certificate{}
+	none.certificate.Store(&tls.Certificate{})
 	refusal(t, none, w.tls())
 }
 
@@ -107,7 +108,7 @@ func TestRFC6940_6_5_1_13_ClientInsistsOnBeingAsked(t *testing.T) {
 	w := newWorld(t)
 	lax := w.tls()
 	a, b := loopback(t)
-	server := tls.Server(b, &tls.Config{Certificates: []tls.Certificate{lax.certificate}})
+	server := tls.Server(b, &tls.Config{Certificates: []tls.Certificate{*lax.certificate.Load()}})
 	defer closeAll(server)
 	done := make(chan error, 1)
 	go func() { done <- server.Handshake() }()
@@ -163,7 +164,7 @@ func TestTLS12Works(t *testing.T) {
 	server, me := w.tls(), w.tls()
 	a, b := loopback(t)
 	client := tls.Client(a, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12,
-		Certificates: []tls.Certificate{me.certificate}})
+		Certificates: []tls.Certificate{*me.certificate.Load()}})
 	defer closeAll(client)
 	go func() { _ = client.Handshake() }()
 	conn, peer, err := server.Server(t.Context(), b)
@@ -181,7 +182,7 @@ func TestNoResumption(t *testing.T) {
 	for range 2 {
 		a, b := loopback(t)
 		client := tls.Client(a, &tls.Config{InsecureSkipVerify: true, ClientSessionCache: cache, ServerName: "x",
-			Certificates: []tls.Certificate{me.certificate}})
+			Certificates: []tls.Certificate{*me.certificate.Load()}})
 		done := make(chan end, 1)
 		go func() {
 			conn, peer, err := server.Server(t.Context(), b)
