@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/config"
@@ -51,15 +52,12 @@ func examine(now time.Time, c node.Configure) (*config.Overlay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", node.ErrDocument, err)
 	}
-	if n := len(d.Configurations); n != 1 {
-		return nil, fmt.Errorf("%w: it holds %d configurations", node.ErrDocument, n)
+	found := d.Find(c.Previous.InstanceName)
+	if found == nil {
+		return nil, fmt.Errorf("%w: it is of %s", node.ErrDocument, strings.Join(d.Names(), ", "))
 	}
-	found := &d.Configurations[0]
 	o := found.Overlay
-	switch {
-	case o.InstanceName != c.Previous.InstanceName:
-		return nil, fmt.Errorf("%w: it is of %s", node.ErrDocument, o.InstanceName)
-	case !config.Newer(o.Sequence, c.Previous.Sequence):
+	if !config.Newer(o.Sequence, c.Previous.Sequence) {
 		return o, node.ErrNotNewer // the signature does not matter
 	}
 	if err := trust.VerifyDocument(now, found, c.Previous); err != nil {

@@ -135,6 +135,9 @@ func runStatus(ctx context.Context, std stdio, args []string) int {
 	} else {
 		fmt.Fprintf(w, "health\tnot ready: %s\n", strings.Join(s.NotReady, ", "))
 	}
+	for _, line := range s.Remarks() {
+		fmt.Fprintf(w, "\t%s\n", line)
+	}
 	return flush(w)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"sync"
@@ -16,8 +17,10 @@ import (
 // documentFile is the configuration document of a running node on the disk. What the overlay changes is written there, and
 // what an operator puts there is handed to the overlay on SIGHUP.
 type documentFile struct {
-	path string
-	log  zerolog.Logger
+	path     string
+	identity string // directory; its certificates are read again, too
+	keyring  *identity.Keyring
+	log      zerolog.Logger
 }
 
 // keep writes a document that has come over the overlay.
@@ -27,7 +30,7 @@ func (f *documentFile) keep(document []byte) {
 	}
 }
 
-// watch hands the document to g on every SIGHUP, until ctx ends or stop is called, which waits for it.
+// watch hands document and certificates to g on every SIGHUP, until ctx ends or stop is called, which waits for it.
 func (f *documentFile) watch(ctx context.Context, g *gateway.Gateway) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	hangup := make(chan os.Signal, 1)
@@ -39,6 +42,7 @@ func (f *documentFile) watch(ctx context.Context, g *gateway.Gateway) (stop func
 			select {
 			case <-hangup:
 				f.publish(ctx, g)
+				f.reload(g)
 			case <-ctx.Done():
 				return
 			}
@@ -52,9 +56,24 @@ func (f *documentFile) publish(ctx context.Context, g *gateway.Gateway) {
 	if err == nil {
 		err = g.Configure(ctx, document)
 	}
+	if errors.Is(err, gateway.ErrNotNewer) {
+		f.log.Info().Str("component", "config").Str("file", f.path).Msg("the configuration document is not newer than the one in force")
+		return
+	}
 	if err != nil {
 		f.log.Error().Str("component", "config").Str("file", f.path).Err(err).Msg("the configuration document was not accepted")
 		return
 	}
 	f.log.Info().Str("component", "config").Str("file", f.path).Msg("the configuration document is in force, and spreads")
+}
+
+// reload has g use the certificates that were put in the place of the old ones.
+func (f *documentFile) reload(g *gateway.Gateway) {
+	log := f.log.With().Str("component", "identity").Str("dir", f.identity).Logger()
+	switch renewed, err := reload(f.identity, g, f.keyring); {
+	case err != nil:
+		log.Error().Err(err).Msg("the certificate of this node was not taken; the present one stays")
+	case renewed:
+		log.Info().Time("until", g.Signer().Identity().Cert.NotAfter).Msg("the certificate of this node was renewed")
+	}
 }

@@ -126,7 +126,15 @@ func newRingOver(t *testing.T, scheme, program string, n int, users []string, en
 		identity := filepath.Join(r.dir, fmt.Sprintf("gw%d", k))
 		r.command(t, "identity", "issue", "--dir", filepath.Join(r.dir, "overlay"), "--name", fmt.Sprintf("gw%d", k), "--out", identity,
 			"--users", filepath.Join(r.dir, "users.txt"))
-		write(t, m.file, fmt.Sprintf(`
+		write(t, m.file, fmt.Sprintf(gatewayFile, k, m.sip, identity, m.overlay, k == 0, m.admin, scheme, ""))
+		r.members = append(r.members, m)
+	}
+	return r
+}
+
+// gatewayFile is the configuration of a ringNode: its number, SIP address, identity, overlay address, whether it is the first, admin
+// address, scheme of its links, and more lines for the overlay.
+const gatewayFile = `
 domain: p2psip.test
 data: data%[1]d
 sip:
@@ -134,18 +142,14 @@ sip:
 overlay:
   identity: %[3]s
   listen: %[7]s://%[4]s
-  first: %[5]t
+  first: %[5]t%[8]s
 registrar:
   users: users.txt
 security:
   trusted: [127.0.0.0/8]
 admin:
   listen: %[6]s
-`, k, m.sip, identity, m.overlay, k == 0, m.admin, scheme))
-		r.members = append(r.members, m)
-	}
-	return r
-}
+`
 
 func write(t *testing.T, file, text string) {
 	t.Helper()

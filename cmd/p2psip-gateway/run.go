@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
+	"github.com/p2psip/p2psip-gateway/overlay/config"
+	"github.com/p2psip/p2psip-gateway/overlay/enroll"
 	"github.com/p2psip/p2psip-gateway/sip/digest"
 )
 
@@ -49,12 +52,9 @@ func openFromFile(path string, logTo io.Writer) (*gateway.Gateway, *renewal, *do
 	log := newLog(c.Log, logTo)
 	file := &documentFile{path: c.Overlay.Document, log: log}
 	now := time.Now()
-	doc, octets, warnings, err := identity.OpenDocument(c.Overlay.Document, now)
+	doc, octets, err := openDocument(c.Overlay, log, now)
 	if err != nil {
 		return nil, nil, nil, err
-	}
-	for _, w := range warnings {
-		log.Warn().Str("component", "config").Str("file", c.Overlay.Document).Msg(w)
 	}
 	self, err := identity.LoadNode(c.Overlay.Identity, doc, now)
 	if err != nil {
@@ -74,11 +74,50 @@ func openFromFile(path string, logTo io.Writer) (*gateway.Gateway, *renewal, *do
 	}
 	g, err := gateway.Open(gateway.Options{
 		Config: c, Version: version, Log: log, Overlay: doc, Document: octets, Changed: file.keep, Self: self, Users: users, Keyring: keyring,
+		Servers: renew.servers,
 	})
-	if err == nil && renew != nil {
-		renew.told = g.Renewed
+	if err != nil {
+		return nil, nil, nil, err
 	}
-	return g, renew, file, err
+	file.identity, file.keyring = c.Overlay.Identity, keyring
+	renew.follows(g, c.Overlay.Refresh)
+	return g, renew, file, nil
+}
+
+// openDocument reads the configuration document of a node. RFC 6940 §11.1: one that has expired is no longer valid, so that nobody
+// joins by it; a node that was enrolled over the network fetches another one.
+func openDocument(c gateway.OverlayConfig, log zerolog.Logger, now time.Time) (*config.Overlay, []byte, error) {
+	name, err := identity.OverlayName(c.Identity)
+	if err != nil {
+		return nil, nil, err
+	}
+	doc, octets, warnings, err := identity.OpenDocument(c.Document, name, now)
+	var expired *identity.ExpiredError
+	if errors.As(err, &expired) {
+		if fetched := fetchDocument(c.Identity, log); fetched != nil {
+			doc, octets, warnings, err = fetched.Overlay, fetched.Raw, fetched.Warnings, identity.ReplaceDocument(c.Document, fetched.Raw)
+		}
+	}
+	for _, w := range warnings {
+		log.Warn().Str("component", "config").Str("file", c.Document).Msg(w)
+	}
+	return doc, octets, err
+}
+
+// fetchDocument fetches the document of the overlay that the identity in dir is for; nil when that can not be.
+func fetchDocument(dir string, log zerolog.Logger) *enroll.Document {
+	client, err := openEnrollment(dir)
+	if client == nil || err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), enroll.AttemptTimeout)
+	defer cancel()
+	d, err := client.Document(ctx)
+	if err != nil {
+		log.Error().Str("component", "enroll").Err(err).Msg("the configuration document has expired, and no other one was fetched")
+		return nil
+	}
+	return d
 }
 
 // loadUsers reads a users file; key is the flag or setting that names it.

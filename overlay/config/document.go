@@ -72,6 +72,30 @@ func Parse(doc []byte) (*Document, error) {
 	return d, nil
 }
 
+// Find is the configuration of the overlay named name. RFC 6940 §11.1: a file holds "one or more "configuration" elements", each
+// with its signatures, and instance-name tells them apart; as a domain name it is in any case. Nil: there is none. With an empty
+// name it is the only one of the document.
+func (d *Document) Find(name string) *Configuration {
+	if name == "" && len(d.Configurations) == 1 {
+		return &d.Configurations[0]
+	}
+	for i := range d.Configurations {
+		if strings.EqualFold(d.Configurations[i].Overlay.InstanceName, name) {
+			return &d.Configurations[i]
+		}
+	}
+	return nil
+}
+
+// Names are the instance-names in the document.
+func (d *Document) Names() []string {
+	var names []string
+	for _, c := range d.Configurations {
+		names = append(names, c.Overlay.InstanceName)
+	}
+	return names
+}
+
 // checkPrefixes refuses a root that binds the prefixes that signed elements use to other namespaces: the root is not
 // under the signature, so that somebody could turn chord:chord-update-interval into an element that is ignored.
 func checkPrefixes(root *element) error {

@@ -33,10 +33,11 @@ type denial struct {
 	until time.Time
 }
 
-// NewCertifier asks the enrollment servers of o with the account of c, for node, which is the gateway's own identity.
-func NewCertifier(c *Client, o *config.Overlay, node *trust.Signer) *Certifier {
+// NewCertifier asks the enrollment servers of what overlay is at the time with the account of c, for node, which is the gateway's
+// own identity.
+func NewCertifier(c *Client, overlay func() *config.Overlay, node *trust.Signer) *Certifier {
 	return newCertifier(c.now, func(ctx context.Context, user string) (*trust.Signer, error) {
-		return c.Enroll(ctx, o, Request{Key: node.Key(), User: user, Node: node.Identity().Node})
+		return c.Enroll(ctx, overlay(), Request{Key: node.Key(), User: user, Node: node.Identity().Node})
 	})
 }
 

@@ -418,7 +418,9 @@ func TestRFC6940_11_2_DiscardsDocuments(t *testing.T) {
 	}
 }
 
-// F-26: of several configurations ours is kept, and its signature stays good.
+// Of several configurations ours is kept, and its signature stays good.
+//
+// Conformance: F-26
 func TestRFC6940_11_1_PicksTheConfiguration(t *testing.T) {
 	w, other := newWorld(t), newWorld(t)
 	parse := func(doc []byte) config.Configuration {

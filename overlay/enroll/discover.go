@@ -128,19 +128,15 @@ func (c *Client) accept(raw []byte) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(d.Configurations) > 1 { // RFC 6940 §11.1: the file may contain several; we keep ours
-		if d, err = c.pick(d); err != nil {
-			return nil, err
-		}
+	conf, now := d.Find(c.Overlay), c.now()
+	if conf == nil {
+		return nil, fmt.Errorf("it is of %s, not of overlay %q", strings.Join(d.Names(), ", "), c.Overlay)
 	}
-	if len(d.Configurations) == 0 {
-		return nil, errors.New("no configuration")
+	if len(d.Configurations) > 1 {
+		// RFC 6940 §11.1: the file may hold several; ours is kept, and what is signed stays octet for octet.
+		raw = config.AppendDocument(nil, *conf)
 	}
-	conf, now := &d.Configurations[0], c.now()
 	o := conf.Overlay
-	if c.Overlay != "" && !strings.EqualFold(o.InstanceName, c.Overlay) {
-		return nil, fmt.Errorf("it is of overlay %s, not of %s", o.InstanceName, c.Overlay)
-	}
 	if c.Previous != nil && config.Newer(c.Previous.Sequence, o.Sequence) {
 		return nil, fmt.Errorf("its sequence %d is older than ours, %d", o.Sequence, c.Previous.Sequence)
 	}
@@ -153,15 +149,5 @@ func (c *Client) accept(raw []byte) (*Document, error) {
 	if err := o.Supported(); err != nil {
 		return nil, err
 	}
-	return &Document{Raw: d.Raw, Overlay: o, Warnings: conf.Warnings}, nil
-}
-
-// pick leaves our configuration alone in a document of its own. What is signed stays octet for octet.
-func (c *Client) pick(d *config.Document) (*config.Document, error) {
-	for _, conf := range d.Configurations {
-		if strings.EqualFold(conf.Overlay.InstanceName, c.Overlay) {
-			return config.Parse(config.AppendDocument(nil, conf))
-		}
-	}
-	return nil, fmt.Errorf("none of its %d configurations is of overlay %q", len(d.Configurations), c.Overlay)
+	return &Document{Raw: raw, Overlay: o, Warnings: conf.Warnings}, nil
 }

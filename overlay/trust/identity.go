@@ -69,6 +69,24 @@ func ParseIdentity(overlay string, cert *x509.Certificate) (Identity, error) {
 	return id, nil
 }
 
+// OverlayOf is the name of the overlay that a node's certificate is for, as its Node-ID says (RFC 6940 §14.15): with it one finds
+// the overlay among others before its configuration is known. It is empty when the certificate holds no Node-ID.
+func OverlayOf(cert *x509.Certificate) string {
+	names, err := alternativeNames(cert)
+	if err != nil {
+		return ""
+	}
+	for _, n := range names {
+		if n.Tag != nameURI || !isReload(string(n.Bytes)) {
+			continue
+		}
+		if _, overlay, ok := strings.Cut(string(n.Bytes), "@"); ok {
+			return strings.TrimSuffix(overlay, "/")
+		}
+	}
+	return ""
+}
+
 // checkForm holds a certificate that we issue or use to the letter of RFC 6940 §11.3: "The SubjectAltName field in the
 // certificate MUST NOT contain any identities other than those listed above. The subject distinguished name in the
 // certificate MUST be empty."

@@ -35,12 +35,13 @@ func adminHandler(s adminSource, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if bad := s.status().NotReady; len(bad) > 0 {
+		st := s.status()
+		lines := append([]string{"ready"}, st.Remarks()...)
+		if len(st.NotReady) > 0 {
 			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = w.Write([]byte("not ready: " + strings.Join(bad, ", ") + "\n"))
-			return
+			lines[0] = "not ready: " + strings.Join(st.NotReady, ", ")
 		}
-		_, _ = w.Write([]byte("ready\n"))
+		_, _ = w.Write([]byte(strings.Join(lines, "\n") + "\n"))
 	})
 	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, s.status()) })

@@ -59,6 +59,8 @@ type OverlayConfig struct {
 	SIPAdvertise List   `yaml:"sip_advertise"` // the same for sip_listen
 	Bootstrap    List   `yaml:"bootstrap"`     // host:port of peers, besides the document's
 	First        bool   `yaml:"first"`         // may be the first peer of the overlay (RFC 6940 §6.4.2.1)
+	// Refresh is how often a node that was enrolled over the network looks for a newer configuration document; 0: never.
+	Refresh time.Duration `yaml:"refresh"`
 }
 
 // RegistrarConfig is the registrar.
@@ -104,6 +106,7 @@ func DefaultConfig() Config {
 		Overlay: OverlayConfig{
 			Identity: "identity",
 			Listen:   List{"tls://0.0.0.0:6084"},
+			Refresh:  time.Hour,
 		},
 		Registrar: RegistrarConfig{
 			Expires:     ExpiresConfig{Default: time.Hour, Min: time.Minute, Max: 2 * time.Hour},
@@ -175,6 +178,9 @@ func (c *Config) check(path string) error {
 		bad("sip.dscp", "%d: want 0 to 63; 24 is CS3", c.SIP.DSCP)
 	}
 	c.Overlay.checkSockets(bad)
+	if r := c.Overlay.Refresh; r != 0 && r < time.Second {
+		bad("overlay.refresh", "%v: want at least a second, or 0 for never", r)
+	}
 	if (c.SIP.TLS.Cert == "") != (c.SIP.TLS.Key == "") {
 		bad("sip.tls", "cert and key go together")
 	}

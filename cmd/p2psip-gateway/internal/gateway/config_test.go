@@ -43,6 +43,7 @@ func TestMistakesAreNamedWithTheirPlace(t *testing.T) {
 		{ok + "security: {trusted: [here]}\n", `"here" is neither an address nor a network`},
 		{ok + "overlay: {listen: [tls://0.0.0.0:6084, udp://0.0.0.0:6084]}\n", `overlay.listen: "udp://0.0.0.0:6084": want tls|dtls://host:port`},
 		{ok + "overlay: {listen: [dtls://0.0.0.0:6084, dtls://0.0.0.0:6085]}\n", "overlay.listen: more than one dtls://"},
+		{ok + "overlay: {refresh: 1ms}\n", "overlay.refresh: 1ms: want at least a second"},
 		{ok + "overlay: {listen: []}\n", "overlay.listen: no listener"},
 		{ok + "overlay: {advertise: dtls://192.0.2.10:6084}\n", "overlay.listen has no dtls://"},
 		{ok + "overlay: {advertise: udp://192.0.2.10:6084}\n", "overlay.advertise: "},

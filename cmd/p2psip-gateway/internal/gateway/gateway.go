@@ -36,9 +36,11 @@ type Options struct {
 	// place, to be kept; nil: it is not.
 	Document []byte
 	Changed  func(document []byte)
-	Self     *trust.Signer    // the node's own identity
-	Keyring  sipusage.Keyring // the certificates of its users
-	Users    *digest.Users    // empty on a redirect peer that was given none
+	Self     *trust.Signer // the node's own identity
+	Keyring  Keyring       // the certificates of its users
+	// Servers tells how the servers stand that renew certificates and documents; nil: there are none.
+	Servers func() []ServerReport
+	Users   *digest.Users // empty on a redirect peer that was given none
 	// OpenCalls lets callers from our own domain call inside it without credentials: a laboratory on loopback.
 	OpenCalls bool
 }
@@ -221,12 +223,22 @@ func (g *Gateway) announce() error {
 	return g.publisher.PublishAddresses(g.sipURIs())
 }
 
-// Renewed is for when the node's own certificate was renewed, or those of its users: what this gateway keeps in the overlay is
-// signed anew (RFC 6940 §7.1). It does not block.
-func (g *Gateway) Renewed(self *trust.Signer) {
+// Renewed is for when the node's own certificate was renewed, or those of its users: links show it from now on, and what this
+// gateway keeps in the overlay is signed anew (RFC 6940 §7.1). It does not block. The error is overlay.ErrOtherNode.
+func (g *Gateway) Renewed(self *trust.Signer) error {
+	if err := g.peer.Renew(self); err != nil {
+		return err
+	}
 	g.publisher.Renew(self)
 	g.shown.Renew(self)
+	return nil
 }
+
+// Signer is what this node shows and signs with at this time.
+func (g *Gateway) Signer() *trust.Signer { return g.peer.Signer() }
+
+// Overlay is the configuration of the overlay at this time. It must not be modified.
+func (g *Gateway) Overlay() *config.Overlay { return g.peer.Config() }
 
 // Joined is closed when the peer is part of the ring.
 func (g *Gateway) Joined() <-chan struct{} { return g.peer.Joined() }

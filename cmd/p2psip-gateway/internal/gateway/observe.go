@@ -28,13 +28,16 @@ func (g *Gateway) status() StatusReport {
 		NotReady: []string{}, UptimeSeconds: int64(time.Since(g.started).Seconds()), SIP: []ListenerReport{},
 		Overlay: OverlayReport{Name: g.o.Overlay.InstanceName, Address: g.linkAddress(), Listen: g.linkAddresses(), Links: len(s.Links), SizeEstimate: s.SizeEstimate,
 			Stored: storedByName(s)},
-		Registrations: g.bindings.Count(), Transactions: int(live(g.layer.Stats().Live)),
+		Registrations: g.bindings.Count(), Transactions: int(live(g.layer.Stats().Live)), Valid: g.validity(), Servers: g.servers(),
 	}
 	for _, a := range g.flows.Listeners() {
 		r.SIP = append(r.SIP, ListenerReport{strings.ToLower(a.Transport), net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port)))})
 	}
 	if s.State != node.Joined {
 		r.NotReady = append(r.NotReady, "overlay: "+string(s.State))
+	}
+	if end := g.peer.Signer().Identity().Cert.NotAfter; time.Now().After(end) {
+		r.NotReady = append(r.NotReady, "certificate: ended at "+end.UTC().Format(time.RFC3339))
 	}
 	if g.draining.Load() {
 		r.NotReady = append(r.NotReady, "draining")
@@ -175,7 +178,7 @@ func (g *Gateway) gauges() metrics.Gauges {
 	s, f, t := g.peer.Status(), g.flows.Stats(), g.layer.Stats()
 	m := metrics.Gauges{
 		Joined: s.State == node.Joined, Stored: storedByName(s), Bindings: g.bindings.Count(), Transactions: int(live(t.Live)),
-		CertificateExpiry: g.o.Self.Identity().Cert.NotAfter, Flow: f.Dropped, Transaction: t.Dropped, Published: map[string]int{},
+		CertificateExpiry: g.peer.Signer().Identity().Cert.NotAfter, Flow: f.Dropped, Transaction: t.Dropped, Published: map[string]int{},
 	}
 	for _, n := range f.Connections {
 		m.Connections += n

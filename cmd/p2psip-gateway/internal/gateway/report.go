@@ -16,6 +16,25 @@ type StatusReport struct {
 	Overlay       OverlayReport    `json:"overlay"`
 	Registrations int              `json:"registrations"` // bindings of phones at this gateway
 	Transactions  int              `json:"transactions"`  // SIP transactions that have not ended
+	// Valid is what this node needs and for how long it is good, the first to end first. Until then it goes on without any server.
+	Valid []EndReport `json:"valid"`
+	// Servers are the configuration and enrollment servers that were asked so far.
+	Servers []ServerReport `json:"servers"`
+}
+
+// EndReport is something that ends.
+type EndReport struct {
+	What  string    `json:"what"`
+	Until time.Time `json:"until"`
+	Then  string    `json:"then"` // what stops
+}
+
+// ServerReport is a configuration or enrollment server.
+type ServerReport struct {
+	Server   string    `json:"server"`                     // host and port, or the overlay's name when DNS leads to it
+	Answered time.Time `json:"answered,omitzero"`          // last
+	Since    time.Time `json:"unreachable_since,omitzero"` // absent: it answers
+	Error    string    `json:"error,omitempty"`
 }
 
 // ListenerReport is one SIP listener.

@@ -1,18 +1,34 @@
 package identity
 
 import (
+	"path/filepath"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/config"
+	"github.com/p2psip/p2psip-gateway/overlay/trust"
 )
 
-// OpenDocument is LoadDocument for a node that hands the document on to others (RFC 6940 §6.5.4): it returns the octets too.
-func OpenDocument(path string, now time.Time) (o *config.Overlay, document []byte, warnings []string, err error) {
+// OpenDocument is LoadDocument for a node that hands the document on to others (RFC 6940 §6.5.4): it returns the octets too. Of
+// several configurations in the file it takes the one of the overlay named name, which may be empty when there is one only.
+func OpenDocument(path, name string, now time.Time) (o *config.Overlay, document []byte, warnings []string, err error) {
 	if document, err = ReadDocument(path); err != nil {
 		return nil, nil, nil, err
 	}
-	o, warnings, err = readDocument(path, document, now)
-	return o, document, warnings, err
+	c, err := examineDocument(path, name, document, now)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	// The others are nobody's business in this overlay. What is signed stays octet for octet.
+	return c.Overlay, config.AppendDocument(nil, *c), c.Warnings, nil
+}
+
+// OverlayName is the name of the overlay that the identity in dir is for.
+func OverlayName(dir string) (string, error) {
+	certs, err := readCerts(filepath.Join(dir, nodeCertFile), "the gateway's certificate", tryIssue)
+	if err != nil {
+		return "", err
+	}
+	return trust.OverlayOf(certs[0]), nil
 }
 
 // ReadDocument reads the octets of a configuration document and checks nothing.

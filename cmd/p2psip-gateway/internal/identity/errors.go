@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 )
 
 // The codes of this package's errors.
@@ -20,6 +21,11 @@ const (
 
 // ErrNoCertificate means that a gateway holds no certificate for an address-of-record.
 var ErrNoCertificate = errors.New("no certificate for this address-of-record")
+
+// ExpiredError means that a document was good until the time.
+type ExpiredError struct{ At time.Time }
+
+func (e *ExpiredError) Error() string { return e.At.Format(time.RFC3339) }
 
 // Error is a failure in words for the operator: what, where, why, and what to do.
 type Error struct {

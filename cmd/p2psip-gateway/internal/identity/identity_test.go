@@ -329,3 +329,39 @@ func TestReadUsers(t *testing.T) {
 	_, err = identity.ReadUsers(path)
 	wantCode(t, err, identity.CodeMalformed)
 }
+
+// A file with the configurations of several overlays, each with its signatures: each node takes its own (RFC 6940 §11.1).
+//
+// Conformance: F-26
+func TestRFC6940_11_1_OursIsFoundByItsName(t *testing.T) {
+	var all []config.Configuration
+	for _, name := range []string{"one.example", "two.example"} {
+		o, err := identity.New(identity.Template(name), trust.P256, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := config.Parse(o.Document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, d.Configurations[0])
+	}
+	path := filepath.Join(t.TempDir(), "overlay.xml")
+	if err := os.WriteFile(path, config.AppendDocument(nil, all...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"one.example", "TWO.example"} {
+		o, octets, _, err := identity.OpenDocument(path, name, time.Now())
+		if err != nil || !strings.EqualFold(o.InstanceName, name) {
+			t.Fatal(err)
+		}
+		alone, err := config.Parse(octets)
+		if err != nil || len(alone.Configurations) != 1 || string(alone.Configurations[0].Signed) != string(all[i].Signed) {
+			t.Errorf("%v: %d configurations", err, len(alone.Configurations))
+		}
+	}
+	_, _, _, err := identity.OpenDocument(path, "three.example", time.Now())
+	wantCode(t, err, identity.CodeDocument, "of one.example, two.example")
+	_, _, _, err = identity.OpenDocument(path, "", time.Now())
+	wantCode(t, err, identity.CodeDocument, "2 configurations")
+}

@@ -87,6 +87,34 @@ func (k *Keyring) Signer(aor string) (*trust.Signer, error) {
 	return s, nil
 }
 
+// First is the certificate that ends first of those that were asked for, as far as their address-of-record counts. end is zero when
+// there is none. counts is called without a lock held.
+func (k *Keyring) First(counts func(aor string) bool) (aor string, end time.Time) {
+	type certificate struct {
+		aor string
+		end time.Time
+	}
+	k.mu.Lock()
+	all := make([]certificate, 0, len(k.held))
+	for name, h := range k.held {
+		all = append(all, certificate{name, h.signer.Identity().Cert.NotAfter})
+	}
+	k.mu.Unlock()
+	for _, c := range all {
+		if (end.IsZero() || c.end.Before(end)) && counts(c.aor) {
+			aor, end = c.aor, c.end
+		}
+	}
+	return aor, end
+}
+
+// Forget has every signer made anew when it is asked for: the certificates may have been renewed.
+func (k *Keyring) Forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	clear(k.held)
+}
+
 // freshUntil is when two thirds of a certificate's lifetime are over.
 func freshUntil(s *trust.Signer) time.Time {
 	cert := s.Identity().Cert

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/config"
@@ -135,17 +136,29 @@ func LoadDocument(path string, now time.Time) (o *config.Overlay, warnings []str
 }
 
 func readDocument(path string, b []byte, now time.Time) (*config.Overlay, []string, error) {
-	refuse := func(what string, err error) (*config.Overlay, []string, error) {
-		return nil, nil, &Error{Code: CodeDocument, What: what, Path: path, Err: err}
+	c, err := examineDocument(path, "", b, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.Overlay, c.Warnings, nil
+}
+
+// examineDocument finds the configuration of the overlay named name, or with an empty name the only one, and checks it.
+func examineDocument(path, name string, b []byte, now time.Time) (*config.Configuration, error) {
+	refuse := func(what string, err error) (*config.Configuration, error) {
+		return nil, &Error{Code: CodeDocument, What: what, Path: path, Err: err}
 	}
 	d, err := config.Parse(b)
 	if err != nil {
 		return refuse("not a configuration document", err)
 	}
-	if n := len(d.Configurations); n != 1 {
-		return refuse("cannot tell which overlay is meant", fmt.Errorf("the document holds %d configurations", n))
+	c := d.Find(name)
+	switch {
+	case c == nil && name == "":
+		return refuse("cannot tell which overlay is meant", fmt.Errorf("the document holds %d configurations", len(d.Configurations)))
+	case c == nil:
+		return refuse("not the configuration document of overlay "+name, errors.New("it is of "+strings.Join(d.Names(), ", ")))
 	}
-	c := &d.Configurations[0]
 	if err := trust.VerifyDocument(now, c, nil); err != nil {
 		return refuse("the configuration document is not to be trusted", err)
 	}
@@ -153,9 +166,10 @@ func readDocument(path string, b []byte, now time.Time) (*config.Overlay, []stri
 		return refuse("this program cannot take part in the overlay", err)
 	}
 	if c.Overlay.Expired(now) {
-		return refuse("the configuration document has expired", errors.New(c.Overlay.Expiration.Format(time.RFC3339)))
+		// RFC 6940 §11.1: it "is no longer valid": nobody joins by it.
+		return refuse("the configuration document has expired", &ExpiredError{c.Overlay.Expiration})
 	}
-	return c.Overlay, c.Warnings, nil
+	return c, nil
 }
 
 // Publish changes the overlay of an overlay directory and signs its document with the next sequence (RFC 6940 §11.1). The result

@@ -1,0 +1,74 @@
+package gateway
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/overlay/sipusage"
+)
+
+// Keyring holds the certificates of a gateway's users: *identity.Keyring.
+type Keyring interface {
+	sipusage.Keyring
+	// First is the certificate that ends first of those in use whose address-of-record counts; the time is zero when there is none.
+	First(counts func(aor string) bool) (aor string, end time.Time)
+}
+
+// What ends with what. Calls between phones of one gateway need none of it.
+const (
+	thenNode     = "the other nodes close their links with this one: no calls to or from other gateways, and nothing is stored"
+	thenUser     = "the other gateways do not find the user here any more"
+	thenDocument = "no node can join, and this one not again when it has left"
+)
+
+// validity is until when this node can go on without any server.
+func (g *Gateway) validity() []EndReport {
+	ends := []EndReport{{What: "certificate of this node", Until: g.peer.Signer().Identity().Cert.NotAfter, Then: thenNode}}
+	now := time.Now()
+	aor, end := g.o.Keyring.First(func(aor string) bool { return len(g.bindings.Get(location.AOR(aor), now)) > 0 })
+	if !end.IsZero() {
+		ends = append(ends, EndReport{What: "certificate of " + aor, Until: end, Then: thenUser})
+	}
+	if end := g.peer.Config().Expiration; !end.IsZero() {
+		ends = append(ends, EndReport{What: "configuration document", Until: end, Then: thenDocument})
+	}
+	for i := range ends {
+		ends[i].Until = ends[i].Until.UTC()
+	}
+	slices.SortStableFunc(ends, func(a, b EndReport) int { return a.Until.Compare(b.Until) })
+	return ends
+}
+
+// servers is how the configuration and enrollment servers stand.
+func (g *Gateway) servers() []ServerReport {
+	if g.o.Servers == nil {
+		return []ServerReport{}
+	}
+	return g.o.Servers()
+}
+
+// remarks are lines for people about what works today and is going to end, or has to be looked after.
+func (r *StatusReport) remarks(now time.Time) []string {
+	var lines []string
+	for i, e := range r.Valid {
+		switch {
+		case !now.Before(e.Until):
+			lines = append(lines, fmt.Sprintf("%s ended at %s: %s", e.What, e.Until.Format(time.RFC3339), e.Then))
+		case i == 0 || !now.Before(r.Valid[i-1].Until):
+			lines = append(lines, fmt.Sprintf("good until %s, the end of the %s: then %s", e.Until.Format(time.RFC3339), e.What, e.Then))
+		}
+	}
+	for _, s := range r.Servers {
+		if !s.Since.IsZero() {
+			lines = append(lines, fmt.Sprintf("enrollment server %s unreachable since %s (%s): everything goes on until then, but nothing is renewed", s.Server,
+				s.Since.Format(time.RFC3339), cmp.Or(s.Error, "no answer")))
+		}
+	}
+	return lines
+}
+
+// Remarks are lines for people about what works today and is going to end, or has to be looked after.
+func (r *StatusReport) Remarks() []string { return r.remarks(time.Now()) }
