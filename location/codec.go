@@ -7,8 +7,12 @@ import (
 )
 
 // The journal's form of a set: a version octet, then each binding's fields in order, strings with a length in front, numbers as
-// varints. Connections do not outlive the process, so Hop.Flow is kept only to know that there was one.
-const codecVersion = 1
+// varints. Connections do not outlive the process, so Hop.Flow is kept only to know that there was one. Version 1, still read, ends
+// with Path.
+const (
+	codecVersion    = 2
+	codecVersionOld = 1
+)
 
 var errCorrupt = errors.New("record is damaged")
 
@@ -33,7 +37,9 @@ func appendBinding(b []byte, v *Binding) []byte {
 	for _, p := range v.Path {
 		b = appendString(b, p)
 	}
-	return b
+	b = appendString(b, v.Instance)
+	b = binary.AppendUvarint(b, uint64(v.RegID))
+	return binary.AppendUvarint(b, unix(v.Since))
 }
 
 func appendString(b []byte, s string) []byte {
@@ -48,10 +54,10 @@ func addr(a netip.AddrPort) string {
 }
 
 func parseSet(b []byte) ([]Binding, error) {
-	if len(b) == 0 || b[0] != codecVersion {
+	if len(b) == 0 || b[0] != codecVersion && b[0] != codecVersionOld {
 		return nil, errCorrupt
 	}
-	r := reader{b: b[1:]}
+	r := reader{b: b[1:], version: b[0]}
 	n := r.number()
 	if n > uint64(len(b)) {
 		return nil, errCorrupt
@@ -68,8 +74,9 @@ func parseSet(b []byte) ([]Binding, error) {
 
 // reader takes fields from the front of b; after the first that does not fit, all are zero.
 type reader struct {
-	b   []byte
-	bad bool
+	b       []byte
+	version byte
+	bad     bool
 }
 
 func (r *reader) binding(v *Binding) {
@@ -86,6 +93,10 @@ func (r *reader) binding(v *Binding) {
 	for range n {
 		v.Path = append(v.Path, r.string())
 	}
+	if r.version == codecVersionOld {
+		return
+	}
+	v.Instance, v.RegID, v.Since = r.string(), uint32(r.number()), fromUnix(r.number())
 }
 
 func (r *reader) number() uint64 {

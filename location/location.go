@@ -41,6 +41,9 @@ type Binding struct {
 	UserAgent  string
 	Registered time.Time // when the binding first appeared
 	Updated    time.Time
+	Instance   string    // URN of the device, from +sip.instance, without quotes and angle brackets (RFC 5626 §4.1); "": none
+	RegID      uint32    // which of the flows of the device this is (RFC 5626 §4.2); 0: not registered as a flow
+	Since      time.Time // since when the device registers under this Call-ID: temporary GRUUs from before are void (RFC 5627 §5.1)
 }
 
 // Errors of a lookup. Wrap them; test with errors.Is.

@@ -37,7 +37,7 @@ func (p *Proxy) standFor(in *inbound) {
 	switch {
 	case in.overlay():
 		in.standing = peer
-	case in.trusted || in.from != "" && p.registered(in.from, in.src):
+	case in.trusted || p.registered(in):
 		in.standing = known
 	}
 }

@@ -22,7 +22,7 @@ func (p *Proxy) admit(in *inbound) (challenge []string, c code) {
 		in.standing = peer
 	case in.trusted:
 		in.standing = known
-	case in.from != "" && p.registered(in.from, in.src):
+	case p.registered(in):
 		in.standing = known
 	default:
 		challenge, c = p.authenticate(in)
@@ -56,10 +56,14 @@ func (p *Proxy) authenticate(in *inbound) (challenge []string, c code) {
 	return nil, fine
 }
 
-// registered reports whether a phone of aor registered over the flow that src is.
-func (p *Proxy) registered(aor location.AOR, src location.Hop) bool {
-	for _, b := range p.c.Locator.Local(aor) {
-		if sameFlow(b.Hop, src) {
+// registered reports whether a phone of the From user registered over the flow that the request came on. Behind another proxy, whose flow
+// it is, there may be anybody.
+func (p *Proxy) registered(in *inbound) bool {
+	if in.from == "" || in.vias != 1 {
+		return false
+	}
+	for _, b := range p.c.Locator.Local(in.from) {
+		if len(b.Path) == 0 && sameFlow(b.Hop, in.src) {
 			return true
 		}
 	}

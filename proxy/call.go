@@ -23,12 +23,13 @@ type call struct {
 	busy  bool // somebody empties the inbox
 
 	// The rest belongs to whoever empties the inbox.
-	fork  fork
-	legs  []leg // by branch number
-	seen  []location.AOR
-	ctx   context.Context // of lookups; nil before the first
-	stop  context.CancelFunc
-	timer struct {
+	fork     fork
+	legs     []leg // by branch number
+	seen     []location.AOR
+	instance string          // the device that is called; "": all of the user's
+	ctx      context.Context // of lookups; nil before the first
+	stop     context.CancelFunc
+	timer    struct {
 		at   time.Time
 		stop func()
 	}
@@ -38,9 +39,11 @@ type call struct {
 // leg is what the driver knows of a branch.
 type leg struct {
 	target
-	hops []location.Hop // to be tried one after the other (RFC 3263 §4.3)
-	at   int            // which one is being tried
-	tx   sip.ClientTransaction
+	spare []target       // other flows of the same device, not tried yet (RFC 5626 §7)
+	hops  []location.Hop // to be tried one after the other (RFC 3263 §4.3)
+	at    int            // which one is being tried
+	try   int            // how many were tried before, of every flow
+	tx    sip.ClientTransaction
 }
 
 // event is something that happened to a call.
@@ -86,8 +89,9 @@ func (u *user) Failed(err error) {
 // begin starts a call. Its inbox is held busy since open, so that nothing comes in between.
 func (c *call) begin(pl plan) {
 	if pl.aor == "" {
-		c.addTarget(pl.one)
+		c.addTarget(pl.one, pl.spare...)
 	} else {
+		c.instance = pl.instance
 		c.lookUp(pl.aor, c.in.msg.RequestURI, pl.remote, 0)
 	}
 	c.settle()
@@ -242,7 +246,7 @@ func (c *call) finish(a *action) {
 // response takes a response on a branch.
 func (c *call) response(now time.Time, e *event) {
 	l := &c.legs[e.branch]
-	if e.try != l.at {
+	if e.try != l.try {
 		return
 	}
 	res := e.res.Clone()
@@ -252,8 +256,15 @@ func (c *call) response(now time.Time, e *event) {
 	if !res.Has(message.Via) {
 		return
 	}
-	if res.StatusCode == 503 && c.tryNext(e.branch) {
+	switch {
+	case res.StatusCode == 503 && c.tryNext(e.branch):
 		return // RFC 3263 §4.3: 503 is a failure of this server, not of the request
+	case (res.StatusCode == 430 || res.StatusCode == 408) && c.tryFlow(e.branch):
+		return // RFC 5626 §7, RFC 5627 §6.1: only these two say that the phone did not get it
+	case res.StatusCode == 430 && l.known && !c.in.inside:
+		c.p.counters.branches[resultUnreachable].Add(1)
+		c.fork.fail(e.branch, flowGone) // RFC 5626 §11.5: "Endpoints should never receive a 430 response"
+		return
 	}
 	if res.StatusCode >= 200 {
 		c.p.counters.branches[resultOf(res.StatusCode)].Add(1)
@@ -264,7 +275,7 @@ func (c *call) response(now time.Time, e *event) {
 // failed takes the end of a branch without a response.
 func (c *call) failed(e *event) {
 	l := &c.legs[e.branch]
-	if e.try != l.at || c.tryNext(e.branch) {
+	if e.try != l.try || c.tryNext(e.branch) || c.tryFlow(e.branch) {
 		return
 	}
 	c.p.counters.branches[resultUnreachable].Add(1)
@@ -286,6 +297,21 @@ func (c *call) tryNext(branch int) bool {
 		return false
 	}
 	l.at++
+	l.try++
 	c.send(branch)
+	return true
+}
+
+// tryFlow goes on to the next flow of the device that a branch is for. RFC 5626 §7: after a 430 "the proxy SHOULD replace the failed branch
+// with another target (if one is available) with the same AOR and instance-id, but a different reg-id".
+func (c *call) tryFlow(branch int) bool {
+	l := &c.legs[branch]
+	if len(l.spare) == 0 || !c.fork.running(branch) {
+		return false
+	}
+	l.target, l.spare = l.spare[0], l.spare[1:]
+	l.hops, l.at, l.tx = nil, 0, nil
+	l.try++
+	c.start(branch)
 	return true
 }

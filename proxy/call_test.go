@@ -572,19 +572,6 @@ func TestRFC5630_5_3_SIPSGoesOverTLSOnly(t *testing.T) {
 	}
 }
 
-func TestRFC3327_5_3_PathBecomesRoute(t *testing.T) {
-	g := newGateway(t, 1, nil)
-	g.cached["bob@example.org"] = nil
-	g.bindings["bob@example.org"] = []location.Binding{{Contact: bobPhone, Hop: udp("192.0.2.77:5060"), Q: 1000,
-		Path: []string{"<sip:edge1.example;lr>", "<sip:edge2.example;lr>"}}}
-	g.receive(request(t, "INVITE", bobURI, aliceURI), alice)
-	s := g.branches(1)[0]
-	wantValues(t, s.req, message.Route, "<sip:edge1.example;lr>", "<sip:edge2.example;lr>")
-	if s.hop != udp("192.0.2.77:5060") || s.req.RequestURI != bobPhone {
-		t.Errorf("%s to %v", s.req.RequestURI, s.hop)
-	}
-}
-
 func TestAFloodOfProvisionalResponsesIsBounded(t *testing.T) {
 	c := &call{p: newGateway(t, 1, nil).p, busy: true}
 	for range maxInbox + 10 {

@@ -16,13 +16,11 @@ func (c *call) lookUp(aor location.AOR, uri string, remote bool, depth int) {
 		return
 	}
 	c.seen = append(c.seen, aor)
-	for _, b := range c.p.c.Locator.Local(aor) {
-		t, code := c.p.bound(b, c.in.uri.Scheme == "sips")
-		if code != fine {
-			c.fork.note(code) // the other phones ring all the same
-			continue
+	set := c.p.c.Locator.Local(aor)
+	for i := range set {
+		if c.instance == "" || set[i].Instance == c.instance {
+			c.addBinding(set, i)
 		}
-		c.addTarget(t)
 	}
 	switch {
 	case !remote:
@@ -32,6 +30,30 @@ func (c *call) lookUp(aor location.AOR, uri string, remote bool, depth int) {
 	default:
 		c.fork.note(overloaded)
 	}
+}
+
+// addBinding adds the target that set[i] is. RFC 5626 §7: "The proxy MUST NOT populate the target set with more than one contact with the
+// same AOR and instance-id at a time".
+func (c *call) addBinding(set []location.Binding, i int) {
+	sips := c.in.uri.Scheme == "sips"
+	if set[i].Instance == "" || alone(set, i) {
+		t, code := c.p.bound(set[i], sips)
+		if code != fine {
+			c.fork.note(code) // the other phones ring all the same
+			return
+		}
+		c.addTarget(t)
+		return
+	}
+	if !lead(set, i) {
+		return
+	}
+	flows, code := c.p.flows(set, set[i].Instance, sips)
+	if len(flows) == 0 {
+		c.fork.note(code)
+		return
+	}
+	c.addTarget(flows[0], flows[1:]...)
 }
 
 // cached uses a fresh answer of the overlay when there is one.
@@ -97,6 +119,9 @@ func (c *call) addRemotes(found []location.Remote, uri string, depth int) {
 		if err != nil || !u.IsSIP() {
 			continue
 		}
+		if c.instance != "" {
+			continue // RFC 5627 §6.1: "forwarding services [..] SHOULD NOT be provided for requests sent to a GRUU"
+		}
 		if aor, ok := c.p.c.AOR(u); ok && u.User != "" {
 			c.lookUp(aor, r.URI, true, depth+1)
 			continue
@@ -120,8 +145,8 @@ func (c *call) nothingFound() {
 	c.fork.note(unknownUser)
 }
 
-// addTarget adds a target once. RFC 3261 §16.5: "any given URI MUST NOT be added to the set more than once".
-func (c *call) addTarget(t target) {
+// addTarget adds a target once, with other ways to the same device. RFC 3261 §16.5: "any given URI MUST NOT be added to the set more than once".
+func (c *call) addTarget(t target, spare ...target) {
 	if len(c.legs) >= maxTargets {
 		return
 	}
@@ -130,7 +155,7 @@ func (c *call) addTarget(t target) {
 			return
 		}
 	}
-	c.legs = append(c.legs, leg{target: t})
+	c.legs = append(c.legs, leg{target: t, spare: spare})
 	c.fork.add(t.q)
 }
 
@@ -196,5 +221,5 @@ func (c *call) send(branch int) {
 	l := &c.legs[branch]
 	hop := c.in.via(l.hops[l.at])
 	m := c.p.branchOf(c.in, &l.target, hop, c.fork.branches[branch].breadth)
-	l.tx = c.p.c.Sender.Send(m, hop, newBranch(c.in.hash), &user{c: c, branch: branch, try: l.at})
+	l.tx = c.p.c.Sender.Send(m, hop, newBranch(c.in.hash), &user{c: c, branch: branch, try: l.try})
 }

@@ -29,6 +29,8 @@ type Config struct {
 	Domain string
 	// NodeGR is this gateway's own destination list as a gr value (RFC 7904 §6).
 	NodeGR string
+	// GRUUs reads the temporary GRUUs of phones that are registered here (RFC 5627). Optional: there are none.
+	GRUUs *location.GRUUs
 	// Ours reports whether host and port are the domain or an address of this gateway; port 0: none given.
 	Ours func(host string, port uint16) bool
 	// AOR makes a canonical address-of-record of a URI; ok is false when its domain is not ours.

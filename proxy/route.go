@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net/url"
 	"strings"
 
 	"github.com/p2psip/p2psip-gateway/sip/message"
@@ -101,20 +100,6 @@ func (p *Proxy) own(uri message.URI) bool {
 		return node == p.c.NodeGR
 	}
 	return p.c.Ours(uri.Host, uri.Port)
-}
-
-// gruu returns the destination list in a GRUU of the overlay (RFC 7904 §6).
-func (p *Proxy) gruu(uri message.URI) (node string, ok bool) {
-	gr, ok := uri.Param("gr")
-	if !ok || gr == "" || !message.EqualFold(uri.Host, p.c.Domain) {
-		return "", false
-	}
-	if strings.IndexByte(gr, '%') >= 0 {
-		if s, err := url.PathUnescape(gr); err == nil {
-			gr = s
-		}
-	}
-	return gr, true
 }
 
 func routeURI(route string) (message.URI, error) {

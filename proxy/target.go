@@ -19,9 +19,11 @@ type target struct {
 
 // plan is what is to be done with a request (RFC 3261 §16.5): one target, or an AOR to be looked up.
 type plan struct {
-	one    target
-	aor    location.AOR // "" when one is set
-	remote bool         // ask the overlay too
+	one      target
+	spare    []target     // other ways to the same device
+	aor      location.AOR // "" when one is set
+	instance string       // only this device of aor (RFC 5627); "": all
+	remote   bool         // ask the overlay too
 }
 
 // wholeQ is the q of targets that come without one (RFC 3261 §20.10).
@@ -30,6 +32,9 @@ const wholeQ = 1000
 // determine plans where a request goes.
 func (p *Proxy) determine(in *inbound) (plan, code) {
 	route, hasRoute := in.msg.FirstValue(message.Route)
+	if pl, c, ok := p.toDevice(in, hasRoute); ok || c != fine {
+		return pl, c
+	}
 	if in.genuine {
 		if t, c, ok := p.withinDialog(in, hasRoute); ok || c != fine {
 			return plan{one: t}, c
@@ -142,7 +147,11 @@ func (p *Proxy) bound(b location.Binding, sips bool) (t target, c code) {
 		return t, c
 	}
 	switch {
-	case len(b.Path) > 0 && b.Hop.Flow == 0: // behind another proxy, which knows its phones
+	case len(b.Path) > 0:
+		// RFC 3327 §5.4: behind other proxies, the first of which is the next hop; over its connection while that stands.
+		if b.Hop.Flow == 0 || !p.c.Sender.Alive(b.Hop) {
+			t.hop = location.Hop{}
+		}
 	case b.Hop.Transport == "UDP":
 		t.hop, t.token = overUDP(b.Hop, uri), wayBack(b.Hop, uri)
 	case p.c.Sender.Alive(b.Hop):
@@ -220,7 +229,7 @@ func senderWay(in *inbound) location.Hop {
 	if in.overlay() {
 		return in.src
 	}
-	if in.src.Transport == "UDP" && (in.req.Has(message.RecordRoute) || len(in.req.Values(message.Via)) > 1) {
+	if in.src.Transport == "UDP" && (in.req.Has(message.RecordRoute) || in.vias > 1) {
 		return location.Hop{Transport: "UDP", Local: in.src.Local}
 	}
 	contact, err := message.ParseAddress(in.req.Get(message.Contact))

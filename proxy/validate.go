@@ -22,6 +22,7 @@ type inbound struct {
 	inside  bool         // To has a tag: within a dialog
 	hash    uint64       // what the routing of it depends on (RFC 5393 §4.2.1)
 	breadth int          // incoming Max-Breadth
+	vias    int          // values of Via: one when nobody stands between the sender and us
 
 	token    token
 	genuine  bool           // it is within a dialog and has our route token of it: sender and receiver are its sides
@@ -65,7 +66,7 @@ func (p *Proxy) validate(req *message.Message, src location.Hop) (*inbound, code
 		return in, breadthExceeded
 	}
 	in.hash = p.routingHash(req, in.overlay())
-	if p.looped(req, in.hash) {
+	if in.vias, ok = p.looped(req, in.hash); ok {
 		return in, looped // RFC 5393 §4.2.2: "MUST reject the request with a 482"
 	}
 	if req.Has(message.ProxyRequire) {
@@ -135,29 +136,30 @@ func (p *Proxy) routingHash(req *message.Message, overlay bool) uint64 {
 	return h.Sum64()
 }
 
-// looped reports whether a Via of req has a branch of ours with the same hash. The hash is keyed: it tells our branches
+// looped counts the Vias, and reports whether a Via of req has a branch of ours with the same hash. The hash is keyed: it tells our branches
 // from those of others without a look at the sent-by. RFC 5393 §4.2.4: nothing is assumed of the form of anybody else's
 // Via.
-func (p *Proxy) looped(req *message.Message, hash uint64) bool {
+func (p *Proxy) looped(req *message.Message, hash uint64) (vias int, yes bool) {
 	var text [16]byte
 	want := appendHex(text[:0], hash)
-	seen := 0
+	lines := 0
 	for _, f := range req.Fields {
 		if f.Name != message.Via {
 			continue
 		}
-		if seen++; seen > maxVias {
-			return true
+		if lines++; lines > maxVias {
+			return vias, true
 		}
 		for _, v := range message.AppendValues(nil, f.Value) {
+			vias++
 			via, err := message.ParseVia(v)
 			if err == nil && strings.HasPrefix(via.Branch, cookie) && strings.HasSuffix(via.Branch, string(want)) &&
 				len(via.Branch) == branchLen {
-				return true
+				return vias, true
 			}
 		}
 	}
-	return false
+	return vias, false
 }
 
 const (

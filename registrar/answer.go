@@ -23,6 +23,9 @@ var (
 	tooMany       = &sip.Refusal{Status: 403, Word: "REG403C", Text: "too many contacts"}
 	unknownUser   = &sip.Refusal{Status: 404, Word: "REG404", Text: "no such user"}
 	badScheme     = &sip.Refusal{Status: 416, Word: "REG416", Text: "only sip and sips are understood"}
+	circular      = &sip.Refusal{Status: 403, Word: "REG403L", Text: "the contact leads back to the address-of-record"}
+	noPath        = &sip.Refusal{Status: 420, Word: "REG420P", Text: "a proxy added Path, which the phone does not support"}
+	noOutbound    = &sip.Refusal{Status: 439, Word: "REG439", Text: "the first hop does not support outbound"}
 	badExtension  = &sip.Refusal{Status: 420, Word: "REG420", Text: "an option of Require is not supported"}
 	tooBrief      = &sip.Refusal{Status: 423, Word: "REG423", Text: "interval too brief"}
 	outdated      = &sip.Refusal{Status: 500, Word: "REG500", Text: "CSeq is not higher than that of the binding"}
@@ -30,22 +33,19 @@ var (
 	notPublished  = &sip.Refusal{Status: 503, Word: "REG503O", Text: "the overlay has not taken the registration yet"}
 )
 
-// retryAfter is what a phone is told when disk or overlay could not take its registration: longer than a hiccup, shorter than a coffee.
-const retryAfter = 5 * time.Second
-
 // publish has the overlay told and answers when it knows, or after PublishWait.
-func (r *Registrar) publish(tx sip.ServerTransaction, aor location.AOR, set []location.Binding) {
+func (r *Registrar) publish(tx sip.ServerTransaction, c *change, set []location.Binding) {
 	w := &waiter{answer: func(err error) {
 		if err != nil && r.c.Required && len(set) > 0 {
 			r.refuse(tx, notPublished)
 			return
 		}
-		r.respond(tx, r.ok(tx.Request(), set, r.c.Now()), "")
+		r.respond(tx, r.ok(tx.Request(), c, set), "")
 	}}
 	if len(set) == 0 {
-		r.c.Publisher.Withdraw(aor, w.done)
+		r.c.Publisher.Withdraw(c.aor, w.done)
 	} else {
-		r.c.Publisher.Publish(aor, lastExpiry(set), w.done)
+		r.c.Publisher.Publish(c.aor, lastExpiry(set), w.done)
 	}
 	w.wait(r.c.PublishWait)
 }
@@ -94,8 +94,10 @@ func lastExpiry(set []location.Binding) time.Time {
 
 // ok is the 200 with every binding at this gateway (RFC 3261 §10.3 step 8). Deviation: bindings that the AOR has at other gateways are not
 // ours to list (RFC 7904 §7 gives each its own record).
-func (r *Registrar) ok(req *message.Message, set []location.Binding, now time.Time) *message.Message {
+func (r *Registrar) ok(req *message.Message, c *change, set []location.Binding) *message.Message {
 	res := message.NewResponse(req, 200, "", toTag)
+	now := r.c.Now()
+	gruu := r.c.GRUUs != nil && len(set) > 0 && supports(req, "gruu")
 	buf := make([]byte, 0, 256)
 	for i := range set {
 		b := &set[i]
@@ -108,13 +110,46 @@ func (r *Registrar) ok(req *message.Message, set []location.Binding, now time.Ti
 		if b.Q != 1000 {
 			buf = append(append(buf, ";q="...), formatQ(b.Q)...)
 		}
+		if gruu && b.Instance != "" {
+			buf = r.appendGRUUs(buf, c.aor, b)
+		}
 		// "each Contact value MUST feature an "expires" parameter".
 		buf = strconv.AppendInt(append(buf, ";expires="...), left, 10)
 		res.Add(message.Contact, string(buf))
 	}
+	r.addRoutes(res, req, c)
 	// RFC 3261 §10.3 step 8: "The response SHOULD include a Date header field."
 	res.Set(message.Date, now.UTC().Format(http.TimeFormat))
 	return res
+}
+
+// appendGRUUs writes the GRUUs of a device (RFC 5627 §5.2).
+func (r *Registrar) appendGRUUs(buf []byte, aor location.AOR, b *location.Binding) []byte {
+	if location.IsInstance(b.Instance) {
+		buf = append(append(append(buf, `;pub-gruu="`...), r.c.GRUUs.Public(aor, b.Instance)...), '"')
+	}
+	return append(append(append(buf, `;temp-gruu="`...), r.c.GRUUs.Temporary(aor, b)...), '"')
+}
+
+// addRoutes adds what the phone has to know of the way: Path, Service-Route, and that it registered a flow.
+func (r *Registrar) addRoutes(res, req *message.Message, c *change) {
+	if len(c.path) > 0 && supports(req, "path") {
+		// RFC 3327 §5.3: "The registrar copies the Path header field values into a Path header field in the successful [..] response".
+		for _, p := range c.path {
+			res.Add(message.Path, p)
+		}
+	}
+	for _, v := range r.c.ServiceRoute {
+		res.AddOther("Service-Route", v) // RFC 3608 §6.3
+	}
+	if !c.outbound {
+		return
+	}
+	// RFC 5626 §6: "the registrar MUST include the outbound option-tag in a Require header field value in its response".
+	res.Add(message.Require, "outbound")
+	if c.hop.Flow != 0 {
+		res.AddOther("Flow-Timer", flowTimer)
+	}
 }
 
 func formatQ(q int) string { return strconv.FormatFloat(float64(q)/1000, 'f', -1, 64) }
@@ -129,6 +164,8 @@ func (r *Registrar) refuse(tx sip.ServerTransaction, why *sip.Refusal) {
 	case badExtension:
 		// RFC 3261 §8.2.2.3: "MUST generate a response by using status code 420 [..] MUST add an Unsupported header field".
 		res.Set(message.Unsupported, strings.Join(unsupported(tx.Request()), ", "))
+	case noPath:
+		res.Set(message.Unsupported, "path")
 	case unavailable, notPublished:
 		res.Set(message.RetryAfter, strconv.Itoa(int(retryAfter/time.Second)))
 	}

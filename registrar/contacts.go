@@ -17,15 +17,20 @@ type change struct {
 	callID   string
 	cseq     uint32
 	agent    string
+	aor      location.AOR
+	path     []string // RFC 3327
+	outbound bool     // a flow is registered, and the phone knows it (RFC 5626)
 	hop      location.Hop
 	now      time.Time
 }
 
 type contact struct {
-	uri     string
-	params  string // without q and expires
-	q       int
-	expires time.Duration // negative: neither parameter nor header field said
+	uri      string
+	params   string // without q and expires
+	q        int
+	expires  time.Duration // negative: neither parameter nor header field said
+	instance string        // see location.Binding
+	regID    uint32
 }
 
 // notSaid stands for a contact without a lifetime of its own.
@@ -77,11 +82,23 @@ func newContact(v message.ContactValue, header time.Duration) contact {
 		c.expires = time.Duration(v.Expires) * time.Second
 	}
 	c.params = strings.Clone(message.DelParam(message.DelParam(v.Params, "expires"), "q"))
+	c.device()
 	return c
 }
 
+// find is the place of the binding that a contact is about, -1 when there is none. RFC 5626 §6: of a flow, "the corresponding binding is
+// between an AOR and the combination of the instance-id [..] and the value of "reg-id"".
+func (c *contact) find(set []location.Binding) int {
+	return slices.IndexFunc(set, func(b location.Binding) bool {
+		if c.regID != 0 {
+			return b.RegID == c.regID && b.Instance == c.instance
+		}
+		return (b.RegID == 0 || c.expires == 0) && message.EqualURI(b.Contact, c.uri)
+	})
+}
+
 // edit is RFC 3261 §10.3 step 7: every contact is checked before any is changed.
-func (r *Registrar) edit(c change) location.Edit {
+func (r *Registrar) edit(c *change) location.Edit {
 	return func(old []location.Binding) ([]location.Binding, error) {
 		set := slices.DeleteFunc(slices.Clone(old), func(b location.Binding) bool { return !b.Expires.After(c.now) })
 		if c.star {
@@ -104,14 +121,17 @@ func (r *Registrar) edit(c change) location.Edit {
 
 // stale reports whether b was made by a later request of the same sender. RFC 3261 §10.3 step 7: "If it does agree, it MUST
 // [..] be higher than the CSeq stored [..]. Otherwise the update MUST be aborted and the request fails".
-func (c change) stale(b location.Binding) bool { return b.CallID == c.callID && c.cseq <= b.CSeq }
+func (c *change) stale(b location.Binding) bool { return b.CallID == c.callID && c.cseq <= b.CSeq }
 
-func (r *Registrar) apply(set []location.Binding, c change, one contact) ([]location.Binding, error) {
+func (r *Registrar) apply(set []location.Binding, c *change, one contact) ([]location.Binding, error) {
 	granted, err := r.grant(one.expires)
 	if err != nil {
 		return nil, err
 	}
-	at := slices.IndexFunc(set, func(b location.Binding) bool { return message.EqualURI(b.Contact, one.uri) })
+	if granted > 0 && r.circular(c.aor, &one) {
+		return nil, circular
+	}
+	at := one.find(set)
 	if at >= 0 && c.stale(set[at]) {
 		return nil, outdated
 	}
@@ -123,7 +143,8 @@ func (r *Registrar) apply(set []location.Binding, c change, one contact) ([]loca
 	}
 	b := location.Binding{
 		Contact: one.uri, Params: one.params, Q: one.q, Expires: c.now.Add(granted), CallID: c.callID, CSeq: c.cseq,
-		Hop: c.hop, UserAgent: c.agent, Registered: c.now, Updated: c.now,
+		Hop: c.hop, UserAgent: c.agent, Registered: c.now, Updated: c.now, Path: c.path,
+		Instance: one.instance, RegID: one.regID, Since: c.since(set, one.instance),
 	}
 	if at >= 0 {
 		b.Registered = set[at].Registered
@@ -140,7 +161,7 @@ func (r *Registrar) apply(set []location.Binding, c change, one contact) ([]loca
 func (r *Registrar) grant(asked time.Duration) (time.Duration, error) {
 	switch {
 	case asked == notSaid:
-		return r.c.DefaultExpires, nil
+		return r.shorten(r.c.DefaultExpires), nil
 	case asked == 0:
 		return 0, nil
 	case asked < r.c.MinExpires && asked < time.Hour:
@@ -148,17 +169,24 @@ func (r *Registrar) grant(asked time.Duration) (time.Duration, error) {
 		// less than a registrar-configured minimum, the registrar MAY reject the registration with a response of 423".
 		return 0, tooBrief
 	}
-	return min(asked, r.c.MaxExpires), nil
+	return r.shorten(min(asked, r.c.MaxExpires)), nil
+}
+
+// shorten takes a random part off a lifetime, so that phones which started together do not come back together for ever. It goes no lower than
+// the minimum: no phone is made to refresh more often than it may ask for.
+func (r *Registrar) shorten(d time.Duration) time.Duration {
+	if r.c.Jitter <= 0 || d <= r.c.MinExpires {
+		return d
+	}
+	d -= time.Duration(r.c.Jitter * r.c.Random() * float64(d))
+	return max(d.Truncate(time.Second), r.c.MinExpires)
 }
 
 // makeRoom lets a new contact in: it replaces one of the same device, and at the limit one whose connection is gone, the oldest first. A
 // binding that may still be reached is never dropped.
 func (r *Registrar) makeRoom(set []location.Binding, one contact) ([]location.Binding, error) {
-	if id, ok := message.Param(one.params, "+sip.instance"); ok {
-		set = slices.DeleteFunc(set, func(b location.Binding) bool {
-			other, ok := message.Param(b.Params, "+sip.instance")
-			return ok && other == id
-		})
+	if one.instance != "" && one.regID == 0 {
+		set = slices.DeleteFunc(set, func(b location.Binding) bool { return b.Instance == one.instance && b.RegID == 0 })
 	}
 	if len(set) < r.c.MaxContacts {
 		return set, nil

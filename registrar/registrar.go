@@ -47,7 +47,16 @@ type Config struct {
 	Alive func(location.Hop) bool
 
 	DefaultExpires, MinExpires, MaxExpires time.Duration
-	MaxContacts                            int
+	// Jitter is the part of a lifetime that is taken off at random: 0.1 takes off up to a tenth. Random draws from [0,1).
+	Jitter      float64
+	Random      func() float64
+	MaxContacts int
+	// ServiceRoute is the route that phones are to use for their own requests (RFC 3608); empty: none.
+	ServiceRoute []string
+	// StrictPath refuses a Path that the phone does not say it knows.
+	StrictPath bool
+	// GRUUs makes the GRUUs of devices that ask for them (RFC 5627); nil: none are given.
+	GRUUs *location.GRUUs
 	// PublishWait is how long the 200 waits for the overlay. When Required is set, a REGISTER that the overlay has not taken by
 	// then is answered 503 instead of 200.
 	PublishWait time.Duration
@@ -63,8 +72,8 @@ type Registrar struct{ c Config }
 // New returns a registrar. Every function of c but Trusted must be set.
 func New(c Config) *Registrar { return &Registrar{c} }
 
-// extensions that a REGISTER may require. None yet: Path, GRUU and Outbound are refused rather than half done.
-var extensions = []string{}
+// extensions that a REGISTER may require (RFC 3327, RFC 5626, RFC 5627).
+var extensions = []string{"path", "outbound", "gruu"}
 
 // Request answers a REGISTER, in the order of RFC 3261 §10.3.
 func (r *Registrar) Request(tx sip.ServerTransaction) {
@@ -86,18 +95,21 @@ func (r *Registrar) Request(tx sip.ServerTransaction) {
 		r.refuse(tx, badRequest)
 		return
 	}
-	now := r.c.Now()
+	change.hop, change.now, change.aor = tx.Source(), r.c.Now(), aor
 	if change.query {
-		r.respond(tx, r.ok(req, r.c.Bindings.Get(aor, now), now), "")
+		r.respond(tx, r.ok(req, &change, r.c.Bindings.Get(aor, change.now)), "")
 		return
 	}
-	change.hop, change.now = tx.Source(), now
-	r.c.Bindings.Update(aor, r.edit(change), func(set []location.Binding, err error) {
+	if why := r.route(req, &change); why != nil {
+		r.refuse(tx, why)
+		return
+	}
+	r.c.Bindings.Update(aor, r.edit(&change), func(set []location.Binding, err error) {
 		if err != nil {
 			r.refuse(tx, failure(err))
 			return
 		}
-		r.publish(tx, aor, set)
+		r.publish(tx, &change, set)
 	})
 }
 
