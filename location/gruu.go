@@ -110,4 +110,3 @@ func escape(s string) string {
 	}
 	return string(b)
 }
-

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -121,7 +122,6 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 		return nil, err
 	}
 	server := digest.NewServer(g.o.Config.Domain, g.o.Users.Lookup)
-	h.register = g.registrar(server)
 	trusted, err := parsePrefixes(g.o.Config.Security.Trusted)
 	if err != nil {
 		return nil, err
@@ -130,8 +130,11 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	node := sipusage.NodeGR(g.peer.NodeID())
+	gruus := location.NewGRUUs(secret, g.o.Config.Domain, node)
+	h.register = g.registrar(server, gruus)
 	g.proxy = proxy.New(proxy.Config{
-		Sender: sender, Locator: g.locator, Resolver: resolver, Domain: g.o.Config.Domain, NodeGR: sipusage.NodeGR(g.peer.NodeID()),
+		Sender: sender, Locator: g.locator, Resolver: resolver, Domain: g.o.Config.Domain, NodeGR: node, GRUUs: gruus,
 		Ours: g.names.ours, AOR: g.names.aor, Trusted: within(trusted), Secret: secret,
 		Authenticator: g.authenticator(server, message.ProxyAuthorization), Realm: g.o.Config.Domain, RequireAuth: !g.o.OpenCalls,
 		Refused: func(r proxy.Refusal) { g.refused("proxy", r) },
@@ -140,16 +143,28 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 	return h, nil
 }
 
-func (g *Gateway) registrar(server *digest.Server) *registrar.Registrar {
+func (g *Gateway) registrar(server *digest.Server, gruus *location.GRUUs) *registrar.Registrar {
 	c := g.o.Config.Registrar
 	trusted, _ := parsePrefixes(c.Trusted) // checked when the configuration was read
+	if !c.GRUU {
+		gruus = nil
+	}
 	return registrar.New(registrar.Config{
+		Jitter: float64(c.Expires.Jitter) / 100, Random: rand.Float64, ServiceRoute: routes(c.ServiceRoute), StrictPath: c.Path == "strict", GRUUs: gruus,
 		AOR: g.names.aor, Bindings: g.bindings, Publisher: g.publisher, Auth: g.authenticator(server, message.Authorization),
 		Known: g.locator.ours, Trusted: within(trusted), Alive: g.flows.Alive,
 		DefaultExpires: c.Expires.Default, MinExpires: c.Expires.Min, MaxExpires: c.Expires.Max, MaxContacts: c.MaxContacts,
 		PublishWait: c.PublishWait, Required: c.Publish == "required", Now: time.Now,
 		Answered: g.answered("registrar"),
 	})
+}
+
+// routes writes URIs as values of Service-Route (RFC 3608 §5).
+func routes(uris []string) (out []string) {
+	for _, u := range uris {
+		out = append(out, "<"+u+">")
+	}
+	return out
 }
 
 func (g *Gateway) authenticator(server *digest.Server, field message.Name) *authenticator {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
 // Role is what a node does for plain SIP.
@@ -72,6 +74,10 @@ type RegistrarConfig struct {
 	PublishWait time.Duration `yaml:"publish_wait"`
 	Digest      List          `yaml:"digest"`  // challenge algorithms: md5, sha-256
 	Trusted     List          `yaml:"trusted"` // CIDRs that register without credentials
+	Path        string        `yaml:"path"`    // of phones that do not know it: accept | strict (RFC 3327)
+	GRUU        bool          `yaml:"gruu"`    // given to phones that know them (RFC 5627)
+	// ServiceRoute is the route that phones are to use for their own requests, first hop first: URIs (RFC 3608).
+	ServiceRoute List `yaml:"service_route"`
 }
 
 // ExpiresConfig bounds the lifetime of a binding.
@@ -79,6 +85,7 @@ type ExpiresConfig struct {
 	Default time.Duration `yaml:"default"`
 	Min     time.Duration `yaml:"min"`
 	Max     time.Duration `yaml:"max"`
+	Jitter  Percent       `yaml:"jitter"` // up to which part of it is taken off at random
 }
 
 // SecurityConfig says who may call.
@@ -109,8 +116,10 @@ func DefaultConfig() Config {
 			Refresh:  time.Hour,
 		},
 		Registrar: RegistrarConfig{
-			Expires:     ExpiresConfig{Default: time.Hour, Min: time.Minute, Max: 2 * time.Hour},
+			Expires:     ExpiresConfig{Default: time.Hour, Min: time.Minute, Max: 2 * time.Hour, Jitter: 10},
 			MaxContacts: 10,
+			Path:        "accept",
+			GRUU:        true,
 			Publish:     "best-effort",
 			PublishWait: 300 * time.Millisecond,
 			Digest:      List{"md5"},
@@ -161,6 +170,12 @@ func (c *Config) check(path string) error {
 	}
 	oneOf("role", string(c.Role), string(RoleProxy), string(RoleRedirect))
 	oneOf("registrar.publish", c.Registrar.Publish, "best-effort", "required")
+	oneOf("registrar.path", c.Registrar.Path, "accept", "strict")
+	for _, r := range c.Registrar.ServiceRoute {
+		if u, err := message.ParseURI(r); err != nil || !u.IsSIP() {
+			bad("registrar.service_route", "%q: want a URI such as sip:proxy.example.org;lr", r)
+		}
+	}
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
 	for _, d := range c.Registrar.Digest {
@@ -192,6 +207,9 @@ func (c *Config) check(path string) error {
 	if e := c.Registrar.Expires; e.Min > e.Default || e.Default > e.Max || e.Min <= 0 {
 		bad("registrar.expires", "want 0 < min <= default <= max, have %v, %v, %v", e.Min, e.Default, e.Max)
 	}
+	if j := c.Registrar.Expires.Jitter; j > maxJitter {
+		bad("registrar.expires.jitter", "%g%%: more than %d%% is no lifetime", float64(j), maxJitter)
+	}
 	if c.Role == RoleProxy && c.Registrar.Users == "" {
 		bad("registrar.users", "a proxy needs a file of users: lines \"user password\"")
 	}
@@ -200,6 +218,9 @@ func (c *Config) check(path string) error {
 	}
 	return errors.Join(errs...)
 }
+
+// maxJitter, in percent: half of a lifetime is enough to spread anything.
+const maxJitter = 50
 
 func isLoopback(host string) bool {
 	a, err := netip.ParseAddr(host)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -22,6 +23,20 @@ func (l *List) UnmarshalYAML(n *yaml.Node) error {
 	err := n.Decode(&s)
 	*l = s
 	return err
+}
+
+// Percent is a part of a whole, written "10%".
+type Percent float64
+
+// UnmarshalYAML reads a number and its sign.
+func (p *Percent) UnmarshalYAML(n *yaml.Node) error {
+	text, ok := strings.CutSuffix(n.Value, "%")
+	v, err := strconv.ParseFloat(text, 64)
+	if !ok || err != nil || !(v >= 0 && v <= 100) {
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %q is no percentage such as 10%%", n.Line, n.Value)}}
+	}
+	*p = Percent(v)
+	return nil
 }
 
 // decodeStrict decodes one YAML document into v, a pointer to a struct, over what v holds. Every key that v has no field for is an error,
