@@ -45,6 +45,7 @@ var commands = []command{
 	{"lookup", "AOR: where an address-of-record is registered", runLookup},
 	{"ring", "the part of the ring that a running node sees", runRing},
 	{"peer", "ls, ping TARGET, trace TARGET: the links of a running node, and the way to others", runPeer},
+	{"sim", "play a simulated overlay, from a seed: hops, failures, losses, traffic", runSim},
 	{"decode", "show RELOAD messages that are given in hexadecimal as JSON", runDecode},
 	{"version", "version and build", runVersion},
 }

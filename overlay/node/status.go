@@ -68,8 +68,12 @@ func (n *Node) load() Load {
 
 // Holds reports whether the node has values under r, as their owner or as a replica.
 func (n *Node) Holds(r wire.ResourceID) bool {
-	_, found := slices.BinarySearch(n.store.Resources(), r)
-	return found
+	return n.store.Has(r)
+}
+
+// Neighbors is the Neighbor Table, nearest first. The slices are the caller's.
+func (n *Node) Neighbors() (predecessors, successors []wire.NodeID) {
+	return n.ring.Predecessors(), n.ring.Successors()
 }
 
 // LinkStatus is one link of a Status.

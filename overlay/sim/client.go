@@ -29,7 +29,7 @@ func (w *World) client(h, peer *Host) *Client {
 	w.hosts = w.hosts[:len(w.hosts)-1] // it is no part of the ring
 	h.Index = -1
 	c := &Client{Host: h, peer: peer}
-	h.life, h.linked = 1, true
+	h.life, h.Up, h.linked = 1, true, true
 	h.links = make(map[node.LinkID]*pipe)
 	h.receive = func(_ node.LinkID, raw []byte) {
 		if m, err := w.schema.Parse(raw); err == nil {
@@ -119,7 +119,7 @@ func (c *Client) Hangup() {
 	for _, id := range c.linkIDs() {
 		c.links[id].down(c.Host, 0)
 	}
-	c.linked = false
+	c.Up, c.linked = false, false
 }
 
 // Link is the client's link as the host names it.

@@ -29,7 +29,7 @@ func (w *World) Use(o *config.Overlay, document []byte) { w.c.Overlay, w.c.Docum
 func (h *Host) configure(c node.Configure) {
 	h.later(h.w.delay(0, h.w.c.Crypto), func() {
 		o, err := h.w.trust.document(c)
-		h.input("configured", func() { h.Node.Configured(h.w.now, c.Job, o, err) })
+		h.input("configured", func() { h.Node.Configured(h.now(), c.Job, o, err) })
 	})
 }
 

@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"hash/fnv"
+	"hash/crc32"
 
 	"github.com/p2psip/p2psip-gateway/overlay/node"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
@@ -25,20 +25,34 @@ type identity struct {
 	der    []byte
 	name   wire.SignerIdentity
 	signer *trust.Signer // stands for the identity in an OpStore; it cannot sign
+	// padding follows a signature, to make it as long as a real one.
+	padding []byte
 }
 
 // authority knows every certificate of a world.
 type authority struct {
 	byHash   map[string]*identity
 	bySigner map[*trust.Signer]*identity
+	realSize bool
 }
 
-func newAuthority() *authority {
-	return &authority{byHash: make(map[string]*identity), bySigner: make(map[*trust.Signer]*identity)}
+// Octets of a certificate that our authority issues for an ECDSA key, about, and of a signature of it.
+const (
+	realCertificate = 470
+	realSignature   = 71
+)
+
+func newAuthority(realSize bool) *authority {
+	return &authority{realSize: realSize, byHash: make(map[string]*identity), bySigner: make(map[*trust.Signer]*identity)}
 }
 
 func (a *authority) issue(user string, id wire.NodeID) *identity {
 	der := []byte("certificate of " + user + " at " + id.String())
+	padding := 0
+	if a.realSize {
+		der = append(der, make([]byte, max(0, realCertificate-len(der)))...)
+		padding = realSignature - signatureOctets
+	}
 	sum := sha256.Sum256(der)
 	if i := a.byHash[string(sum[:])]; i != nil {
 		return i
@@ -48,21 +62,28 @@ func (a *authority) issue(user string, id wire.NodeID) *identity {
 		der:      der,
 		name:     wire.SignerIdentity{Type: certHash, Hash: hashSHA256, CertHash: string(sum[:])},
 		signer:   new(trust.Signer),
+		padding:  make([]byte, padding),
 	}
 	a.byHash[string(sum[:])] = i
 	a.bySigner[i.signer] = i
 	return i
 }
 
+const signatureOctets = 8
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // sign makes the value of a signature: a checksum, so that what was changed on the way is found.
 func sign(covered []byte) []byte {
-	h := fnv.New64a()
-	_, _ = h.Write(covered)
-	return binary.BigEndian.AppendUint64(nil, h.Sum64())
+	sum := crc32.Update(0, castagnoli, covered)
+	b := make([]byte, signatureOctets, realSignature)
+	binary.BigEndian.PutUint32(b, sum)
+	binary.BigEndian.PutUint32(b[4:], sum*0x9e37_79b1^uint32(len(covered)))
+	return b
 }
 
 func (i *identity) signature(covered []byte) wire.Signature {
-	return wire.Signature{Hash: hashSHA256, Algorithm: algorithmECDSA, Identity: i.name, Value: sign(covered)}
+	return wire.Signature{Hash: hashSHA256, Algorithm: algorithmECDSA, Identity: i.name, Value: append(sign(covered), i.padding...)}
 }
 
 // seal signs and encodes a message.
@@ -106,7 +127,7 @@ func (a *authority) check(m *wire.Message, s wire.Signature, covered []byte) (tr
 	if i == nil || !hasCertificate(m, i.der) {
 		return trust.Identity{}, &trust.RefusalError{Reason: trust.UnknownSigner, Err: errUnknown}
 	}
-	if !bytes.Equal(s.Value, sign(covered)) {
+	if len(s.Value) < signatureOctets || !bytes.Equal(s.Value[:signatureOctets], sign(covered)) {
 		return trust.Identity{}, &trust.RefusalError{Reason: trust.BadSignature, Err: errChecksum}
 	}
 	return i.Identity, nil

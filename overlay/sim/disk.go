@@ -32,6 +32,6 @@ func (h *Host) restore() {
 			return
 		}
 		m := &wire.Message{Security: wire.SecurityBlock{Certificates: r.Certificates}}
-		h.Node.Restore(h.w.now, r, h.w.trust.values(nil, m, signed{r.Resource, r.Kind, r.Values}))
+		h.Node.Restore(h.now(), r, h.w.trust.values(nil, m, signed{r.Resource, r.Kind, r.Values}))
 	}
 }

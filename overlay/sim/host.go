@@ -53,17 +53,30 @@ func (h *Host) candidates(port uint16) []wire.IceCandidate {
 
 // Start starts a host that is not up. Its bootstrap nodes are up to three others.
 func (h *Host) Start(first bool) {
-	w := h.w
 	var bootstrap []string
 	if !first {
-		living := w.Living()
-		for range min(3, len(living)) {
-			bootstrap = append(bootstrap, living[w.rand.IntN(len(living))].address())
-		}
+		bootstrap = h.w.bootstrap(h.w.Living())
 	}
+	h.start(first, bootstrap)
+	h.restore()
+	h.input("start", func() { h.Node.Tick(h.now()) })
+}
+
+// bootstrap draws the addresses of up to three hosts.
+func (w *World) bootstrap(among []*Host) (addresses []string) {
+	for range min(3, len(among)) {
+		addresses = append(addresses, among[w.rand.IntN(len(among))].address())
+	}
+	return addresses
+}
+
+// start gives a host that is not up a node that has not started.
+func (h *Host) start(first bool, bootstrap []string) {
+	w := h.w
 	h.life++
-	h.Up, h.linked, h.silent, h.tick = true, true, false, time.Time{}
-	h.receive = func(from node.LinkID, raw []byte) { h.input("", func() { h.Node.Receive(w.now, from, raw) }) }
+	h.Up, h.linked, h.silent, h.tick = true, true, false, 0
+	h.paused, h.backlog, h.slow, h.busy = false, nil, 0, time.Time{}
+	h.receive = h.received
 	h.links = make(map[node.LinkID]*pipe)
 	h.ops = make(map[node.OpID]func(node.Done))
 	h.Node = node.New(node.Config{
@@ -71,7 +84,7 @@ func (h *Host) Start(first bool) {
 		Self:          h.ID,
 		Candidates:    h.Candidates(),
 		AppCandidates: h.appCandidates(),
-		Applications:  []wire.ApplicationID{wire.ApplicationSIP},
+		Applications:  applications,
 		Bootstrap:     bootstrap,
 		First:         first,
 		PingInterval:  w.c.Ping,
@@ -82,12 +95,16 @@ func (h *Host) Start(first bool) {
 		Durable:       w.c.Durable,
 		Rand:          rand.New(rand.NewPCG(w.rand.Uint64(), w.rand.Uint64())),
 	})
-	h.restore()
-	h.input("start", func() { h.Node.Tick(w.now) })
+}
+
+var applications = []wire.ApplicationID{wire.ApplicationSIP}
+
+func (h *Host) received(from node.LinkID, raw []byte) {
+	h.input("", func() { h.Node.Receive(h.now(), from, raw) })
 }
 
 // Status is the node's.
-func (h *Host) Status() node.Status { return h.Node.Status(h.w.now) }
+func (h *Host) Status() node.Status { return h.Node.Status(h.now()) }
 
 // input lets the node have one input, and carries out what it causes.
 func (h *Host) input(name string, f func()) {
@@ -107,27 +124,36 @@ func (h *Host) nodeInput(name string, f func()) {
 }
 
 // later is After for something that only happens in this life of the host.
-func (h *Host) later(d time.Duration, f func()) {
-	life := h.life
-	h.w.After(d, func() {
-		if h.Up && h.life == life {
-			f()
-		}
-	})
-}
+func (h *Host) later(d time.Duration, f func()) { h.w.plan(d, event{run: f, host: h, life: h.life}) }
 
+// now is the time on the clock of the host.
+func (h *Host) now() time.Time { return h.w.now.Add(h.skew) }
+
+// arm plans the next tick. One that is planned for earlier stays: what it finds is that nothing is due.
 func (h *Host) arm() {
 	at := h.Node.Deadline()
-	if at.IsZero() || !h.tick.IsZero() && !h.tick.After(at) && h.tick.After(h.w.now) {
-		return // nothing is due, or the tick that is planned comes first
+	if at.IsZero() {
+		return
 	}
-	h.tick = at
-	h.later(max(0, at.Sub(h.w.now)), func() {
-		if h.tick.Equal(at) {
-			h.tick = time.Time{}
-			h.input("", func() { h.Node.Tick(h.w.now) })
-		}
-	})
+	tick := max(1, at.Sub(h.w.start)-h.skew, h.w.Elapsed())
+	if h.tick != 0 && h.tick <= tick {
+		return
+	}
+	h.tick = tick
+	h.w.plan(tick-h.w.Elapsed(), event{tick: true, host: h, life: h.life})
+}
+
+// ticked is when a tick that was planned has come.
+func (h *Host) ticked() {
+	if h.tick == 0 || !h.Up || h.tick > h.w.Elapsed() {
+		return // another one was planned since
+	}
+	h.tick = 0
+	if d := h.Node.Deadline(); d.IsZero() || d.After(h.now()) {
+		h.arm()
+		return
+	}
+	h.input("", func() { h.Node.Tick(h.now()) })
 }
 
 // act carries out effects.
@@ -141,13 +167,13 @@ func (h *Host) act(e node.Effects) {
 	for _, s := range e.Seal {
 		h.later(h.w.delay(0, h.w.c.Crypto), func() {
 			raw := h.w.trust.seal(h, s)
-			h.input("sealed", func() { h.Node.Sealed(h.w.now, s.Job, raw, nil) })
+			h.input("sealed", func() { h.Node.Sealed(h.now(), s.Job, raw, nil) })
 		})
 	}
 	for _, v := range e.Verify {
 		h.later(h.w.delay(0, h.w.c.Crypto), func() {
 			m, err := h.believes(h.w.trust.verify(v))
-			h.input("verified", func() { h.Node.Verified(h.w.now, v.Job, m, err) })
+			h.input("verified", func() { h.Node.Verified(h.now(), v.Job, m, err) })
 		})
 	}
 	for _, c := range e.Configure {
@@ -177,14 +203,27 @@ func (h *Host) act(e node.Effects) {
 
 // Do starts an operation; done is called at its end, unless the host dies first.
 func (h *Host) Do(op node.Op, done func(node.Done)) {
-	h.input("do", func() { h.ops[h.Node.Do(h.w.now, op)] = done })
+	h.input("do", func() { h.ops[h.Node.Do(h.now(), op)] = done })
+}
+
+// do is Do, and returns the transaction that the operation began with; zero when it began with none.
+func (h *Host) do(op node.Op, done func(node.Done)) (tx wire.TransactionID) {
+	h.w.note(Step{Host: h.Index, Input: "do", From: -1})
+	h.ops[h.Node.Do(h.now(), op)] = done
+	e := h.Node.Take()
+	if len(e.Seal) > 0 {
+		tx = e.Seal[0].Message.Header.Transaction
+	}
+	h.act(e)
+	h.arm()
+	return tx
 }
 
 // CancelAll cancels the operations that have not ended.
 func (h *Host) CancelAll() {
 	for _, id := range slices.Sorted(maps.Keys(h.ops)) {
 		delete(h.ops, id)
-		h.input("cancel", func() { h.Node.Cancel(h.w.now, id) })
+		h.input("cancel", func() { h.Node.Cancel(h.now(), id) })
 	}
 }
 
@@ -192,6 +231,7 @@ func (h *Host) CancelAll() {
 func (w *World) Kill(i int, how Death) {
 	h := w.hosts[i]
 	h.Up, h.linked, h.silent = false, false, how == Silent
+	h.paused, h.backlog = false, nil
 	w.note(Step{Host: i, Input: "kill", From: -1})
 	if how == Silent {
 		return

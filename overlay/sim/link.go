@@ -25,9 +25,10 @@ type pipe struct {
 
 type end struct {
 	host *Host
-	life int
+	life int32
 	id   node.LinkID
 	last time.Time // arrival of the last message towards it
+	from *Host     // at the other end
 }
 
 // sides returns the end at h and the other one.
@@ -38,19 +39,28 @@ func (p *pipe) sides(h *Host) (near, far *end) {
 	return &p.ends[1], &p.ends[0]
 }
 
-// reach runs f at the host of e when a message that leaves now arrives, if the host and its end of the link are still
-// there.
+// reach runs f at the host of e when what leaves now arrives, if the host and its end of the link are still there.
 func (e *end) reach(w *World, d time.Duration, f func()) {
+	w.plan(e.behind(w, d), event{host: e.host, life: e.life, run: func() {
+		if e.up() {
+			f()
+		}
+	}})
+}
+
+// behind is d, or as long as it takes for what was sent before to arrive.
+func (e *end) behind(w *World, d time.Duration) time.Duration {
 	at := w.now.Add(d)
 	if at.Before(e.last) {
 		at = e.last
 	}
 	e.last = at
-	w.After(at.Sub(w.now), func() {
-		if e.host.linked && e.host.life == e.life && e.host.links[e.id] != nil {
-			f()
-		}
-	})
+	return at.Sub(w.now)
+}
+
+// up reports whether the end of the link is still there.
+func (e *end) up() bool {
+	return e.host.linked && e.host.life == e.life && e.host.links[e.id] != nil
 }
 
 // dial opens a link.
@@ -60,22 +70,31 @@ func (h *Host) dial(d node.Dial) {
 	switch {
 	case target == nil || !target.Up && !target.silent || w.parted[pairOf(h, target)]:
 		h.later(refusedDelay, func() {
-			h.input("dial_failed", func() { h.Node.DialFailed(w.now, d.Dial, errRefused) })
+			h.input("dial_failed", func() { h.Node.DialFailed(h.now(), d.Dial, errRefused) })
 		})
 		return
-	case target.silent:
-		h.later(dialTimeout, func() {
-			h.input("dial_failed", func() { h.Node.DialFailed(w.now, d.Dial, errTimeout) })
-		})
+	case target.silent || !w.SameSide(h, target):
+		h.dialTimeout(d.Dial, dialTimeout)
 		return
 	}
 	// Two round trips, as TCP and TLS 1.3 take.
-	h.later(3*w.delay(w.c.MinDelay, w.c.MaxDelay), func() {
+	took := w.between(h, target) + w.between(target, h) + w.between(h, target)
+	h.later(took, func() {
 		if !target.Up || !d.Peer.IsZero() && d.Peer != target.ID {
-			h.input("dial_failed", func() { h.Node.DialFailed(w.now, d.Dial, errRefused) })
+			h.input("dial_failed", func() { h.Node.DialFailed(h.now(), d.Dial, errRefused) })
+			return
+		}
+		if target.paused || !w.SameSide(h, target) {
+			h.dialTimeout(d.Dial, dialTimeout-took)
 			return
 		}
 		w.connect(h, target, d.Dial)
+	})
+}
+
+func (h *Host) dialTimeout(id node.DialID, d time.Duration) {
+	h.later(d, func() {
+		h.input("dial_failed", func() { h.Node.DialFailed(h.now(), id, errTimeout) })
 	})
 }
 
@@ -97,44 +116,58 @@ func (w *World) target(d node.Dial) *Host {
 }
 
 func (w *World) connect(from, to *Host, dial node.DialID) {
+	p := w.join(from, to)
+	p.ends[0].reach(w, 0, func() {
+		from.nodeInput("link_up", func() { from.Node.LinkUp(from.now(), p.ends[0].id, to.identity(), dial) })
+	})
+	p.ends[1].reach(w, w.between(from, to), func() {
+		to.nodeInput("link_up", func() { to.Node.LinkUp(to.now(), p.ends[1].id, from.identity(), 0) })
+	})
+}
+
+// join makes a link of which the nodes do not know yet.
+func (w *World) join(from, to *Host) *pipe {
 	p := &pipe{}
-	for i, h := range []*Host{from, to} {
+	for i, h := range [2]*Host{from, to} {
 		h.lastLink++
-		p.ends[i] = end{host: h, life: h.life, id: h.lastLink}
+		p.ends[i] = end{host: h, life: h.life, id: h.lastLink, from: [2]*Host{to, from}[i]}
 		h.links[h.lastLink] = p
 	}
-	p.ends[0].reach(w, 0, func() {
-		from.nodeInput("link_up", func() { from.Node.LinkUp(w.now, p.ends[0].id, to.identity(), dial) })
-	})
-	p.ends[1].reach(w, w.delay(w.c.MinDelay, w.c.MaxDelay), func() {
-		to.nodeInput("link_up", func() { to.Node.LinkUp(w.now, p.ends[1].id, from.identity(), 0) })
-	})
+	return p
 }
 
 func (h *Host) identity() trust.Identity { return h.gateway.Identity }
 
-// down has the other side see that the link is gone.
+// down has the other side see that the link is gone, unless there is a wall between.
 func (p *pipe) down(h *Host, d time.Duration) {
 	near, far := p.sides(h)
 	delete(h.links, near.id)
+	if h.w.blocked(h, far.host) {
+		return
+	}
 	far.reach(h.w, d, func() {
 		delete(far.host.links, far.id)
-		far.host.nodeInput("link_down", func() { far.host.Node.LinkDown(h.w.now, far.id, errReset) })
+		far.host.nodeInput("link_down", func() { far.host.Node.LinkDown(far.host.now(), far.id, errReset) })
 	})
 }
 
-// reset tells a host that the other one knows nothing of the link any more: it died unseen and has started again.
-func (p *pipe) reset(near *end) {
+// reset tells a host that the other one knows nothing of the link any more: it died unseen and has started again, or has given
+// the link up.
+func (p *pipe) reset(near, far *end) {
 	w := near.host.w
-	near.reach(w, w.delay(w.c.MinDelay, w.c.MaxDelay), func() {
+	if w.blocked(far.host, near.host) {
+		return
+	}
+	near.reach(w, w.between(near.host, far.host), func() {
 		delete(near.host.links, near.id)
-		near.host.input("link_down", func() { near.host.Node.LinkDown(w.now, near.id, errReset) })
+		near.host.nodeInput("link_down", func() { near.host.Node.LinkDown(near.host.now(), near.id, errReset) })
 	})
 }
 
 func (h *Host) closeLink(id node.LinkID) {
 	if p := h.links[id]; p != nil {
-		p.down(h, h.w.delay(h.w.c.MinDelay, h.w.c.MaxDelay))
+		_, far := p.sides(h)
+		p.down(h, h.w.between(h, far.host))
 	}
 }
 
@@ -144,7 +177,7 @@ func (w *World) Cut(i, j int) {
 	for _, id := range h.linkIDs() {
 		if p := h.links[id]; p.ends[0].host.Index == j || p.ends[1].host.Index == j {
 			p.down(h, 0)
-			h.input("link_down", func() { h.Node.LinkDown(w.now, id, errReset) })
+			h.input("link_down", func() { h.Node.LinkDown(h.now(), id, errReset) })
 		}
 	}
 }
@@ -166,6 +199,10 @@ func pairOf(a, b *Host) [2]*Host {
 	return [2]*Host{a, b}
 }
 
+// frameOctets is what a message costs besides its own octets on a link without fragments: the header of its frame and an
+// acknowledgement (RFC 6940 §6.6.2: 1 + 4 + 3, and 1 + 4 + 4).
+const frameOctets = 17
+
 // send carries a message over a link.
 func (h *Host) send(f node.Forward) {
 	p := h.links[f.Link]
@@ -173,24 +210,71 @@ func (h *Host) send(f node.Forward) {
 		return
 	}
 	near, far := p.sides(h)
-	if far.host.linked && far.host.life != far.life {
-		p.reset(near)
-		return
-	}
 	raw := slices.Clone(f.Raw)
-	if h.Node != nil {
-		h.w.checkMessage(h, raw)
-	}
-	if head, _, err := wire.ParseHeader(raw); err == nil && h.OnForward != nil {
+	head := h.w.checkMessage(h, raw)
+	if h.OnForward != nil {
 		h.OnForward(head.Transaction)
 	}
-	for _, part := range h.w.cut(raw) {
-		far.reach(h.w, h.w.delay(h.w.c.MinDelay, h.w.c.MaxDelay), func() {
-			h.w.Messages++
-			to := far.host
-			h.w.noteMessage(h, to, part)
-			to.receive(far.id, part)
-		})
+	parts := h.w.cut(raw)
+	h.traffic.Sent += len(parts)
+	for _, part := range parts {
+		h.w.Octets += len(part) + frameOctets
+		h.traffic.Octets += len(part) + frameOctets
+	}
+	switch {
+	case h.w.blocked(h, far.host) || far.host.silent:
+		h.w.unanswered(head.Transaction)
+	case far.host.linked && !far.up():
+		h.w.unanswered(head.Transaction)
+		p.reset(near, far)
+	default:
+		for _, part := range parts {
+			h.w.carry(h, far, part)
+		}
+	}
+}
+
+// carry brings octets to the other end of a link, or loses them.
+func (w *World) carry(from *Host, to *end, raw []byte) {
+	d := w.between(from, to.host)
+	late, lost := w.lost()
+	if lost {
+		return
+	}
+	d += late
+	if w.chance(w.c.Network.Reorder) {
+		w.plan(d+w.delay(0, 10*d), event{host: to.host, life: to.life, to: to, raw: raw})
+	} else {
+		w.plan(to.behind(w, d), event{host: to.host, life: to.life, to: to, raw: raw})
+	}
+	if w.chance(w.c.Network.Duplicate) {
+		w.plan(d+w.delay(0, d), event{host: to.host, life: to.life, to: to, raw: slices.Clone(raw)})
+	}
+}
+
+// arrived is when octets have come over a link.
+func (e *end) arrived(w *World, raw []byte) {
+	if !e.up() {
+		return
+	}
+	h := e.host
+	if h.slow > 0 { // it takes its time for each
+		if h.busy.Before(w.now) {
+			h.busy = w.now
+		}
+		h.busy = h.busy.Add(h.slow)
+		h.later(h.busy.Sub(w.now), func() { e.deliver(w, raw) })
+		return
+	}
+	e.deliver(w, raw)
+}
+
+func (e *end) deliver(w *World, raw []byte) {
+	if e.up() {
+		w.Messages++
+		e.host.traffic.Received++
+		w.noteMessage(e.from, e.host, raw)
+		e.host.receive(e.id, raw)
 	}
 }
 

@@ -46,7 +46,7 @@ func (r *Record) value(v int) []byte {
 // Next signs the next version of the record, as of now.
 func (w *World) Next(r *Record) wire.StoredData {
 	r.version++
-	r.time = max(r.time+1, uint64(w.now.UnixMilli()))
+	r.time = max(r.time+1, uint64(r.Home.now().UnixMilli()))
 	r.signed = append(r.signed, w.SignVersion(r, r.version, r.time))
 	return r.signed[len(r.signed)-1]
 }

@@ -1,12 +1,9 @@
 package sim
 
 import (
-	"container/heap"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
-	"hash/fnv"
 	"math/rand/v2"
 	"time"
 
@@ -22,6 +19,8 @@ type Config struct {
 	MinDelay time.Duration // of a message on a link; 0 means 1 ms
 	MaxDelay time.Duration // 0 means MinDelay
 	Crypto   time.Duration // at most, to sign or verify; 0 means 300 µs, and what is below 0 none
+	Network  Network       // what links do to messages besides delaying them
+	Skew     time.Duration // by how much the clock of a host is wrong, at most
 	HoldDown time.Duration // 0 means the node's default
 	Ping     time.Duration // 0 means the node's default
 	// MessageRate is how many messages per second a link may carry; 0 means the node's default.
@@ -33,6 +32,8 @@ type Config struct {
 	PathMTU int
 	// Durable gives each host a disk, on which what it stores outlives it.
 	Durable bool
+	// RealSize gives certificates and signatures the size of real ones, those of ECDSA keys, so that octets can be counted.
+	RealSize bool
 	// Trace, when set, is called for every message that arrives and every input that is not a message.
 	Trace func(Step)
 	// Event, when set, is called for every event of a node.
@@ -57,15 +58,18 @@ type World struct {
 	schema    *wire.Schema
 	start     time.Time
 	now       time.Time
-	events    eventHeap
-	seq       uint64
+	events    queue
 	hosts     []*Host
 	trust     *authority
 	parted    map[[2]*Host]bool // that cannot reach each other
-	hash      hash.Hash64
+	walls     []*Wall
+	lookups   map[wire.TransactionID]*lookup // that are under way and watched
+	hash      digest
 	violated  error          // the first invariant that was broken while running
 	Counts    map[string]int // node events by type and, for drops, reason
 	Messages  int            // delivered on links
+	Octets    int            // sent on links, with the header of each frame
+	Events    int            // that have happened
 	Fragments int            // of messages that were cut
 }
 
@@ -86,12 +90,19 @@ type Host struct {
 
 	w        *World
 	disk     map[string][]byte // kept records
-	life     int
+	life     int32
 	linked   bool // it takes part in links
-	silent   bool // dead without anybody noticing
+	paused   bool
+	backlog  []event       // what has happened to it since it was paused
+	slow     time.Duration // that it takes for each message
+	busy     time.Time     // until when it is at work on messages
+	skew     time.Duration // of its clock
+	traffic  Traffic
+	side     uint64 // of each wall: a bit
+	silent   bool   // dead without anybody noticing
 	links    map[node.LinkID]*pipe
 	lastLink node.LinkID
-	tick     time.Time
+	tick     time.Duration // when the tick that is planned comes; 0: none is
 	receive  func(from node.LinkID, raw []byte)
 	ops      map[node.OpID]func(node.Done)
 	gateway  *identity
@@ -118,8 +129,8 @@ func New(c Config) *World {
 		schema: c.Overlay.Schema(),
 		start:  epoch,
 		now:    epoch,
-		trust:  newAuthority(),
-		hash:   fnv.New64a(),
+		trust:  newAuthority(c.RealSize),
+		hash:   newDigest(),
 		Counts: make(map[string]int),
 	}
 	for range max(1, c.Peers) {
@@ -151,6 +162,9 @@ func (w *World) AddHostAt(id [16]byte) *Host {
 		panic("sim: " + err.Error())
 	}
 	h := &Host{Index: len(w.hosts), ID: nodeID, w: w}
+	if w.c.Skew > 0 {
+		h.skew = w.delay(-w.c.Skew, w.c.Skew)
+	}
 	h.gateway = w.trust.issue("gw@"+w.c.Overlay.InstanceName, nodeID)
 	w.hosts = append(w.hosts, h)
 	return h
@@ -180,46 +194,49 @@ func (w *World) Elapsed() time.Duration { return w.now.Sub(w.start) }
 func (w *World) Now() time.Time { return w.now }
 
 // Hash is a digest of everything that has happened.
-func (w *World) Hash() uint64 { return w.hash.Sum64() }
-
-// event is something that is going to happen.
-type event struct {
-	at  time.Time
-	seq uint64 // breaks ties: what was planned first happens first
-	run func()
-}
-
-type eventHeap []event
-
-func (h eventHeap) Len() int { return len(h) }
-func (h eventHeap) Less(i, j int) bool {
-	return h[i].at.Before(h[j].at) || h[i].at.Equal(h[j].at) && h[i].seq < h[j].seq
-}
-func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *eventHeap) Push(x any)   { *h = append(*h, x.(event)) }
-func (h *eventHeap) Pop() any {
-	old := *h
-	e := old[len(old)-1]
-	old[len(old)-1] = event{}
-	*h = old[:len(old)-1]
-	return e
-}
+func (w *World) Hash() uint64 { return uint64(w.hash) }
 
 // After has f run when d has passed.
-func (w *World) After(d time.Duration, f func()) {
-	w.seq++
-	heap.Push(&w.events, event{w.now.Add(d), w.seq, f})
+func (w *World) After(d time.Duration, f func()) { w.plan(d, event{run: f}) }
+
+func (w *World) plan(d time.Duration, e event) {
+	w.events.put(w.Elapsed()+d, d <= 0, e)
 }
 
 // Run lets d of virtual time pass, or less when an invariant is broken.
 func (w *World) Run(d time.Duration) {
 	end := w.now.Add(d)
-	for len(w.events) > 0 && !w.events[0].at.After(end) && w.violated == nil {
-		e := heap.Pop(&w.events).(event)
-		w.now = e.at
-		e.run()
+	last := w.Elapsed() + d
+	for w.violated == nil {
+		p, ok := w.events.next()
+		if !ok || p.at > last {
+			break
+		}
+		w.now = w.start.Add(p.at)
+		w.happen(w.events.take(p))
 	}
 	w.now = end
+}
+
+// happen carries out an event: now, or when the host that it happens to goes on.
+func (w *World) happen(e event) {
+	h := e.host
+	switch {
+	case h != nil && h.paused:
+		h.backlog = append(h.backlog, e)
+		return
+	case h != nil && e.life != h.life:
+		return
+	}
+	w.Events++
+	switch {
+	case e.tick:
+		h.ticked()
+	case e.to != nil:
+		e.to.arrived(w, e.raw)
+	case h == nil || h.Up:
+		e.run()
+	}
 }
 
 // RunUntil runs until ok reports true, asked every step, or limit has passed. It reports which.
@@ -249,13 +266,9 @@ func (w *World) violate(format string, args ...any) {
 // note adds a step to the digest and the trace.
 func (w *World) note(s Step) {
 	s.At = w.Elapsed()
-	var b [24]byte
-	binary.BigEndian.PutUint64(b[:], uint64(s.At))
-	binary.BigEndian.PutUint32(b[8:], uint32(s.Host))
-	binary.BigEndian.PutUint32(b[12:], uint32(s.From))
-	binary.BigEndian.PutUint16(b[16:], uint16(s.Code))
-	_, _ = w.hash.Write(b[:])
-	_, _ = w.hash.Write([]byte(s.Input))
+	w.hash.add(uint64(s.At))
+	w.hash.add(uint64(uint32(s.Host))<<32 | uint64(uint32(s.From)))
+	w.hash.add(uint64(s.Code)<<32 | uint64(len(s.Input)))
 	if w.c.Trace != nil {
 		w.c.Trace(s)
 	}

@@ -59,6 +59,9 @@ func (s *Store) lookup(res wire.ResourceID, kind wire.KindID) *values {
 // Resources lists the Resource-IDs that hold something, in ascending order.
 func (s *Store) Resources() []wire.ResourceID { return slices.Sorted(maps.Keys(s.resources)) }
 
+// Has reports whether something is held under res.
+func (s *Store) Has(res wire.ResourceID) bool { return s.resources[res] != nil }
+
 // Drop forgets everything under res: this peer is no longer in its replica set (RFC 6940 §10.7.3).
 func (s *Store) Drop(res wire.ResourceID) {
 	for _, v := range s.resources[res] {

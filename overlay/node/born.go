@@ -1,0 +1,45 @@
+package node
+
+import (
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// BornLink is one link of a node that is born into a ring.
+type BornLink struct {
+	ID   LinkID
+	Peer wire.NodeID
+}
+
+// Born makes a node that has not started a peer of a ring at once, as if it had joined long ago: all nodes at the other ends of
+// the links are peers too, and the links are up. It is for simulators, in which a hundred thousand nodes can not join one after
+// the other. The periods of its timers begin anywhere, or all nodes would tick as one.
+func (n *Node) Born(now time.Time, links []BornLink) {
+	n.begin(now)
+	n.started = now
+	for _, l := range links {
+		c := &conn{id: l.ID, node: l.Peer, made: now, used: now, attached: true}
+		p := n.peers[l.Peer]
+		if p == nil {
+			p = &peer{id: l.Peer, ready: true, born: now}
+			n.peers[l.Peer] = p
+			n.ring.Add(l.Peer)
+		}
+		p.heard = now.Add(-n.within(n.c.PingInterval))
+		p.links = append(p.links, c)
+		n.conns[l.ID] = c
+	}
+	n.enterRing()
+	n.announced = announced{ready: true, neighbors: n.neighborhood()}
+	n.announced.predecessor, _ = n.ring.Predecessor()
+	n.timers[timerLiveness] = now.Add(n.within(n.c.PingInterval))
+	n.timers[timerUpdate] = now.Add(n.within(n.c.Overlay.ChordUpdateInterval))
+	n.timers[timerFingers] = now.Add(n.within(n.c.Overlay.ChordPingInterval))
+	n.timers[timerProbe] = now.Add(n.within(n.c.ProbeInterval))
+}
+
+// within draws a time below d.
+func (n *Node) within(d time.Duration) time.Duration {
+	return time.Duration(n.c.Rand.Int64N(max(1, int64(d))))
+}

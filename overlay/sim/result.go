@@ -1,0 +1,211 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Result is what was measured of a scenario. Its JSON names are an interface.
+type Result struct {
+	Peers     int    `json:"peers"` // at the start
+	Seed      uint64 `json:"seed"`
+	TraceHash string `json:"trace_hash"`
+
+	Lookups      int     `json:"lookups"` // that ended while it was measured
+	Failed       int     `json:"failed"`  // of them
+	HopsMean     float64 `json:"hops_mean"`
+	HopsP99      float64 `json:"hops_p99"`
+	TimeoutsMean float64 `json:"timeouts_mean"` // messages to dead peers, per lookup
+	LatencyMean  float64 `json:"latency_mean_ms"`
+	LatencyP99   float64 `json:"latency_p99_ms"`
+
+	Stored       int `json:"stored"` // registrations that were acknowledged
+	Lost         int `json:"lost"`   // of them, at the end
+	Stores       int `json:"stores"`
+	StoresFailed int `json:"stores_failed"`
+
+	// HealSeconds is how long it took, since the last fault was over, until all peers were one ring and all that was
+	// acknowledged was where it is looked for; 0 without a fault, -1 when that did not happen.
+	HealSeconds        float64 `json:"heal_seconds"`
+	BytesPerPeerSecond float64 `json:"bytes_per_peer_second"` // sent, frames included, TLS and TCP not
+	// EventsPerSecond is for the caller, who has a clock, to fill in.
+	EventsPerSecond float64 `json:"events_per_second"`
+
+	Events         int             `json:"events"`
+	Messages       int             `json:"messages"`
+	VirtualSeconds float64         `json:"virtual_seconds"`
+	PeersAtEnd     int             `json:"peers_at_end"`
+	FailedWhy      map[string]int  `json:"failed_why,omitempty"`
+	LostUsers      []string        `json:"lost_users,omitempty"` // the first few
+	HopCounts      []int           `json:"hop_counts,omitempty"` // how many lookups took so many hops
+	Load           Spread          `json:"messages_per_peer_second"`
+	Bytes          Spread          `json:"bytes_per_peer_minute"`
+	Links          Spread          `json:"links_per_peer"`
+	Series         []Point         `json:"series,omitempty"`
+	Faults         []string        `json:"faults,omitempty"`
+	Took           []time.Duration `json:"-"` // each lookup
+
+	timeouts, hops int
+}
+
+// Spread is how something is spread over the peers.
+type Spread struct {
+	Min    float64 `json:"min"`
+	Median float64 `json:"median"`
+	P90    float64 `json:"p90"`
+	P99    float64 `json:"p99"`
+	Max    float64 `json:"max"`
+	Mean   float64 `json:"mean"`
+}
+
+// Point is one step of what was measured over time.
+type Point struct {
+	At                 float64 `json:"at"` // seconds since the beginning of the measurement, at the end of the step
+	Peers              int     `json:"peers"`
+	Lookups            int     `json:"lookups"`
+	Failed             int     `json:"failed"`
+	Timeouts           int     `json:"timeouts"`
+	BytesPerPeerSecond float64 `json:"bytes_per_peer_second"`
+}
+
+type point struct {
+	Point
+	octets int // sent when it began
+}
+
+// maxLostNames is how many of those who are lost a Result names.
+const maxLostNames = 10
+
+func (m *Result) lost(name string) {
+	if !slices.Contains(m.LostUsers, name) {
+		m.Lost++
+		if len(m.LostUsers) < maxLostNames {
+			m.LostUsers = append(m.LostUsers, name)
+		}
+	}
+}
+
+// counted takes a lookup into the figures.
+func (r *run) counted() func(found) {
+	return func(f found) {
+		m := &r.m
+		m.Lookups++
+		r.at.Lookups++
+		m.timeouts += f.timeouts
+		r.at.Timeouts += f.timeouts
+		m.Took = append(m.Took, f.took)
+		if !f.ok {
+			m.Failed++
+			r.at.Failed++
+			if m.FailedWhy == nil {
+				m.FailedWhy = make(map[string]int)
+			}
+			m.FailedWhy[f.why]++
+			return
+		}
+		m.hops += f.hops
+		for len(m.HopCounts) <= f.hops {
+			m.HopCounts = append(m.HopCounts, 0)
+		}
+		m.HopCounts[f.hops]++
+	}
+}
+
+// sample adds a point to the series, again and again.
+func (r *run) sample() {
+	step := max(r.s.Run/maxSeries, time.Second)
+	r.at = point{octets: r.Octets}
+	var next func()
+	next = func() {
+		p := r.at.Point
+		p.At, p.Peers = (r.Elapsed() - r.begin).Seconds(), len(r.Living())
+		p.BytesPerPeerSecond = float64(r.Octets-r.at.octets) / float64(max(1, p.Peers)) / step.Seconds()
+		r.m.Series = append(r.m.Series, p)
+		r.at = point{octets: r.Octets}
+		if r.Elapsed()+step <= r.begin+r.s.Run {
+			r.After(step, next)
+		}
+	}
+	r.After(step, next)
+}
+
+// measured closes what is measured per time.
+func (r *run) measured() {
+	m, seconds := &r.m, r.s.Run.Seconds()
+	var load, octets, links []float64
+	for i, h := range r.hosts {
+		if !h.Up || i >= len(r.load) {
+			continue
+		}
+		load = append(load, float64(h.traffic.Received-r.load[i].Received)/seconds)
+		octets = append(octets, float64(h.traffic.Octets-r.load[i].Octets)/seconds*60)
+		links = append(links, float64(len(h.links)))
+	}
+	m.Load, m.Bytes, m.Links = spread(load), spread(octets), spread(links)
+	peers := 0
+	for _, p := range m.Series {
+		peers += p.Peers
+	}
+	if len(m.Series) > 0 {
+		mean := float64(peers) / float64(len(m.Series))
+		m.BytesPerPeerSecond = float64(r.Octets-r.sent) / max(1, mean) / seconds
+	}
+}
+
+// finish fills in what is known at the end.
+func (r *run) finish() {
+	m := &r.m
+	m.Peers, m.Seed, m.TraceHash = r.s.Peers, r.s.Seed, fmt.Sprintf("%016x", r.Hash())
+	m.PeersAtEnd = len(r.Living())
+	m.Events, m.Messages, m.VirtualSeconds = r.Events, r.Messages, r.Elapsed().Seconds()
+	for _, u := range r.users {
+		if u.acked > 0 {
+			m.Stored++
+		}
+	}
+	for _, f := range r.s.Faults {
+		m.Faults = append(m.Faults, f.String())
+	}
+	if m.Lookups > 0 {
+		m.TimeoutsMean = float64(m.timeouts) / float64(m.Lookups)
+		m.HopsMean = float64(m.hops) / float64(max(1, m.Lookups-m.Failed))
+		m.HopsP99 = float64(percentile(m.HopCounts, 0.99))
+		slices.Sort(m.Took)
+		sum := time.Duration(0)
+		for _, d := range m.Took {
+			sum += d
+		}
+		m.LatencyMean = sum.Seconds() * 1000 / float64(len(m.Took))
+		m.LatencyP99 = m.Took[(len(m.Took)-1)*99/100].Seconds() * 1000
+	}
+}
+
+// percentile is the smallest value that part of all do not exceed; counts says how often each value was seen.
+func percentile(counts []int, part float64) int {
+	all := 0
+	for _, n := range counts {
+		all += n
+	}
+	seen := 0
+	for v, n := range counts {
+		if seen += n; float64(seen) >= part*float64(all) {
+			return v
+		}
+	}
+	return 0
+}
+
+func spread(x []float64) (s Spread) {
+	if len(x) == 0 {
+		return s
+	}
+	slices.Sort(x)
+	at := func(part float64) float64 { return x[int(part*float64(len(x)-1)+0.5)] }
+	for _, v := range x {
+		s.Mean += v
+	}
+	s.Mean /= float64(len(x))
+	s.Min, s.Median, s.P90, s.P99, s.Max = x[0], at(0.5), at(0.9), at(0.99), x[len(x)-1]
+	return s
+}
