@@ -46,8 +46,29 @@ func (l *loop) configure(c node.Configure) {
 	l.submit(func() input { return configured(examine(time.Now(), c)) }, configured(nil, ErrOverload))
 }
 
+// examineKinds reads kind-blocks and adds what they describe to the present configuration.
+func examineKinds(now time.Time, c node.Configure) (*config.Overlay, error) {
+	o := c.Previous
+	for _, octets := range c.Kinds {
+		b, err := config.ParseKindBlock(octets)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", node.ErrDocument, err)
+		}
+		if err := trust.VerifyKindBlock(now, &b, o); err != nil {
+			return nil, err
+		}
+		if o, err = o.WithKind(b); err != nil {
+			return nil, fmt.Errorf("%w: %w", node.ErrDocument, err)
+		}
+	}
+	return o, nil
+}
+
 // examine reads a document and checks that it may take the place of the present one.
 func examine(now time.Time, c node.Configure) (*config.Overlay, error) {
+	if c.Kinds != nil {
+		return examineKinds(now, c)
+	}
 	d, err := config.Parse(c.Document)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", node.ErrDocument, err)
@@ -67,7 +88,7 @@ func examine(now time.Time, c node.Configure) (*config.Overlay, error) {
 		return nil, &trust.RefusalError{Reason: trust.Expired,
 			Err: fmt.Errorf("the configuration expired at %s", o.Expiration.Format(time.RFC3339))}
 	}
-	return o, nil
+	return trust.KeepKinds(o, c.Previous), nil
 }
 
 // reconfigure has everything follow a new configuration.
@@ -78,7 +99,7 @@ func (l *loop) reconfigure(r node.Reconfigured) {
 	if r.Leave != "" {
 		l.exit = fmt.Errorf("%w: %s", ErrRestart, r.Leave)
 	}
-	if l.p.cfg.Changed == nil {
+	if l.p.cfg.Changed == nil || r.Document == nil {
 		return
 	}
 	select {

@@ -152,3 +152,33 @@ func TestRFC6940_11_1_APeerThatCanNotMeetADemandLeaves(t *testing.T) {
 		t.Fatal("Run goes on")
 	}
 }
+
+// Conformance: C-31
+func TestKindBlocksAreReadAndChecked(t *testing.T) {
+	w := newWorld(t)
+	by, stranger := w.signer(newKey(t)), w.signer(newKey(t))
+	o := *w.overlay
+	o.KindSigners = []wire.NodeID{by.Identity().Node}
+	kind := config.Kind{ID: 0xf0000077, Model: wire.SingleValue, Access: config.UserMatch, MaxCount: 1, MaxSize: 100}
+	block := func(by *trust.Signer) []byte {
+		b, err := trust.SignKind(&o, kind, by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return config.AppendKindBlock(nil, &b)
+	}
+	with, err := examine(time.Now(), node.Configure{Kinds: [][]byte{block(by)}, Previous: &o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k, ok := with.Kind(kind.ID); !ok || k != kind || len(o.Kinds) == len(with.Kinds) {
+		t.Errorf("%+v", k)
+	}
+	var refusal *trust.RefusalError
+	if _, err := examine(time.Now(), node.Configure{Kinds: [][]byte{block(stranger)}, Previous: &o}); !errors.As(err, &refusal) {
+		t.Errorf("of a stranger: %v", err)
+	}
+	if _, err := examine(time.Now(), node.Configure{Kinds: [][]byte{[]byte("<kind/>")}, Previous: &o}); !errors.Is(err, node.ErrDocument) {
+		t.Errorf("no kind-block: %v", err)
+	}
+}

@@ -46,6 +46,7 @@ type Overlay struct {
 	MandatoryExtensions  []string
 	DiagnosticKinds      []DiagnosticAccess // RFC 7851 §7
 	Kinds                []Kind
+	KindBlocks           []KindBlock // what Kinds come from, in the same order; fewer for a composed overlay
 	Domains              *DomainRestriction
 	ChordPingInterval    time.Duration // whole seconds
 	ChordUpdateInterval  time.Duration // whole seconds

@@ -21,6 +21,7 @@ var compare = cmp.Options{
 	cmp.Comparer(func(a, b *x509.Certificate) bool { return a.Equal(b) }),
 	cmp.AllowUnexported(wire.NodeID{}),
 	cmpopts.IgnoreUnexported(config.DomainRestriction{}),
+	cmpopts.IgnoreFields(config.Overlay{}, "KindBlocks"),
 	cmpopts.EquateEmpty(),
 }
 

@@ -28,6 +28,10 @@ type KindBlock struct {
 	Kind      Kind
 	Signed    []byte // from the '<' of <kind to the '>' of </kind> (RFC 6940 §11.1)
 	Signature []byte // decoded SecurityBlock; nil when the element is absent
+	// Update says that the block came in a ConfigUpdate of type kind (RFC 6940 §6.5.4), and not with the document.
+	Update bool
+	// Domains is what an Update of SIP-REGISTRATION says of them (RFC 7904 §3.4); nil: nothing.
+	Domains *DomainRestriction
 }
 
 // Parse reads a document; the result aliases doc, which must not be modified afterwards. Signatures are not checked here:

@@ -42,6 +42,8 @@ const (
 	maxNameLen    = 253     // octets of an instance-name, which is a DNS name (§6.3.2)
 	maxWarnings   = 100
 
+	maxKindUpdates = 64 // Kinds that ConfigUpdates brought, beyond those of the document
+
 	// Values for Kinds of the IANA registry that a document does not describe.
 	defaultMaxCount = 32
 	defaultMaxSize  = 4096

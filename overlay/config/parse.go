@@ -50,6 +50,7 @@ func parseConfiguration(doc []byte, e *element) (Configuration, error) {
 	if len(p.o.LinkProtocols) == 0 {
 		p.o.LinkProtocols = []string{LinkProtocolTLS} // RFC 6940 §11.1: "If none appear, then this implies the default value"
 	}
+	p.o.KindBlocks = p.c.Blocks
 	return *p.c, nil
 }
 

@@ -142,7 +142,6 @@ func (w *writer) kinds(o *Overlay, blocks []KindBlock) {
 	}
 	w.raw("<required-kinds>\n")
 	for _, k := range o.Kinds {
-		w.raw("<kind-block>\n")
 		block := KindBlock{Kind: k}
 		for _, b := range blocks {
 			if b.Kind.ID == k.ID {
@@ -152,11 +151,7 @@ func (w *writer) kinds(o *Overlay, blocks []KindBlock) {
 		if block.Signed == nil {
 			block.Signed = AppendKind(nil, o, k)
 		}
-		w.b = append(append(w.b, block.Signed...), '\n')
-		if block.Signature != nil {
-			w.base64("kind-signature", block.Signature)
-		}
-		w.raw("</kind-block>\n")
+		w.b = append(AppendKindBlock(w.b, &block), '\n')
 	}
 	w.raw("</required-kinds>\n")
 }

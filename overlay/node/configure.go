@@ -23,14 +23,18 @@ var (
 
 // Configure asks for a configuration document to be read and checked: that it holds one configuration, that this one is
 // newer than Previous, and that a configuration-signer of Previous has signed it. Configured is owed for it.
+//
+// Or it asks for Kinds, kind-blocks, to be read and checked: that a kind-signer of Previous has signed each, and the same one
+// as before where Previous knows the Kind. Configured then brings Previous with these Kinds.
 type Configure struct {
 	Job      JobID
 	Document []byte
+	Kinds    [][]byte // instead of a document
 	Previous *config.Overlay
 }
 
 // Reconfigured says that Overlay, which Document holds, is the configuration from now on. What the driver checks is to be
-// checked against it, and the document is to be kept for the next start.
+// checked against it, and the document is to be kept for the next start. Document is nil when only Kinds were added.
 type Reconfigured struct {
 	Overlay  *config.Overlay
 	Document []byte
@@ -49,11 +53,13 @@ func (OpConfigure) isOp() {}
 type configuring struct {
 	candidates []*candidate // the first is being examined
 	pushed     map[wire.NodeID]push
+	spread     map[wire.KindID]time.Time // when a Kind was spread
 }
 
-// candidate is a document that may become the configuration.
+// candidate is a document that may become the configuration, or Kinds that may become part of it.
 type candidate struct {
 	document []byte
+	kinds    [][]byte
 	in       *inbound // what brought it; nil for one of an operation
 	op       OpID
 }
@@ -63,12 +69,14 @@ func (n *Node) Overlay() *config.Overlay { return n.c.Overlay }
 
 // answerConfigUpdate takes a ConfigUpdate (RFC 6940 §6.5.4).
 func (n *Node) answerConfigUpdate(in *inbound, req *wire.ConfigUpdateReq) {
-	if req.Type != wire.ConfigUpdateConfig {
-		// Deviation: a "kind" update is refused. Kinds reach every node with the document, which has them all.
+	switch {
+	case req.Type == wire.ConfigUpdateConfig:
+		n.consider(&candidate{document: req.Config, in: in})
+	case req.Type == wire.ConfigUpdateKind && len(req.Kinds) > 0 && len(req.Kinds) <= maxKindBlocks:
+		n.consider(&candidate{kinds: req.Kinds, in: in})
+	default:
 		n.refuse(in, wire.NewError(wire.ErrorInvalidMessage, "type of ConfigUpdate not supported"))
-		return
 	}
-	n.consider(&candidate{document: req.Config, in: in})
 }
 
 // consider has a document examined, when those before it have been.
@@ -88,12 +96,13 @@ func (n *Node) examineNext() {
 		c := n.configuring.candidates[0]
 		id, ok := JobID(0), false
 		err := ErrNotNewer
-		if !bytes.Equal(c.document, n.c.Document) {
+		if c.kinds != nil || !bytes.Equal(c.document, n.c.Document) {
 			id, ok = n.newJob(&job{configured: func(o *config.Overlay, err error) { n.examined(c, o, err) }})
 			err = ErrOverload
 		}
 		if ok {
-			n.out.Configure = append(n.out.Configure, Configure{Job: id, Document: c.document, Previous: n.c.Overlay})
+			n.out.Configure = append(n.out.Configure, Configure{Job: id, Document: c.document, Kinds: c.kinds,
+				Previous: n.c.Overlay})
 			return
 		}
 		n.configuring.candidates = n.configuring.candidates[1:]
@@ -114,6 +123,8 @@ func (n *Node) examined(c *candidate, o *config.Overlay, err error) {
 	old := n.c.Overlay
 	switch {
 	case err != nil:
+	case c.kinds != nil:
+		n.acceptKinds(o)
 	case o.InstanceName != old.InstanceName:
 		err = ErrDocument
 	case !config.Newer(o.Sequence, old.Sequence):

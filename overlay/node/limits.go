@@ -97,6 +97,7 @@ const (
 	maxAvoid            = 256
 	maxBanned           = 256
 	maxCandidates       = 8        // configuration documents that wait to be examined, of at most max-message-size each
+	maxKindBlocks       = 16       // of one ConfigUpdate
 	maxPushed           = 1024     // nodes that were sent the configuration lately
 	maxHeld             = 1024     // requests that wait for two configurations to be the same
 	maxHeldRange        = 512      // requests that wait for the end of an admission

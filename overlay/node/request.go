@@ -203,7 +203,7 @@ func (n *Node) answerVerified(r *request, link wire.NodeID) func(trust.Verified,
 		}
 		switch {
 		case n.mayAnswer(r, res.from, link):
-			if !isError || !n.outdated(r, res, m.Header.ConfigSequence) {
+			if !isError || !n.outdated(r, res, m.Header.ConfigSequence) && !n.unknownKind(r, res) {
 				n.finish(r, res)
 			}
 		case isError && n.isHint(r, e, res.from):

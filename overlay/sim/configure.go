@@ -15,9 +15,7 @@ import (
 func (w *World) Document(o *config.Overlay, by *Host) []byte {
 	c := config.Configuration{Overlay: o, Signed: config.AppendConfiguration(nil, o)}
 	if by != nil {
-		id := by.gateway
-		block := wire.SecurityBlock{Certificates: []wire.Certificate{{Data: id.der}}, Signature: id.signature(c.Signed)}
-		c.Signatures = [][]byte{block.AppendTo(nil)}
+		c.Signatures = [][]byte{by.gateway.signedBlob(c.Signed)}
 	}
 	return config.AppendDocument(nil, c)
 }
@@ -37,6 +35,9 @@ var errSigner = errors.New("sim: not signed by a configuration-signer")
 
 // document reads a document and checks its signature.
 func (a *authority) document(c node.Configure) (*config.Overlay, error) {
+	if c.Kinds != nil {
+		return a.kinds(c)
+	}
 	d, err := config.Parse(c.Document)
 	if err != nil || len(d.Configurations) != 1 {
 		return nil, node.ErrDocument
@@ -47,21 +48,74 @@ func (a *authority) document(c node.Configure) (*config.Overlay, error) {
 	}
 	reason := trust.Unsigned
 	for _, s := range found.Signatures {
-		block, err := wire.ParseSecurityBlock(s)
-		if err != nil {
-			return nil, &trust.RefusalError{Reason: trust.BadSignature, Err: err}
-		}
-		m := &wire.Message{Security: block}
-		id, err := a.check(m, block.Signature, found.Signed)
+		by, err := a.signedBy(found.Signed, s)
 		if err != nil {
 			return nil, err
 		}
-		if slices.Contains(c.Previous.ConfigurationSigners, id.Node) {
-			return found.Overlay, nil
+		if slices.Contains(c.Previous.ConfigurationSigners, by) {
+			return a.keepKinds(found.Overlay, c.Previous), nil
 		}
 		reason = trust.UnknownSigner
 	}
 	return nil, &trust.RefusalError{Reason: reason, Err: errSigner}
+}
+
+// signedBy is who has signed a blob of a document.
+func (a *authority) signedBy(blob, signature []byte) (by wire.NodeID, err error) {
+	block, err := wire.ParseSecurityBlock(signature)
+	if err != nil {
+		return by, &trust.RefusalError{Reason: trust.BadSignature, Err: err}
+	}
+	id, err := a.check(&wire.Message{Security: block}, block.Signature, blob)
+	return id.Node, err
+}
+
+// KindBlock describes a Kind as a host has signed it, for a ConfigUpdate.
+func (w *World) KindBlock(k config.Kind, by *Host) []byte {
+	b := config.KindBlock{Kind: k, Signed: config.AppendKind(nil, w.c.Overlay, k)}
+	b.Signature = by.gateway.signedBlob(b.Signed)
+	return config.AppendKindBlock(nil, &b)
+}
+
+// kinds reads kind-blocks and checks their signatures.
+func (a *authority) kinds(c node.Configure) (*config.Overlay, error) {
+	o := c.Previous
+	for _, octets := range c.Kinds {
+		b, err := config.ParseKindBlock(octets)
+		if err != nil {
+			return nil, node.ErrDocument
+		}
+		by, err := a.signedBy(b.Signed, b.Signature)
+		if err != nil {
+			return nil, err
+		}
+		known := o.KindBlock(b.Kind.ID)
+		if known != nil {
+			if before, _ := a.signedBy(known.Signed, known.Signature); before != by {
+				return nil, &trust.RefusalError{Reason: trust.OtherSigner, Err: errSigner}
+			}
+		}
+		if !slices.Contains(o.KindSigners, by) {
+			return nil, &trust.RefusalError{Reason: trust.UnknownSigner, Err: errSigner}
+		}
+		if o, err = o.WithKind(b); err != nil {
+			return nil, node.ErrDocument
+		}
+	}
+	return o, nil
+}
+
+// keepKinds is trust.KeepKinds.
+func (a *authority) keepKinds(next, old *config.Overlay) *config.Overlay {
+	for _, b := range old.KindBlocks {
+		by, err := a.signedBy(b.Signed, b.Signature)
+		if b.Update && err == nil && slices.Contains(next.KindSigners, by) {
+			if with, err := next.WithKind(b); err == nil {
+				next = with
+			}
+		}
+	}
+	return next
 }
 
 // believes is what a host makes of what was verified, by its configuration: nothing that a bad node has signed.

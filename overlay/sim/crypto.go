@@ -86,6 +86,12 @@ func (i *identity) signature(covered []byte) wire.Signature {
 	return wire.Signature{Hash: hashSHA256, Algorithm: algorithmECDSA, Identity: i.name, Value: append(sign(covered), i.padding...)}
 }
 
+// signedBlob is the signature over a part of a document.
+func (i *identity) signedBlob(blob []byte) []byte {
+	block := wire.SecurityBlock{Certificates: []wire.Certificate{{Data: i.der}}, Signature: i.signature(blob)}
+	return block.AppendTo(nil)
+}
+
 // seal signs and encodes a message.
 func (i *identity) seal(m *wire.Message) []byte {
 	m.Security.Certificates = trust.AppendCertificates(m.Security.Certificates, wire.Certificate{Data: i.der})

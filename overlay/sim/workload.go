@@ -59,6 +59,9 @@ func (w *World) SignVersion(r *Record, version int, storageTime uint64) wire.Sto
 	return d
 }
 
+// SignValue signs d as the owner of the record, for another Kind than SIP-REGISTRATION.
+func (r *Record) SignValue(kind wire.KindID, d *wire.StoredData) { r.by.signValue(r.Resource, kind, d) }
+
 // Remove signs a tombstone for the record.
 func (w *World) Remove(r *Record) wire.StoredData {
 	d := w.Next(r)

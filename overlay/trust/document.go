@@ -19,11 +19,8 @@ func SignDocument(o *config.Overlay, by *Signer) ([]byte, error) {
 	}
 	var blocks []config.KindBlock
 	for _, k := range o.Kinds {
-		b := config.KindBlock{Kind: k, Signed: config.AppendKind(nil, o, k)}
-		var err error
-		// RFC 6940 §11.1: "This signature is computed across the kind element from the beginning of the first < of the kind
-		// element to the end of the last > of the kind element".
-		if b.Signature, err = by.signBlob(b.Signed); err != nil {
+		b, err := SignKind(o, k, by)
+		if err != nil {
 			return nil, err
 		}
 		blocks = append(blocks, b)
@@ -88,17 +85,17 @@ func (v *basis) signedByOne(now time.Time, blob []byte, blocks [][]byte, signers
 		if b == nil {
 			continue
 		}
-		if err = v.signedBy(now, blob, b, signers); err == nil {
+		if _, err = v.signedBy(now, blob, b, signers); err == nil {
 			return nil
 		}
 	}
 	return err
 }
 
-func (v *basis) signedBy(now time.Time, blob, encoded []byte, signers []wire.NodeID) error {
+func (v *basis) signedBy(now time.Time, blob, encoded []byte, signers []wire.NodeID) (by wire.NodeID, err error) {
 	block, err := wire.ParseSecurityBlock(encoded)
 	if err != nil {
-		return &RefusalError{BadSignature, err}
+		return by, &RefusalError{BadSignature, err}
 	}
 	b := &bucket{v: v, now: now, certs: block.Certificates}
 	id, err := b.check(block.Signature, func() []byte { return blob })
@@ -109,11 +106,11 @@ func (v *basis) signedBy(now time.Time, blob, encoded []byte, signers []wire.Nod
 		if id, err2 = b.check(block.Signature, func() []byte {
 			return block.Signature.Identity.AppendTo(slices.Clone(blob))
 		}); err2 != nil {
-			return err
+			return by, err
 		}
 	}
 	if !slices.Contains(signers, id.Node) {
-		return &RefusalError{UnknownSigner, fmt.Errorf("signed by %s (%s), which is not listed as a signer", id.Node, id.User)}
+		return by, &RefusalError{UnknownSigner, fmt.Errorf("signed by %s (%s), which is not listed as a signer", id.Node, id.User)}
 	}
-	return nil
+	return id.Node, nil
 }

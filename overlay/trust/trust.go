@@ -14,7 +14,8 @@ const (
 	BadSignature   Reason = "bad_signature"
 	UnknownSigner  Reason = "unknown_signer" // no certificate in the bucket matches the SignerIdentity
 	WrongCA        Reason = "wrong_ca"
-	Expired        Reason = "expired" // or not yet valid
+	Expired        Reason = "expired"      // or not yet valid
+	OtherSigner    Reason = "other_signer" // of a Kind that another node has signed before
 	BadNode        Reason = "bad_node"
 	BadCertificate Reason = "bad_certificate" // not of the form of RFC 6940 §11.3, or of another overlay
 	Unsigned       Reason = "unsigned"
