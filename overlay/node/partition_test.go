@@ -14,11 +14,13 @@ import (
 // Conformance: E-28 G-10 D-25 E-21
 func TestRFC6940_10_7_4_4_TwoRingsBecomeOne(t *testing.T) {
 	for _, n := range []int{8, 20, 64} {
-		t.Run(strconv.Itoa(n), func(t *testing.T) { mergeRings(t, n, 5) })
+		t.Run(strconv.Itoa(n), func(t *testing.T) { mergeRings(t, n, 5, (*sim.World).Hosts) })
+		// Halves of the ring: who holds a value in one of them is far from its owner in the whole.
+		t.Run(strconv.Itoa(n)+" by Node-ID", func(t *testing.T) { mergeRings(t, n, 5, byID) })
 	}
 }
 
-func mergeRings(t *testing.T, n int, seed uint64) {
+func mergeRings(t *testing.T, n int, seed uint64, order func(*sim.World) []*sim.Host) {
 	w := sim.New(sim.Config{Seed: seed, Peers: n, MaxDelay: 20 * time.Millisecond, HoldDown: 2 * time.Second})
 	w.Start(5 * time.Second)
 	w.Run(5 * time.Second)
@@ -27,13 +29,17 @@ func mergeRings(t *testing.T, n int, seed uint64) {
 	}
 	w.Run(10 * time.Second)
 	var records []*sim.Record
+	hosts := order(w)
 	for i := range 16 {
-		r := w.NewRecord("user"+strconv.Itoa(i), w.Host(i*n/16))
-		records = append(records, r)
-		w.Store(r)
+		// Every user has a home in each half: neither half has the newest of both.
+		for _, home := range []int{i * n / 2 / 16, n/2 + i*n/2/16} {
+			r := w.NewRecord("user"+strconv.Itoa(i), hosts[home])
+			records = append(records, r)
+			w.Store(r)
+		}
 	}
 	w.Run(5 * time.Second)
-	w.Divide(w.Hosts()[:n/2], w.Hosts()[n/2:])
+	w.Divide(hosts[:n/2], hosts[n/2:])
 	w.Run(time.Minute)
 	for _, r := range records {
 		w.Store(r) // in the half that its home is in

@@ -61,8 +61,9 @@ func (n *Node) delayed(id wire.NodeID) bool {
 	return slices.ContainsFunc(n.copies.delayed, func(d delayedPeer) bool { return d.id == id && d.until.After(n.now) })
 }
 
-// stored notes that values under res came from a node. original says that their owner stored them.
-func (n *Node) stored(res wire.ResourceID, from wire.NodeID, original bool) {
+// stored notes that values under res came from a node, which holds whatever we do if whole. original says that their owner
+// stored them.
+func (n *Node) stored(res wire.ResourceID, from wire.NodeID, original, whole bool) {
 	h := n.holding(res)
 	h.version++
 	h.holders, h.failed, h.pause = nil, 0, time.Time{}
@@ -72,7 +73,7 @@ func (n *Node) stored(res wire.ResourceID, from wire.NodeID, original bool) {
 		if n.forAdmitted(res) && !slices.Contains(n.admission.todo, res) {
 			n.admission.todo = append(n.admission.todo, res)
 		}
-	} else if from != n.c.Self {
+	} else if whole && from != n.c.Self {
 		h.holders = []wire.NodeID{from}
 	}
 	n.check(res)
@@ -332,7 +333,8 @@ func (n *Node) adopt(req *wire.StoreReq, from wire.NodeID) {
 	}
 	n.request(outgoing{dest: toNode(from), body: fetch, asked: req.Resource, done: func(r result) {
 		if r.body != nil && n.store.Adopt(n.now, req.Resource, r.v) > 0 {
-			n.stored(req.Resource, from, false)
+			// What made it refuse our copy was one value; others may be newer here. So all of them are sent again.
+			n.stored(req.Resource, from, false, false)
 		}
 	}})
 }

@@ -32,8 +32,15 @@ func (n *Node) answerStore(in *inbound, req *wire.StoreReq) {
 		}
 	}
 	n.respond(in, ans, nil)
-	n.stored(req.Resource, in.sender, original)
+	n.stored(req.Resource, in.sender, original, n.store.Held(req.Resource) == valuesOf(req))
 	n.joinProgress()
+}
+
+func valuesOf(req *wire.StoreReq) (values int) {
+	for i := range req.Kinds {
+		values += len(req.Kinds[i].Values)
+	}
+	return values
 }
 
 // mayStore says why not, or nothing.

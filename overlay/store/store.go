@@ -93,6 +93,14 @@ func (s *Store) Deadline() time.Time {
 // Count is the number of values held, by Kind, tombstones included. The map is the caller's.
 func (s *Store) Count() map[wire.KindID]int { return maps.Clone(s.count) }
 
+// Held is the number of values held under one Resource-ID, tombstones included.
+func (s *Store) Held(res wire.ResourceID) (held int) {
+	for _, v := range s.resources[res] {
+		held += len(v.entries)
+	}
+	return held
+}
+
 // Copy is what is stored under one Resource-ID as a StoreReq for another peer: original signatures, remaining lifetimes,
 // tombstones included (RFC 6940 §7.4.1.1, §10.4). It returns nil when nothing is stored there.
 func (s *Store) Copy(now time.Time, res wire.ResourceID, replica uint8) (*wire.StoreReq, []wire.Certificate) {
