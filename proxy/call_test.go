@@ -582,3 +582,46 @@ func TestAFloodOfProvisionalResponsesIsBounded(t *testing.T) {
 		t.Errorf("%d events wait, %d dropped", len(c.inbox), c.p.Stats().Dropped)
 	}
 }
+
+// Feature: PRX-05
+func TestADeadContactDoesNotHoldUpTheAnswer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		for _, end := range []string{"declined", "cancelled"} {
+			g := withPhones(t, 2)
+			x := g.receive(request(t, "INVITE", bobURI, aliceURI), alice)
+			bs := g.branches(2)
+			bs[0].answer(180)
+			want := []int{180, 603}
+			if end == "cancelled" {
+				want[1] = 487
+				g.p.Cancel(x, &message.Message{Method: "CANCEL"})
+			}
+			bs[0].answer(want[1])
+			pass(silentWait - time.Millisecond)
+			wantStatuses(t, x, 180)
+			pass(time.Millisecond)
+			wantStatuses(t, x, want...)
+			g.wantIdle()
+			bs[1].answer(180) // the transaction sends its CANCEL now
+			bs[1].answer(200)
+			wantStatuses(t, x, want...)
+			if len(bs[1].cancelled()) != 1 {
+				t.Errorf("%s: the silent branch was cancelled %d times", end, len(bs[1].cancelled()))
+			}
+		}
+	})
+}
+
+// Feature: PRX-03 PRX-07
+func TestRFC3261_16_7_A2xxOfABranchThatWasSilentIsForwarded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g := withPhones(t, 2)
+		x := g.receive(request(t, "INVITE", bobURI, aliceURI), alice)
+		bs := g.branches(2)
+		bs[0].answer(200)
+		pass(silentWait + time.Second)
+		g.wantIdle()
+		bs[1].answer(200)
+		wantStatuses(t, x, 200, 200)
+	})
+}

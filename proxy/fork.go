@@ -41,6 +41,7 @@ type branch struct {
 	breadth  int  // its share of Max-Breadth while it is active
 	given    bool // it was cancelled because its time was up: its 487 means 408
 	cancel   bool // CANCEL was asked for
+	silent   bool // it was cancelled and never heard from: a 2xx may come yet
 	deadline time.Time
 }
 
@@ -119,9 +120,12 @@ func (f *fork) response(now time.Time, i int, res *message.Message) {
 
 func (f *fork) provisional(now time.Time, b *branch, res *message.Message) {
 	b.state = proceeding
-	if f.invite && !b.cancel {
+	switch {
+	case f.invite && !b.cancel:
 		// RFC 3261 §16.7 step 2: "MUST reset timer C for that client transaction".
 		b.deadline = now.Add(timerC)
+	case f.invite:
+		b.deadline = now.Add(cancelWait) // now its CANCEL goes out
 	}
 	// RFC 3261 §16.7 step 5: "any provisional response other than 100" is forwarded at once until a final response is
 	// sent. RFC 4320 §4.1: there is none for other methods.
@@ -131,7 +135,7 @@ func (f *fork) provisional(now time.Time, b *branch, res *message.Message) {
 }
 
 func (f *fork) success(b *branch, res *message.Message) {
-	if b.state == waiting || b.state == over {
+	if b.state == waiting || b.state == over && !b.silent {
 		return // it was abandoned, or it contradicts itself
 	}
 	b.state, b.breadth = accepted, 0
@@ -210,10 +214,17 @@ func (f *fork) cancel(i int, reason string) {
 }
 
 // limit gives branches that were cancelled 64*T1 to end.
+//
+// Deviation: one that nothing was heard from gets silentWait only. RFC 3261 §16.7 step 6 has the caller wait for it, half a minute for a contact
+// that is dead, to learn that another phone declined. Its transaction stays: should a provisional response come yet, the CANCEL follows.
 func (f *fork) limit(now time.Time) {
 	for i := range f.branches {
 		b := &f.branches[i]
-		if end := now.Add(cancelWait); b.active() && b.cancel && b.deadline.After(end) {
+		end := now.Add(cancelWait)
+		if b.state == trying {
+			end = now.Add(silentWait)
+		}
+		if b.active() && b.cancel && b.deadline.After(end) {
 			b.deadline = end
 		}
 	}
@@ -246,9 +257,12 @@ func (f *fork) expire(now time.Time, i int) {
 		return
 	}
 	// RFC 3261 §16.8: otherwise "the proxy MUST behave as if the transaction received a 408".
+	b.silent = b.state == trying && b.cancel
 	b.state, b.breadth = over, 0
 	f.note(timedOut)
-	f.do(action{do: abandon, branch: i})
+	if !b.silent {
+		f.do(action{do: abandon, branch: i})
+	}
 }
 
 func (f *fork) giveUp(now time.Time, i int) {

@@ -14,6 +14,7 @@ const (
 // Limits of ours.
 const (
 	groupWait    = 30 * time.Second       // how long phones of one q ring before those of the next
+	silentWait   = 2 * time.Second        // for a branch that is cancelled and was never heard from
 	maxTargets   = 20                     // of one request: nobody has more phones, and each costs a transaction
 	maxDepth     = 5                      // of an AOR that forwards to an AOR (RFC 7904 §4.2 leaves it to us)
 	maxInbox     = 256                    // events that wait in one call; more are a flood of provisional responses
