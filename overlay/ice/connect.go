@@ -112,6 +112,15 @@ func (s *Session) Pair() Pair {
 	return p
 }
 
+// RTT is the round trip time of the pair's last connectivity check; 0 when there was none.
+func (s *Session) RTT() time.Duration {
+	stats, ok := s.agent.GetSelectedCandidatePairStats()
+	if !ok {
+		return 0
+	}
+	return time.Duration(stats.CurrentRoundTripTime * float64(time.Second))
+}
+
 // reflexive finds the local candidate of a valid pair by the address that the answer to its check showed. RFC 5245
 // §7.1.3.2.1: when it "does not match any of the local candidates", it is a peer reflexive candidate.
 func (s *Session) reflexive(e End, mapped netip.AddrPort) End {

@@ -54,7 +54,7 @@ func TestRFC6940_6_5_1_13_DTLSOverICE(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a, _, err := d.Server(ctx, x.conn)
+		a, _, err := d.Server(ctx, x.conn, wire.NodeID{})
 		if err != nil {
 			t.Error(err)
 			return

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
@@ -37,6 +38,7 @@ type Session struct {
 	own    []origin
 	seen   []View
 	missed error
+	silent []netip.AddrPort // TURN servers that gave no relayed address
 
 	once   sync.Once
 	closed chan struct{}
@@ -98,6 +100,11 @@ func (s *Session) gather(ctx context.Context) {
 	}
 	wg.Wait()
 	s.missed = errors.Join(failed...)
+	for i, server := range turn {
+		if relays[i] == nil {
+			s.silent = append(s.silent, server.Address)
+		}
+	}
 	s.collect(mapped, relays)
 }
 
@@ -187,6 +194,9 @@ func (s *Session) Views() []View { return s.seen }
 
 // Missed says which servers gave no candidate, and why; nil when all did.
 func (s *Session) Missed() error { return s.missed }
+
+// Refused reports whether a TURN server was asked and gave no relayed address.
+func (s *Session) Refused(server netip.AddrPort) bool { return slices.Contains(s.silent, server) }
 
 // Close ends the session and its connection and gives back what TURN servers hold for it. It waits for all goroutines,
 // and may be called more than once.

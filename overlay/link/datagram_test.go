@@ -465,7 +465,7 @@ func TestRFC6940_6_6_3_1_PortUnreachableOnLoopback(t *testing.T) {
 	a, b := udpPair(t)
 	done := make(chan *Association, 1)
 	go func() {
-		s, _, err := w.dtls().Server(context.Background(), a)
+		s, _, err := w.dtls().Server(context.Background(), a, wire.NodeID{})
 		if err != nil {
 			t.Error(err)
 		}

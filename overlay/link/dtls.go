@@ -153,13 +153,13 @@ func (d *DTLS) Client(ctx context.Context, under net.Conn, want wire.NodeID) (*A
 }
 
 // Server does the handshake of the server on under, which keeps datagrams apart, within HandshakeTimeout. RFC 6940
-// §6.5.1.13: the node that sent an Attach is the server. On error under is closed.
-func (d *DTLS) Server(ctx context.Context, under net.Conn) (*Association, trust.Identity, error) {
-	return d.server(ctx, newGuard(under))
+// §6.5.1.13: the node that sent an Attach is the server. want is as in Client. On error under is closed.
+func (d *DTLS) Server(ctx context.Context, under net.Conn, want wire.NodeID) (*Association, trust.Identity, error) {
+	return d.server(ctx, newGuard(under), want)
 }
 
-func (d *DTLS) server(ctx context.Context, g *guard) (*Association, trust.Identity, error) {
-	h := handshake{verifier: d.verifier}
+func (d *DTLS) server(ctx context.Context, g *guard, want wire.NodeID) (*Association, trust.Identity, error) {
+	h := handshake{verifier: d.verifier, want: want}
 	c := d.config(&h)
 	c.Certificates = []tls.Certificate{*d.certificate.Load()}
 	// RFC 6940 §6.5.1.13: "The server MUST request TLS client authentication." RFC 6940 §13.2 wants both sides known.

@@ -439,7 +439,7 @@ func TestDTLSHandshakeEndsWithContext(t *testing.T) {
 	a, b := udpPair(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 2)
-	go func() { _, _, err := w.dtls().Server(ctx, a); done <- err }()
+	go func() { _, _, err := w.dtls().Server(ctx, a, wire.NodeID{}); done <- err }()
 	go func() {
 		_, _, err := w.dtls().Client(ctx, struct{ net.Conn }{deaf{b}}, wire.NodeID{})
 		done <- err

@@ -10,7 +10,7 @@ import (
 
 // flow is the connection under one association of a PacketServer: the datagrams of one remote address.
 type flow struct {
-	socket *net.UDPConn
+	socket Socket
 	remote netip.AddrPort
 	gone   func() // called once, on Close
 	in     chan []byte
@@ -21,7 +21,7 @@ type flow struct {
 	expired chan struct{} // closed while the read deadline has passed
 }
 
-func newFlow(socket *net.UDPConn, remote netip.AddrPort, gone func()) *flow {
+func newFlow(socket Socket, remote netip.AddrPort, gone func()) *flow {
 	return &flow{socket: socket, remote: remote, gone: gone, in: make(chan []byte, maxFlowQueue),
 		closed: make(chan struct{}), expired: make(chan struct{})}
 }

@@ -12,13 +12,24 @@ import (
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
+
+// Socket is what a PacketServer needs of a *net.UDPConn, or of something that shares one.
+type Socket interface {
+	ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error)
+	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error)
+	// SetReadDeadline interrupts reading when t has passed, and allows it again when t is zero.
+	SetReadDeadline(t time.Time) error
+	LocalAddr() net.Addr
+	Close() error
+}
 
 // PacketServer accepts DTLS associations on one UDP socket, without ICE (RFC 6940 §6.6.6), and answers STUN Binding
 // requests there. The first octet of a datagram tells STUN from DTLS (RFC 7983 §7).
 type PacketServer struct {
 	DTLS   *DTLS
-	Socket *net.UDPConn
+	Socket Socket
 	// Accept takes each association whose handshake succeeded, on a goroutine of its own; the association is Accept's.
 	// Serve waits for it, so it must end when ctx does.
 	Accept func(*Association, trust.Identity)
@@ -190,7 +201,7 @@ func (s *PacketServer) shake(ctx context.Context, e *entry, address string) {
 		impatient.Stop()
 		prove()
 	}
-	a, peer, err := s.DTLS.server(ctx, g)
+	a, peer, err := s.DTLS.server(ctx, g, wire.NodeID{})
 	impatient.Stop()
 	prove()
 	s.gate.leave(address)

@@ -265,7 +265,7 @@ func TestForgedRecordsDoNotEndAnAssociation(t *testing.T) {
 		if _, err := under.Write(forged); err != nil { // to the server
 			t.Fatal(err)
 		}
-		if _, err := p.Socket.WriteTo(forged, under.LocalAddr()); err != nil { // to the client
+		if _, err := p.Socket.WriteToUDPAddrPort(forged, under.LocalAddr().(*net.UDPAddr).AddrPort()); err != nil { // to the client
 			t.Fatal(err)
 		}
 		echo(t, knot{c, peer}, s)
