@@ -16,19 +16,34 @@ type attach struct {
 	stage   attachStage
 	update  bool      // the answer asks for our Update
 	expires time.Time // from stage answered on
+	session SessionID // that an answer is expected for; zero without ICE, or when it is somebody else's
+	awaited SessionID // that the driver connects
+	over    bool
 	done    func(node wire.NodeID, err error)
 }
 
 type attachStage uint8
 
 const (
-	asking   attachStage = iota
-	answered             // the other side dials
-	yielded              // the Attaches crossed and theirs goes on (RFC 6940 §6.5.1.2)
+	asking   attachStage = iota // with ICE, candidates are gathered first: request is nil then
+	answered                    // the other side dials
+	yielded                     // the Attaches crossed and theirs goes on (RFC 6940 §6.5.1.2)
 )
 
 func (n *Node) advance(a *attach, s attachStage) {
-	a.stage, a.expires = s, n.now.Add(linkWait)
+	wait := linkWait
+	if !n.c.Overlay.NoICE {
+		wait = iceLinkWait
+	}
+	a.stage, a.expires = s, n.now.Add(wait)
+}
+
+// cede gives up an Attach of ours in favour of one of the other side.
+func (n *Node) cede(a *attach) {
+	n.forget(a.request)
+	n.releaseSession(a.session)
+	a.session = 0
+	n.advance(a, yielded)
 }
 
 // dial is a Dial effect that is being carried out.
@@ -51,14 +66,17 @@ func (n *Node) randomText(length int) string {
 	return string(b)
 }
 
-func (n *Node) attachBody(role string) wire.Attach {
-	return wire.Attach{Ufrag: n.randomText(ufragLen), Password: n.randomText(passwordLen), Role: role,
-		Candidates: n.c.Candidates, SendUpdate: true}
+// listening is what a node says that uses no ICE, or makes no link.
+func (n *Node) listening(candidates []wire.IceCandidate) Offer {
+	return Offer{n.randomText(ufragLen), n.randomText(passwordLen), candidates}
 }
 
-func (n *Node) appAttachBody(app wire.ApplicationID, role string) wire.AppAttach {
-	return wire.AppAttach{Ufrag: n.randomText(ufragLen), Password: n.randomText(passwordLen), Application: app, Role: role,
-		Candidates: n.c.AppCandidates}
+func (n *Node) attachBody(role string, o Offer) wire.Attach {
+	return wire.Attach{Ufrag: o.Ufrag, Password: o.Password, Role: role, Candidates: o.Candidates, SendUpdate: true}
+}
+
+func (n *Node) appAttachBody(app wire.ApplicationID, role string, o Offer) wire.AppAttach {
+	return wire.AppAttach{Ufrag: o.Ufrag, Password: o.Password, Application: app, Role: role, Candidates: o.Candidates}
 }
 
 // attachTo asks the last node of dest for a link. done is called once, not within attachTo. It reports false, and does
@@ -69,13 +87,20 @@ func (n *Node) attachTo(dest wire.DestinationList, link LinkID, done func(wire.N
 		return false
 	}
 	a := &attach{node: last.Node, done: done}
-	a.request = n.request(outgoing{dest: dest, link: link, body: &wire.AttachReq{Attach: n.attachBody(wire.RolePassive)},
-		done: func(r result) { n.attachAnswered(a, r) }})
-	if a.request == nil {
+	if !n.c.Overlay.NoICE {
+		n.offerAttach(a, dest, link)
+	} else if !n.sendAttach(a, dest, link, n.attachBody(wire.RolePassive, n.listening(n.c.Candidates))) {
 		return false
 	}
 	n.attaches = append(n.attaches, a)
 	return true
+}
+
+// sendAttach sends the AttachReq of a. It reports false when there is too much to do; attachAnswered follows then, too.
+func (n *Node) sendAttach(a *attach, dest wire.DestinationList, link LinkID, body wire.Attach) bool {
+	a.request = n.request(outgoing{dest: dest, link: link, body: &wire.AttachReq{Attach: body},
+		done: func(r result) { n.attachAnswered(a, r) }})
+	return a.request != nil
 }
 
 // attaching reports whether an Attach to id is under way.
@@ -91,9 +116,13 @@ func (n *Node) attachAnswered(a *attach, r result) {
 	switch {
 	case ok && ans.Role == wire.RoleActive:
 		a.node, a.update = r.from, ans.SendUpdate
+		if !n.await(a, ans) {
+			n.endAttach(a, ErrUntrusted)
+			return
+		}
 		n.advance(a, answered)
 	case r.refused != nil && r.refused.ErrorCode == wire.ErrorInProgress && !a.node.IsZero():
-		n.advance(a, yielded)
+		n.cede(a)
 	case r.refused != nil:
 		n.endAttach(a, &refusedError{r.refused})
 		return
@@ -133,6 +162,8 @@ func (n *Node) attachLinked(id wire.NodeID) {
 func (n *Node) endAttach(a *attach, err error) {
 	n.attaches = slices.DeleteFunc(n.attaches, func(o *attach) bool { return o == a })
 	n.forget(a.request)
+	n.releaseSession(a.session)
+	a.session, a.over = 0, true
 	if err != nil {
 		n.event(EventAttachFailed, a.node, err.Error())
 		n.leaveAlone(a.node)
@@ -209,7 +240,8 @@ func (n *Node) answerAttach(in *inbound, req *wire.AttachReq) {
 		n.entering(in.sender, in.link)
 		n.yieldJoin(in.sender)
 		n.yieldAttaches(in.sender)
-	case last.Type == wire.DestNode && n.staleLink(in.sender):
+	case last.Type == wire.DestNode && !in.direct() && n.staleLink(in.sender):
+		// One that comes over the link knows of it, and wants another one: see Renew.
 		n.entering(in.sender, in.link)
 	}
 	if !n.crossing(in.sender) {
@@ -219,22 +251,31 @@ func (n *Node) answerAttach(in *inbound, req *wire.AttachReq) {
 	}
 	// Who seeks the owner of a resource may be linked with it: a second link would carry nothing. Who names us has no
 	// link, even if we have not noticed yet that it is down.
-	p := n.peers[in.sender]
-	linked := p != nil && last.Type == wire.DestResource &&
-		slices.ContainsFunc(p.links, func(c *conn) bool { return c.attached })
+	linked := last.Type == wire.DestResource && n.linkedByAttach(in.sender)
 	if !linked && len(n.dials) >= maxDials {
 		// RFC 6940 §6.5.1.2: "If the peer is overloaded [...], it MAY generate an error instead of an AttachReqAns."
 		n.forbid(in, "too many links")
 		return
 	}
 	delete(n.avoid, in.sender)
-	n.respond(in, &wire.AttachAns{Attach: n.attachBody(wire.RoleActive)}, nil)
+	if !linked && !n.c.Overlay.NoICE {
+		n.answerOffer(in, req)
+		return
+	}
+	n.respond(in, &wire.AttachAns{Attach: n.attachBody(wire.RoleActive, n.listening(n.c.Candidates))}, nil)
 	switch {
 	case !linked:
-		n.dialNode(&dial{node: in.sender, update: req.SendUpdate}, req.Candidates)
+		d := n.newDial(in.sender, req.SendUpdate)
+		n.out.Dial = append(n.out.Dial, Dial{Dial: d.id, Peer: d.node, Candidates: req.Candidates})
 	case req.SendUpdate && n.member():
-		n.update(p, wire.ChordFull)
+		n.update(n.peers[in.sender], wire.ChordFull)
 	}
+}
+
+// linkedByAttach reports whether there is a link with id that an Attach has made.
+func (n *Node) linkedByAttach(id wire.NodeID) bool {
+	p := n.peers[id]
+	return p != nil && slices.ContainsFunc(p.links, func(c *conn) bool { return c.attached })
 }
 
 // staleLink reports whether there has been a link with a node for longer than its Attach, which names us, can have been
@@ -268,8 +309,7 @@ func (n *Node) entering(id wire.NodeID, link LinkID) {
 func (n *Node) yieldAttaches(to wire.NodeID) {
 	for _, a := range n.attaches {
 		if a.node == to && a.stage == asking {
-			n.forget(a.request)
-			n.advance(a, yielded)
+			n.cede(a)
 		}
 	}
 }
@@ -284,14 +324,15 @@ func (n *Node) crossing(from wire.NodeID) bool {
 			// "If the peer has already sent an Attach request to and received the response from the originating peer
 			// [...], it SHOULD generate an Error_In_Progress error".
 			return n.peers[from] != nil
+		case a.request == nil:
+			n.cede(a) // it has not been sent yet, so they do not cross
 		case n.c.Self.Compare(from) > 0:
 			// "If the peer's own Node-ID is larger [...], it MUST generate an Error_In_Progress error".
 			return false
 		default:
 			// "If the peer's own Node-ID is smaller [...], it MUST cancel retransmission of its own incomplete Attach
 			// request. It MUST then process this Attach request". Ours ends when the link is up.
-			n.forget(a.request)
-			n.advance(a, yielded)
+			n.cede(a)
 		}
 	}
 	return true
@@ -302,7 +343,7 @@ func (n *Node) crossing(from wire.NodeID) bool {
 // started again since.
 func (n *Node) attachBack(in *inbound) {
 	for _, a := range n.attaches {
-		if a.node != in.sender || a.stage != asking || a.request.raw == nil || !n.table.Again(n.now, a.request.tx) {
+		if a.node != in.sender || a.stage != asking || a.request == nil || a.request.raw == nil || !n.table.Again(n.now, a.request.tx) {
 			continue
 		}
 		r := a.request
@@ -326,11 +367,12 @@ func (n *Node) dialable(candidates []wire.IceCandidate, types []wire.LinkType) b
 	return usable
 }
 
-func (n *Node) dialNode(d *dial, candidates []wire.IceCandidate) {
+// newDial is for the Dial effect that an AttachReq of node leads to.
+func (n *Node) newDial(node wire.NodeID, update bool) *dial {
 	n.lastDial++
-	d.id = n.lastDial
+	d := &dial{id: n.lastDial, node: node, update: update}
 	n.dials[d.id] = d
-	n.out.Dial = append(n.out.Dial, Dial{Dial: d.id, Peer: d.node, Candidates: candidates})
+	return d
 }
 
 // dialDone goes on when a link that we dialled is up.
@@ -382,8 +424,10 @@ func (n *Node) answerAppAttach(in *inbound, req *wire.AppAttachReq) {
 		n.refuse(in, wire.NewError(wire.ErrorNotFound, "application"))
 	case req.Role != wire.RolePassive || !n.dialable(req.Candidates, n.c.LinkTypes):
 		n.refuse(in, wire.NewError(wire.ErrorInvalidMessage, "role or candidates"))
+	case !n.c.Overlay.NoICE:
+		n.answerAppOffer(in, req)
 	default:
-		n.respond(in, &wire.AppAttachAns{AppAttach: n.appAttachBody(req.Application, wire.RoleActive)}, nil)
+		n.respond(in, &wire.AppAttachAns{AppAttach: n.appAttachBody(req.Application, wire.RoleActive, n.listening(n.c.AppCandidates))}, nil)
 		n.out.Apps = append(n.out.Apps, AppDial{Peer: in.sender, Application: req.Application, Candidates: req.Candidates})
 	}
 }

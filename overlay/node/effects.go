@@ -17,11 +17,15 @@ type Effects struct {
 	// Configure and Reconfigured are about configuration documents (RFC 6940 §6.5.4). Reconfigured comes before all else.
 	Configure    []Configure
 	Reconfigured []Reconfigured
-	Dial         []Dial
-	Apps         []AppDial
-	Done         []Done
-	Events       []Event
-	Persist      []store.Record // what is stored now where something has changed, with Config.Durable
+	// Release ends sessions of ICE. Gather, Await and Release are for overlays with ICE only.
+	Release []SessionID
+	Gather  []Gather
+	Await   []Await
+	Dial    []Dial
+	Apps    []AppDial
+	Done    []Done
+	Events  []Event
+	Persist []store.Record // what is stored now where something has changed, with Config.Durable
 }
 
 // Forward sends octets, a whole RELOAD message, on a link. The octets must not be changed: they may be sent again.
@@ -45,21 +49,26 @@ type Verify struct {
 	Asked   wire.ResourceID
 }
 
-// Dial asks for a link, to one of Candidates or to the bootstrap Address. Peer, when it is not zero, is the Node-ID that
+// Dial asks for a link, to one of Candidates or to the bootstrap Address, or, when Session is not zero, over the pair that
+// this session finds with what the other side has offered. Peer, when it is not zero, is the Node-ID that
 // the certificate must hold (RFC 6940 §6.5.1.13). LinkUp or DialFailed is owed for it.
 type Dial struct {
 	Dial       DialID
 	Peer       wire.NodeID
 	Candidates []wire.IceCandidate
 	Address    string
+	Session    SessionID
+	Offer      Offer
 }
 
 // AppDial asks the driver to open the connection of an application that a peer asked for with AppAttach; this side
-// is the TLS client (RFC 6940 §6.5.2, §6.5.1.13).
+// is the TLS client (RFC 6940 §6.5.2, §6.5.1.13). Session and Offer are as in Dial.
 type AppDial struct {
 	Peer        wire.NodeID
 	Application wire.ApplicationID
 	Candidates  []wire.IceCandidate
+	Session     SessionID
+	Offer       Offer
 }
 
 // job is a Seal or Verify effect that is being carried out.

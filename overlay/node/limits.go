@@ -28,6 +28,8 @@ const (
 	diagnosticLifetime = time.Minute
 	// linkWait is how long an answered Attach waits for its link: a TCP and TLS handshake over a bad path.
 	linkWait = 10 * time.Second
+	// iceLinkWait is the same with ICE: 15 s of connectivity checks, then the DTLS handshake.
+	iceLinkWait = 26 * time.Second
 	// dialStagger is how long one bootstrap address may keep the next one waiting.
 	dialStagger = 500 * time.Millisecond
 	// firstBackoff and maxBackoff bound the pause between attempts to join; it doubles. A node that a person has just
@@ -93,7 +95,8 @@ const (
 	maxLinks            = 1024
 	maxLinksPerNode     = 4 // a link made from either side, and their successors
 	maxDials            = 64
-	maxAttaches         = 48 // of ours: 16 fingers and neighbours of a storm of joins
+	maxGathering        = 128 // sessions of ICE whose candidates are being gathered
+	maxAttaches         = 48  // of ours: 16 fingers and neighbours of a storm of joins
 	maxAvoid            = 256
 	maxBanned           = 256
 	maxCandidates       = 8        // configuration documents that wait to be examined, of at most max-message-size each

@@ -33,6 +33,7 @@ type Config struct {
 	// AppCandidates are those at which it accepts connections of applications, sent in AppAttachReq.
 	AppCandidates []wire.IceCandidate
 	// LinkTypes are those that this node can dial, of links and of application connections; nil means TLS-TCP-FH-NO-ICE alone.
+	// In an overlay with ICE they and the candidates above mean nothing.
 	LinkTypes []wire.LinkType
 	// Applications are the Application-IDs that AppAttach may name (RFC 6940 §6.5.2.2).
 	Applications []wire.ApplicationID
@@ -74,11 +75,12 @@ type Node struct {
 	out     Effects
 	timers  [timerCount]time.Time
 
-	lastJob  JobID
-	lastDial DialID
-	lastOp   OpID
-	jobs     map[JobID]*job
-	later    []func() // what must not happen inside the function that caused it
+	lastJob     JobID
+	lastDial    DialID
+	lastOp      OpID
+	lastSession SessionID
+	jobs        map[JobID]*job
+	later       []func() // what must not happen inside the function that caused it
 
 	conns map[LinkID]*conn
 	peers map[wire.NodeID]*peer
@@ -95,6 +97,7 @@ type Node struct {
 	ops       map[OpID]*request
 
 	attaches  []*attach
+	gathering map[SessionID]func(SessionID, Offer, error)
 	joining   *joining
 	admission *admission
 	admitNext []*inbound
@@ -122,10 +125,13 @@ func New(c Config) *Node {
 	if c.MessageRate == 0 {
 		c.MessageRate = DefaultMessageRate
 	}
-	if c.LinkTypes == nil {
+	o := c.Overlay
+	switch {
+	case !o.NoICE:
+		c.LinkTypes = iceOnly
+	case c.LinkTypes == nil:
 		c.LinkTypes = tlsOnly
 	}
-	o := c.Overlay
 	lifetime := requestLifetime(o)
 	n := &Node{
 		c:         c,
@@ -146,6 +152,7 @@ func New(c Config) *Node {
 		answers:   route.NewCache(lifetime, maxAnswers),
 		replays:   route.NewCache(replayLifetime, maxReplays),
 		ops:       make(map[OpID]*request),
+		gathering: make(map[SessionID]func(SessionID, Offer, error)),
 		copies:    copies{held: make(map[wire.ResourceID]*holding)},
 	}
 	if c.Durable {

@@ -18,7 +18,7 @@ var (
 	ErrLinkDown  = errors.New("node: link down")
 )
 
-// Op is a local operation: OpStore, OpFetch, OpAppAttach, OpPing, OpPathTrack or OpLeave.
+// Op is a local operation: OpStore, OpFetch, OpFind, OpAppAttach, OpPing, OpPathTrack or OpLeave.
 type Op interface{ isOp() }
 
 // OpStore stores signed values of one Kind under one resource. By signs the request and must be whom the Kind's access
@@ -42,6 +42,13 @@ type OpFetch struct {
 type OpAppAttach struct {
 	Destinations wire.DestinationList
 	Application  wire.ApplicationID
+	Offer        Offer // of an overlay with ICE: what has been gathered for it
+}
+
+// OpFind looks for the stored Resource-ID of one Kind that is closest to Resource (RFC 6940 §7.4.4).
+type OpFind struct {
+	Resource wire.ResourceID
+	Kind     wire.KindID
 }
 
 // OpPing pings.
@@ -56,6 +63,7 @@ type OpLeave struct{}
 
 func (OpStore) isOp()     {}
 func (OpFetch) isOp()     {}
+func (OpFind) isOp()      {}
 func (OpAppAttach) isOp() {}
 func (OpPing) isOp()      {}
 func (OpLeave) isOp()     {}
@@ -69,8 +77,8 @@ type Value struct {
 // Done is the end of a local operation. Exactly one of Err, Refused and Answer is set; OpLeave has none.
 type Done struct {
 	Op     OpID
-	Answer trust.Verified // Message().Body is the answer: *wire.StoreAns, *wire.FetchAns, *wire.AppAttachAns, *wire.PingAns,
-	// *wire.PathTrackAns
+	Answer trust.Verified // Message().Body is the answer: *wire.StoreAns, *wire.FetchAns, *wire.FindAns, *wire.AppAttachAns,
+	// *wire.PingAns, *wire.PathTrackAns
 	Values  []Value     // of a FetchAns: those that may be believed
 	Refused *wire.Error // what a peer answered instead
 	Err     error       // what happened to us: ErrTimeout, ErrNotJoined, ErrOverload, ErrUntrusted
@@ -112,8 +120,15 @@ func (n *Node) doRequest(id OpID, op Op) {
 		o.done = func(r result) { n.opDone(id, &op, r) }
 	case OpAppAttach:
 		o.dest = op.Destinations
-		o.body = &wire.AppAttachReq{AppAttach: n.appAttachBody(op.Application, wire.RolePassive)}
+		offer := op.Offer
+		if n.c.Overlay.NoICE {
+			offer = n.listening(n.c.AppCandidates)
+		}
+		o.body = &wire.AppAttachReq{AppAttach: n.appAttachBody(op.Application, wire.RolePassive, offer)}
 		o.done = func(r result) { n.opDone(id, nil, checkAppAttachAns(op.Application, r)) }
+	case OpFind:
+		o.dest = wire.NewDestinationList(wire.ToResource(op.Resource))
+		o.body = &wire.FindReq{Resource: op.Resource, Kinds: []wire.KindID{op.Kind}}
 	case OpPing:
 		o.dest = op.Destinations
 		o.body = &wire.PingReq{}

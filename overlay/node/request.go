@@ -170,7 +170,11 @@ func (r *request) failure() result {
 	return result{err: ErrTimeout}
 }
 
+// forget ends a request, if there is one.
 func (n *Node) forget(r *request) {
+	if r == nil {
+		return
+	}
 	n.table.End(r.tx)
 	delete(n.requests, r.tx)
 	r.over = true
