@@ -3,6 +3,7 @@ package overlay
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,6 +13,25 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/node"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
+
+// listening checks what c listens on and returns what Attach and AppAttach say of it. With ICE that is gathered for each.
+func (c *Config) listening() (links, apps []wire.IceCandidate, err error) {
+	switch {
+	case c.Overlay == nil || c.Self == nil:
+		return nil, nil, errors.New("overlay: Overlay and Self are needed")
+	case !c.Overlay.NoICE && (c.Packets == nil || c.AppPackets == nil):
+		return nil, nil, errors.New("overlay: an overlay with ICE needs Packets and AppPackets")
+	case !c.Overlay.NoICE:
+		return nil, nil, nil
+	case c.Listener == nil && c.Packets == nil || c.AppListener == nil && c.AppPackets == nil:
+		return nil, nil, errors.New("overlay: Listener or Packets, and AppListener or AppPackets are needed")
+	}
+	if links, err = candidates(c.Listener, c.Advertise, c.Packets, c.PacketAdvertise); err != nil {
+		return nil, nil, err
+	}
+	apps, err = candidates(c.AppListener, c.AppAdvertise, c.AppPackets, c.AppPacketAdvertise)
+	return links, apps, err
+}
 
 // candidates is what this node sends in AttachReq or AppAttachReq: a host candidate for each socket that it listens on,
 // either of which may be nil, with the address to advertise or the socket's own.

@@ -50,6 +50,9 @@ func (l *loop) dial(d node.Dial) {
 }
 
 func (p *Peer) open(ctx context.Context, d node.Dial) (fresh, error) {
+	if d.Session != 0 {
+		return p.answer(ctx, d.Session, d.Offer, d.Peer)
+	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	list, err := p.resolve(ctx, d)
@@ -86,6 +89,10 @@ func (l *loop) dialApp(a node.AppDial) {
 
 // openApp connects to what a's node listens on, TLS before DTLS by the priorities of the candidates.
 func (p *Peer) openApp(ctx context.Context, a node.AppDial) (AppConn, error) {
+	if a.Session != 0 {
+		f, err := p.answer(ctx, a.Session, a.Offer, a.Peer)
+		return AppConn{f.conn, f.peer, a.Application, true}, err
+	}
 	list := targets(a.Candidates, p.linkTypes())
 	if len(list) == 0 {
 		return AppConn{}, errNoAddress

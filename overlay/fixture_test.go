@@ -207,6 +207,13 @@ func (f *fake) LinkStalled(_ time.Time, id node.LinkID, stalled bool) {
 func (f *fake) DialFailed(_ time.Time, id node.DialID, err error) {
 	f.input(call{input: "dial failed", id: uint64(id), err: err})
 }
+func (f *fake) Gathered(_ time.Time, id node.SessionID, _ node.Offer, err error) {
+	f.input(call{input: "gathered", id: uint64(id), err: err})
+}
+func (f *fake) AwaitFailed(_ time.Time, id node.SessionID, err error) {
+	f.input(call{input: "await failed", id: uint64(id), err: err})
+}
+func (f *fake) Renew(_ time.Time, id node.LinkID) { f.input(call{input: "renew", link: id}) }
 func (f *fake) Do(_ time.Time, op node.Op) node.OpID {
 	f.ops++
 	f.input(call{input: "do", id: uint64(f.ops), op: op})

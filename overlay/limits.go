@@ -19,6 +19,8 @@ const (
 	maxJobs     = 1024 // signatures to make or check that wait for a worker; past that they fail
 	maxOps      = 4096 // local operations under way
 	maxLinks    = 1024 // overlay links, and so 2048 goroutines
+	maxGathers  = 32   // sessions of ICE that gather candidates at a time
+	wantRelays  = 2    // TURN servers that are remembered
 	maxDials    = 32   // connections being opened at a time
 	maxAddress  = 8    // addresses tried for one peer, and of a bootstrap node over each type of link
 	maxParked   = 64   // application connections that came before the answer that explains them
@@ -41,6 +43,12 @@ const (
 	minReplace          = time.Second
 
 	dialTimeout   = 10 * time.Second       // all candidates of one peer together, TLS included
+	meetTimeout   = 25 * time.Second       // connectivity checks and the DTLS handshake
+	turnLifetime  = 20 * time.Minute       // of a TURN-SERVICE entry; a server that is gone is not found for longer
+	turnTimeout   = 20 * time.Second       // to store all entries, or to find one
+	turnRefresh   = 10 * time.Minute       // between looks for TURN servers when there are enough, and earlier when one fails
+	turnPause     = time.Second            // after a look that found nothing; it doubles
+	turnRetry     = 30 * time.Second       // the longest such pause
 	appWait       = 10 * time.Second       // from an AppAttach's answer to the connection
 	hopTimeout    = 7 * time.Second        // for one hop of a Trace: the request and two more copies
 	postTimeout   = 2 * time.Second        // a caller waits so long for room in the inbox

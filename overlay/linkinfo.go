@@ -1,10 +1,10 @@
 package overlay
 
 import (
-	"net"
 	"sync"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/overlay/ice"
 	"github.com/p2psip/p2psip-gateway/overlay/node"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
@@ -13,10 +13,11 @@ import (
 type LinkInfo struct {
 	ID        node.LinkID
 	Peer      wire.NodeID
-	Address   string // of the other end, "ip:port"
-	Transport string // tls or dtls
-	Dialed    bool   // by this side
-	Ready     bool   // the peer is part of the ring: it may be routed through
+	Address   string   // of the other end, "ip:port"
+	Transport string   // tls, dtls or dtls-ice
+	Dialed    bool     // by this side
+	Pair      ice.Pair // that ICE has chosen; zero without ICE
+	Ready     bool     // the peer is part of the ring: it may be routed through
 	RTT       time.Duration
 	Since     time.Time
 }
@@ -26,8 +27,12 @@ func (p *Peer) Links() []LinkInfo {
 	var list []LinkInfo
 	for _, s := range p.Status().Links {
 		if e, ok := p.ends.get(s.ID); ok {
-			list = append(list, LinkInfo{ID: s.ID, Peer: s.Peer, Address: e.address, Transport: e.transport, Dialed: e.dialed,
-				Ready: s.Peered, RTT: s.RTT, Since: e.since})
+			i := LinkInfo{ID: s.ID, Peer: s.Peer, Address: e.address, Transport: e.transport, Dialed: e.dialed,
+				Ready: s.Peered, RTT: s.RTT, Since: e.since}
+			if e.session != nil {
+				i.Pair = e.session.Pair()
+			}
+			list = append(list, i)
 		}
 	}
 	return list
@@ -38,6 +43,7 @@ type linkEnd struct {
 	address, transport string
 	dialed             bool
 	since              time.Time
+	session            *ice.Session
 }
 
 // linkEnds is a leaf: nothing is called with mu held. It holds the links that p.links counts.
@@ -46,9 +52,12 @@ type linkEnds struct {
 	ends map[node.LinkID]linkEnd
 }
 
-func (l *linkEnds) put(id node.LinkID, remote net.Addr, dialed bool) {
-	e := linkEnd{address: remote.String(), transport: "tls", dialed: dialed, since: time.Now()}
-	if remote.Network() == "udp" {
+func (l *linkEnds) put(id node.LinkID, f fresh) {
+	e := linkEnd{address: f.remote.String(), transport: "tls", dialed: f.client || f.dialed != (target{}), since: time.Now(), session: f.session}
+	switch {
+	case f.session != nil:
+		e.transport = "dtls-ice"
+	case f.remote.Network() == "udp":
 		e.transport = "dtls"
 	}
 	l.mu.Lock()

@@ -59,8 +59,11 @@ func (p *Peer) carry(ctx context.Context, f fresh, dial node.DialID) bool {
 		return false
 	}
 	id := node.LinkID(p.linkIDs.Add(1))
-	p.ends.put(id, f.remote, f.dialed != (target{}))
+	p.ends.put(id, f)
 	defer p.ends.forget(id)
+	if p.ice != nil {
+		defer p.ice.learn(f)()
+	}
 	o := link.Options{
 		MaxMessage: p.Config().MaxMessageSize,
 		Receive: func(raw []byte) {
@@ -70,8 +73,12 @@ func (p *Peer) carry(ctx context.Context, f fresh, dial node.DialID) bool {
 			p.aside.put(func(now time.Time, l *loop) { l.stalled(now, id, stalled) })
 		},
 	}
-	if f.dialed != (target{}) {
+	switch {
+	case f.dialed != (target{}):
 		o.Replace = func() { p.aside.put(func(_ time.Time, l *loop) { l.replace(f) }) }
+	case f.client:
+		f.renew = func() { p.aside.put(func(now time.Time, l *loop) { l.renew(now, id) }) }
+		o.Replace = f.renew
 	}
 	c := f.link(o)
 	defer p.watched.forget(p.watchLink(ctx, f, c))

@@ -22,6 +22,9 @@ type machine interface {
 	LinkDown(now time.Time, id node.LinkID, err error)
 	LinkStalled(now time.Time, id node.LinkID, stalled bool)
 	DialFailed(now time.Time, dial node.DialID, err error)
+	Gathered(now time.Time, id node.SessionID, offer node.Offer, err error)
+	AwaitFailed(now time.Time, id node.SessionID, err error)
+	Renew(now time.Time, id node.LinkID)
 	Do(now time.Time, op node.Op) node.OpID
 	Cancel(now time.Time, id node.OpID)
 	Tick(now time.Time)
@@ -121,6 +124,15 @@ func (l *loop) act(e node.Effects) {
 	}
 	for _, c := range e.Configure {
 		l.configure(c)
+	}
+	for _, id := range e.Release {
+		l.release(id)
+	}
+	for _, g := range e.Gather {
+		l.gather(g)
+	}
+	for _, a := range e.Await {
+		l.await(a)
 	}
 	for _, d := range e.Dial {
 		l.dial(d)

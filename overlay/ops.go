@@ -97,7 +97,11 @@ func (p *Peer) AppAttach(ctx context.Context, dest wire.DestinationList, app wir
 		return AppConn{}, ErrOverload
 	}
 	defer p.apps.forget(w)
-	done, err := p.do(ctx, node.OpAppAttach{Destinations: dest, Application: app})
+	op := node.OpAppAttach{Destinations: dest, Application: app}
+	if p.ice != nil {
+		return p.attachApp(ctx, op, target)
+	}
+	done, err := p.do(ctx, op)
 	if err != nil {
 		return AppConn{}, err
 	}

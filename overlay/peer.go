@@ -38,6 +38,9 @@ type Config struct {
 	// likewise take the connections of applications that AppAttach leads to (RFC 6940 §6.5.2). The peer closes them.
 	Listener, AppListener net.Listener
 	Packets, AppPackets   *net.UDPConn
+	// TURN is for an overlay with ICE, which needs Packets and AppPackets; Listener serves those there who have this peer as
+	// their bootstrap node.
+	TURN TURN
 	// Advertise and so on are the addresses that others dial, "ip:port"; empty means the sockets' own.
 	Advertise, PacketAdvertise, AppAdvertise, AppPacketAdvertise string
 	Bootstrap                                                    []string // "host:port", besides the configuration document's
@@ -75,7 +78,8 @@ type Peer struct {
 	documents chan []byte // the last that Changed is to be told of
 	tls       *link.TLS
 	dtls      *link.DTLS
-	own       []target // at which this peer itself is reached
+	ice       *traversal // nil without ICE
+	own       []target   // at which this peer itself is reached
 	dialTCP   func(ctx context.Context, network, address string) (net.Conn, error)
 	// dialDTLS is nil when this node cannot do DTLS.
 	dialDTLS func(ctx context.Context, address string, want wire.NodeID) (*link.Association, trust.Identity, error)
@@ -105,14 +109,7 @@ func New(c Config) (*Peer, error) {
 }
 
 func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
-	if c.Overlay == nil || c.Self == nil || c.Listener == nil && c.Packets == nil || c.AppListener == nil && c.AppPackets == nil {
-		return nil, errors.New("overlay: Overlay, Self, Listener or Packets, and AppListener or AppPackets are needed")
-	}
-	listen, err := candidates(c.Listener, c.Advertise, c.Packets, c.PacketAdvertise)
-	if err != nil {
-		return nil, err
-	}
-	apps, err := candidates(c.AppListener, c.AppAdvertise, c.AppPackets, c.AppPacketAdvertise)
+	listen, apps, err := c.listening()
 	if err != nil {
 		return nil, err
 	}
@@ -136,6 +133,9 @@ func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
 		watched:   newWatchlist(),
 	}
 	p.signer.Store(c.Self)
+	if !c.Overlay.NoICE {
+		p.ice = newTraversal(&c)
+	}
 	if err := p.openPackets(); err != nil {
 		return nil, err
 	}
@@ -165,6 +165,9 @@ func (p *Peer) Run(ctx context.Context) error {
 	for range runtime.GOMAXPROCS(0) {
 		p.running.Go(func() { p.work(sockets) })
 	}
+	if p.ice != nil {
+		p.traverse(sockets)
+	}
 	if p.cfg.Listener != nil {
 		p.running.Go(func() { p.serveLinks(sockets) })
 	}
@@ -174,7 +177,7 @@ func (p *Peer) Run(ctx context.Context) error {
 	if p.cfg.AppListener != nil {
 		p.running.Go(func() { p.serveApps(sockets) })
 	}
-	if p.cfg.AppPackets != nil {
+	if p.cfg.AppPackets != nil && p.ice == nil {
 		p.running.Go(func() { p.serveAppPackets(sockets) })
 	}
 	if p.saver.journal != nil {
@@ -187,6 +190,9 @@ func (p *Peer) Run(ctx context.Context) error {
 	close(p.stopped)
 	stop()
 	p.running.Wait()
+	if p.ice != nil {
+		p.ice.close()
+	}
 	p.apps.close()
 	p.saveLast()
 	return l.exit

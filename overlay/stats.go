@@ -3,6 +3,8 @@ package overlay
 import (
 	"maps"
 	"sync"
+
+	"github.com/p2psip/p2psip-gateway/overlay/ice"
 )
 
 // Stats are counters since the start. Every label is from a closed set.
@@ -17,8 +19,11 @@ type Stats struct {
 	Hops          map[int]uint64       // answered local operations, by the length of the answer's path
 	InboxDepth    int
 	Links         int
-	Transports    map[string]int // the links that are up, by what carries them: tls, dtls
-	LinkQueueFull uint64         // messages dropped because a link had no room: Dropped["link_queue_full"]
+	Transports    map[string]int     // the links that are up, by what carries them: tls, dtls, dtls-ice
+	Sessions      map[string]uint64  // of ICE, by outcome: connected, no_candidates, no_pair, handshake, unused, overload
+	Pairs         map[PairKey]uint64 // that have been chosen, by the types of both ends
+	TURN          ice.TURNStats      // of our TURN server
+	LinkQueueFull uint64             // messages dropped because a link had no room: Dropped["link_queue_full"]
 }
 
 // MessageKey labels a message counter: "in" or "out", and the method.
@@ -29,6 +34,19 @@ type RequestKey struct{ Method, Result string }
 
 // ReasonKey labels an event counter.
 type ReasonKey struct{ Event, Reason string }
+
+// PairKey labels a counter of candidate pairs: host, srflx, prflx or relay.
+type PairKey struct{ Local, Remote string }
+
+// Outcomes of sessions.
+const (
+	sessionConnected    = "connected"
+	sessionNoCandidates = "no_candidates" // gathering failed
+	sessionNoPair       = "no_pair"       // no connectivity check succeeded
+	sessionHandshake    = "handshake"     // the DTLS handshake failed
+	sessionUnused       = "unused"        // the Attach was not answered, or another link was faster
+	sessionOverload     = "overload"
+)
 
 // Reasons for dropping that are the driver's; the node has its own.
 const (
@@ -68,6 +86,9 @@ func (p *Peer) Stats() Stats {
 	s := p.count.snapshot()
 	s.InboxDepth, s.Links, s.LinkQueueFull = len(p.inbox), int(p.links.Load()), s.Dropped[dropFull]
 	s.Transports = p.ends.transports()
+	if p.ice != nil {
+		s.TURN = p.ice.turnStats()
+	}
 	return s
 }
 
@@ -78,6 +99,7 @@ func (c *counters) snapshot() Stats {
 	s.Messages, s.Dropped, s.Requests = maps.Clone(s.Messages), maps.Clone(s.Dropped), maps.Clone(s.Requests)
 	s.Events, s.Reasons, s.Refused = maps.Clone(s.Events), maps.Clone(s.Reasons), maps.Clone(s.Refused)
 	s.AppConns, s.Hops = maps.Clone(s.AppConns), maps.Clone(s.Hops)
+	s.Sessions, s.Pairs = maps.Clone(s.Sessions), maps.Clone(s.Pairs)
 	return s
 }
 
@@ -97,10 +119,14 @@ func (c *counters) message(direction, method string) {
 func (c *counters) request(method string, err error) {
 	inc(c, &c.s.Requests, RequestKey{method, result(err)})
 }
-func (c *counters) drop(reason string) { inc(c, &c.s.Dropped, reason) }
-func (c *counters) event(name string)  { inc(c, &c.s.Events, name) }
-func (c *counters) refuse(why string)  { inc(c, &c.s.Refused, why) }
-func (c *counters) app(what string)    { inc(c, &c.s.AppConns, what) }
+func (c *counters) drop(reason string)     { inc(c, &c.s.Dropped, reason) }
+func (c *counters) event(name string)      { inc(c, &c.s.Events, name) }
+func (c *counters) refuse(why string)      { inc(c, &c.s.Refused, why) }
+func (c *counters) app(what string)        { inc(c, &c.s.AppConns, what) }
+func (c *counters) session(outcome string) { inc(c, &c.s.Sessions, outcome) }
+func (c *counters) pair(p ice.Pair) {
+	inc(c, &c.s.Pairs, PairKey{p.Local.Type, p.Remote.Type})
+}
 func (c *counters) reason(event, why string) {
 	inc(c, &c.s.Reasons, ReasonKey{event, why})
 }

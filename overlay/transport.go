@@ -10,7 +10,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/overlay/ice"
 	"github.com/p2psip/p2psip-gateway/overlay/link"
+	"github.com/p2psip/p2psip-gateway/overlay/node"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
@@ -30,8 +32,13 @@ type fresh struct {
 	own    *trust.Signer       // that it was dialled with
 	// replaced, when it is set, is told that there is another one in its place.
 	replaced func()
-	link     func(link.Options) link.Link
-	close    func()
+	// session and conn are of a connection that ICE has made; client says that this side has answered the Attach.
+	session *ice.Session
+	conn    *link.Association
+	client  bool
+	renew   func() // has another one made in the place of a client's
+	link    func(link.Options) link.Link
+	close   func()
 }
 
 func freshTLS(conn *tls.Conn, peer trust.Identity) fresh {
@@ -61,9 +68,15 @@ func (p *Peer) openPackets() error {
 // linkTypes are those that this node can dial, the preferred one first; it need not listen for them. RFC 6940 §6.5.1.6:
 // "Lowest priority is assigned to protocols encapsulated over UDP that do not implement well-established congestion control
 // algorithms", of which Simple Reliability is "an example".
+//
+// In an overlay with ICE they are for bootstrap nodes only (RFC 6940 §11.4: "the Joining Node MUST first form the DTLS or TLS
+// connection"): the other links there are over DTLS, and a peer that answers one over DTLS tells us our address, too.
 func (p *Peer) linkTypes() []wire.LinkType {
-	if p.dialDTLS == nil {
+	switch {
+	case p.dialDTLS == nil:
 		return []wire.LinkType{wire.LinkTLSTCPFHNoICE}
+	case p.ice != nil:
+		return []wire.LinkType{wire.LinkDTLSUDPSRNoICE, wire.LinkTLSTCPFHNoICE}
 	}
 	return []wire.LinkType{wire.LinkTLSTCPFHNoICE, wire.LinkDTLSUDPSRNoICE}
 }
@@ -71,11 +84,19 @@ func (p *Peer) linkTypes() []wire.LinkType {
 // servePackets accepts overlay links over DTLS, on the same terms as serveLinks.
 func (p *Peer) servePackets(ctx context.Context) {
 	s := link.PacketServer{
-		DTLS: p.dtls, Socket: p.cfg.Packets,
+		DTLS: p.dtls, Socket: p.packets(),
 		Accept:  func(a *link.Association, peer trust.Identity) { p.carry(ctx, freshDTLS(a, peer), 0) },
 		Refused: p.refused,
 	}
 	s.Serve(ctx)
+}
+
+// packets is the socket of links, or, with ICE, what is left of it.
+func (p *Peer) packets() link.Socket {
+	if p.ice != nil {
+		return p.ice.rest
+	}
+	return p.cfg.Packets
 }
 
 // connect opens a connection to one of the targets, which it tries in turn. Unless want is zero, the certificate must hold
@@ -156,6 +177,20 @@ func (l *loop) replace(old fresh) {
 		}
 		p.carry(ctx, f, 0)
 	})
+}
+
+// renew is replace for a link with ICE: the side that answered the Attach of the old one asks for another, unless there is
+// one already.
+func (l *loop) renew(now time.Time, id node.LinkID) {
+	old, ok := l.links[id]
+	for other, c := range l.links {
+		ok = ok && (other <= id || c.Peer().Node != old.Peer().Node)
+	}
+	if !ok {
+		return
+	}
+	l.p.count.event(eventLinkReplaced)
+	l.node.Renew(now, id)
 }
 
 // ownTargets is where this node itself is reached: at what it advertises, and at its sockets' own addresses.

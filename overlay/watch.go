@@ -120,7 +120,10 @@ func (p *Peer) watch(c AppConn) AppConn {
 // watchLink puts a link on the watchlist.
 func (p *Peer) watchLink(ctx context.Context, f fresh, c link.Link) uint64 {
 	id, w := p.watched.next(), watched{chain: f.chain, close: c.Close}
-	if f.dialed != (target{}) {
+	switch {
+	case f.client:
+		w.own, w.replace = f.own, f.renew
+	case f.dialed != (target{}):
 		f.replaced = func() { p.watched.change(id, func(w *watched) { w.replace = nil }) }
 		w.own = f.own
 		w.replace = func() { p.post(ctx, func(_ time.Time, l *loop) { l.replace(f) }) }

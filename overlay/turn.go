@@ -1,0 +1,236 @@
+package overlay
+
+import (
+	"context"
+	crand "crypto/rand"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/ice"
+	"github.com/p2psip/p2psip-gateway/overlay/node"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// TURN says which TURN servers a peer uses, and whether it is one (RFC 6940 §9). The zero value: none, and it is not.
+type TURN struct {
+	// Secrets are what the TURN servers of the overlay share with their users, the present one first; docs/decisions/0006.
+	// Without one the peer uses none of them and is none of them.
+	Secrets []ice.Secret
+	// Servers are used besides those that are found in the overlay.
+	Servers []ice.Server
+	// Socket is where clients come in; nil: this peer is no TURN server. The peer closes it.
+	Socket *net.UDPConn
+	// Address is Socket as others reach it; the zero value: its own address.
+	Address netip.AddrPort
+	// MinPort to MaxPort are the ports of relayed addresses.
+	MinPort, MaxPort uint16
+	// MaxAllocations and MaxPerUser bound what clients hold at a time; 0: 1024 and 128.
+	MaxAllocations, MaxPerUser int
+	// AllowPrivate lets clients reach private addresses, and this peer have one: for a network of its own.
+	AllowPrivate bool
+}
+
+// server is the configuration of our own TURN server.
+func (t *TURN) server(realm string) ice.TURNConfig {
+	local := addressOf(t.Socket)
+	c := ice.TURNConfig{Socket: t.Socket, Relay: t.address().Addr(), MinPort: t.MinPort, MaxPort: t.MaxPort, Realm: realm,
+		Secrets: t.Secrets, MaxAllocations: t.MaxAllocations, MaxPerUser: t.MaxPerUser, AllowPrivate: t.AllowPrivate}
+	if c.Relay != local.Addr() {
+		c.Listen = local.Addr() // behind a NAT that maps one to one
+	}
+	return c
+}
+
+func (t *TURN) address() netip.AddrPort {
+	if t.Address.IsValid() {
+		return t.Address
+	}
+	return addressOf(t.Socket)
+}
+
+// traverse starts what an overlay with ICE needs.
+func (p *Peer) traverse(ctx context.Context) {
+	t := p.ice
+	t.start(&p.cfg)
+	if len(t.turn.Secrets) == 0 {
+		return
+	}
+	p.running.Go(func() { p.seekTURN(ctx) })
+	if t.turn.Socket == nil {
+		return
+	}
+	s, err := ice.ServeTURN(t.turn.server(p.Config().InstanceName))
+	if err != nil {
+		p.cfg.Log.Error().Str("component", "turn").Err(err).Msg("no TURN server")
+		return
+	}
+	t.mu.Lock()
+	t.served = s
+	t.mu.Unlock()
+	p.running.Go(func() {
+		p.offerTURN(ctx)
+		_ = s.Close()
+	})
+}
+
+func (t *traversal) turnStats() ice.TURNStats {
+	t.mu.Lock()
+	s := t.served
+	t.mu.Unlock()
+	if s == nil {
+		return ice.TURNStats{}
+	}
+	return s.Stats()
+}
+
+// offerTURN keeps the TURN-SERVICE entries of this peer in the overlay until ctx ends.
+func (p *Peer) offerTURN(ctx context.Context) {
+	if !p.inRing(ctx) {
+		return
+	}
+	for {
+		wait := turnRetry
+		if p.mayRelay() {
+			err := p.storeTURN(ctx)
+			if err == nil {
+				wait = turnLifetime / 2
+			}
+			p.cfg.Log.Debug().Str("component", "turn").Stringer("address", p.ice.turn.address()).Err(err).Msg("TURN server offered")
+		}
+		if !sleep(ctx, wait, nil) {
+			return
+		}
+	}
+}
+
+// mayRelay reports whether this peer is a candidate for a TURN server. RFC 6940 §9: "If the ICE stage in any of these
+// connections returns a reflexive address that is not the same as the peer's perceived address, then the peer is behind a NAT and
+// SHOULD NOT be a candidate for a TURN server." An address that was configured is believed.
+func (p *Peer) mayRelay() bool {
+	t := p.ice
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.turn.AllowPrivate || t.turn.Address.IsValid() || t.views.MayRelay(t.turn.address().Addr())
+}
+
+func (p *Peer) storeTURN(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	now := time.Now()
+	for _, e := range ice.Entries(p.self, p.Config().TurnDensity, wire.TurnServer{Address: p.ice.turn.address()}) {
+		v := wire.StoredValue{Model: wire.SingleValue, Exists: true, Data: e.Server.AppendTo(nil)}
+		if _, err := p.Store(ctx, p.signer.Load(), e.Resource, wire.KindTURNService, v, now, turnLifetime); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seekTURN looks for TURN servers in the overlay when there are too few, until ctx ends.
+func (p *Peer) seekTURN(ctx context.Context) {
+	var seed [32]byte
+	_, _ = crand.Read(seed[:]) // never fails
+	random := rand.New(rand.NewChaCha8(seed))
+	pause := turnPause
+	if !p.inRing(ctx) {
+		return
+	}
+	for {
+		wait := turnRefresh
+		if p.needsTURN() && !p.findTURN(ctx, random) {
+			wait, pause = pause, min(2*pause, turnRetry)
+		} else {
+			pause = turnPause
+		}
+		if !sleep(ctx, wait, p.ice.found) {
+			return
+		}
+	}
+}
+
+// needsTURN reports whether another TURN server is wanted. A peer that offers TURN is reached without.
+func (p *Peer) needsTURN() bool {
+	t := p.ice
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.served == nil && len(t.relays)+len(t.turn.Servers) < wantRelays
+}
+
+// findTURN asks once. RFC 6940 §9: "Peers MAY find other servers by selecting a random Resource-ID and then doing a Find
+// request for the appropriate Kind-ID with that Resource-ID."
+func (p *Peer) findTURN(ctx context.Context, random *rand.Rand) bool {
+	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	at, err := p.find(ctx, ice.FindTarget(random), wire.KindTURNService)
+	if err != nil {
+		return false
+	}
+	values, err := p.Fetch(ctx, at, wire.KindTURNService)
+	if err != nil {
+		return false
+	}
+	found := false
+	for _, v := range values {
+		server, err := wire.ParseTurnServer(v.Value.Data)
+		if err == nil && usable(server.Address) && v.Signer.Node != p.self {
+			p.ice.foundTURN(plain(server.Address))
+			found = true
+		}
+	}
+	return found
+}
+
+func (t *traversal) foundTURN(at netip.AddrPort) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !slices.Contains(t.relays, at) && len(t.relays) < wantRelays {
+		t.relays = append(t.relays, at)
+	}
+}
+
+var errNotFound = errors.New("overlay: nothing found")
+
+// find asks for the stored Resource-ID of kind that is closest to near (RFC 6940 §7.4.4).
+func (p *Peer) find(ctx context.Context, near wire.ResourceID, kind wire.KindID) (at wire.ResourceID, err error) {
+	defer func() { p.count.request("find", err) }()
+	done, err := p.do(ctx, node.OpFind{Resource: near, Kind: kind})
+	if err != nil {
+		return "", err
+	}
+	if ans, ok := done.Answer.Message().Body.(*wire.FindAns); ok {
+		for _, r := range ans.Results {
+			if r.Kind == kind && len(r.Closest) > 0 {
+				return r.Closest, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("%w: Kind %#x", errNotFound, uint32(kind))
+}
+
+// inRing waits until the peer is part of the ring; false: ctx has ended.
+func (p *Peer) inRing(ctx context.Context) bool {
+	select {
+	case <-p.joined:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// sleep waits for d, or for early; false: ctx has ended.
+func sleep(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-early:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
