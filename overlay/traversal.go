@@ -245,8 +245,11 @@ type meeting struct {
 	session *ice.Session
 	remote  node.Offer
 	peer    wire.NodeID
-	shake   func(context.Context, net.Conn, wire.NodeID) (*link.Association, trust.Identity, error)
+	shake   shaker
 }
+
+// shaker does one side of a DTLS handshake.
+type shaker = func(context.Context, net.Conn, wire.NodeID) (*link.Association, trust.Identity, error)
 
 // meet does the connectivity checks and then the DTLS handshake over the pair that they have found (RFC 6940 §6.5.1.10,
 // §6.5.1.13).
@@ -282,10 +285,11 @@ func (p *Peer) answer(ctx context.Context, id node.SessionID, remote node.Offer,
 }
 
 func freshICE(a *link.Association, peer trust.Identity, s *ice.Session) fresh {
+	rtt := s.RTT()
 	// RFC 6940 §6.6.3.1: "The RTT of a successful STUN transaction from the ICE stage is used as the initial measurement".
 	return fresh{peer: peer, remote: net.UDPAddrFromAddrPort(s.Pair().Remote.Address), chain: certificates(a), session: s, conn: a,
 		close: func() { _ = a.Close() },
-		link:  func(o link.Options) link.Link { return link.NewDatagram(a, peer, s.RTT(), o) }}
+		link:  func(o link.Options) link.Link { return link.NewDatagram(a, peer, rtt, o) }}
 }
 
 // attachApp is AppAttach in an overlay with ICE.

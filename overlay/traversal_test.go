@@ -141,6 +141,42 @@ func TestRFC6940_6_5_2_AppAttachWithICE(t *testing.T) {
 	}
 }
 
+// RFC 6940 §6.6.3.1: "The RTT of a successful STUN transaction from the ICE stage is used as the initial measurement".
+//
+// Conformance: A-17
+func TestRFC6940_6_6_3_1_ICESeedsTheRTO(t *testing.T) {
+	w := newICEWorld(t)
+	ring := w.iceRing(t, 2)
+	var sessions [2]*ice.Session
+	for i, m := range ring {
+		s, err := m.gather(t.Context(), node.Gather{Controlling: i == 0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sessions[i] = s
+	}
+	var met [2]fresh
+	var errs [2]error
+	var wg sync.WaitGroup
+	for i, shake := range []shaker{ring[0].dtls.Server, ring[1].dtls.Client} {
+		wg.Go(func() {
+			met[i], errs[i] = ring[i].meet(t.Context(), meeting{sessions[i], node.Offer(sessions[1-i].Parameters()), ring[1-i].NodeID(), shake})
+		})
+	}
+	wg.Wait()
+	for i, f := range met {
+		if errs[i] != nil {
+			t.Fatal(errs[i])
+		}
+		if got := f.link(link.Options{}).Stats().RTT; got <= 0 || got != sessions[i].RTT() {
+			t.Errorf("RTT before the first message: %v, want that of the checks, %v", got, sessions[i].RTT())
+		}
+	}
+	for _, f := range met {
+		f.close()
+	}
+}
+
 // RFC 6940 §6.5.1.4: STUN servers are the peers that we are linked with, and no longer when the link is lost.
 //
 // Conformance: A-30

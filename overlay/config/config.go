@@ -96,10 +96,6 @@ func (o *Overlay) Supported() error {
 	if o.NodeIDLength != DefaultNodeIDLength {
 		return refuse("node-id-length", fmt.Sprint(o.NodeIDLength))
 	}
-	// RFC 6940 §6.5.1.1: an overlay uses ICE everywhere or nowhere. Peers of ours have links without ICE only.
-	if !o.NoICE {
-		return refuse("no-ice", "false")
-	}
 	if !slices.Contains(o.LinkProtocols, LinkProtocolTLS) {
 		return refuse("overlay-link-protocol", fmt.Sprint(o.LinkProtocols))
 	}

@@ -328,26 +328,22 @@ func TestUnknownElementsAreTolerated(t *testing.T) {
 	}
 }
 
-// withoutICE is a plain overlay of the only family of links that there is so far.
-func withoutICE() *config.Overlay {
-	o := config.New("a")
-	o.NoICE = true
-	return o
-}
-
 // Conformance: A-02 A-40 C-43 D-46 F-31 F-40
 func TestRFC6940_11_1_NotSupported(t *testing.T) {
-	if err := withoutICE().Supported(); err != nil {
-		t.Error(err)
+	for _, noICE := range []bool{false, true} {
+		o := config.New("a")
+		o.NoICE = noICE
+		if err := o.Supported(); err != nil {
+			t.Error(err)
+		}
 	}
-	known := withoutICE()
+	known := config.New("a")
 	known.LinkProtocols, known.MandatoryExtensions = []string{"EXP-PROTOCOL", "TLS"}, []string{config.NamespaceSIP}
 	if err := known.Supported(); err != nil {
 		t.Error("one link protocol of two is known: ", err)
 	}
 	for want, change := range map[string]func(*config.Overlay){
 		"CHORD-SELF-TUNING": func(o *config.Overlay) { o.TopologyPlugin = "CHORD-SELF-TUNING" },
-		"no-ice":            func(o *config.Overlay) { o.NoICE = false },
 		"node-id-length":    func(o *config.Overlay) { o.NodeIDLength = 20 },
 		"EXP-PROTOCOL":      func(o *config.Overlay) { o.LinkProtocols = []string{"EXP-PROTOCOL"} },
 		"urn:x":             func(o *config.Overlay) { o.MandatoryExtensions = []string{config.NamespaceSIP, "urn:x"} },
@@ -356,7 +352,7 @@ func TestRFC6940_11_1_NotSupported(t *testing.T) {
 		"USER-CHAIN-ACL":    func(o *config.Overlay) { o.Kinds = []config.Kind{{ID: 4, Model: wire.Array, Access: "USER-CHAIN-ACL"}} },
 		"overlay.example":   func(o *config.Overlay) { o.InstanceName, o.NodeIDLength = "overlay.example", 17 },
 	} {
-		o := withoutICE()
+		o := config.New("a")
 		change(o)
 		err := o.Supported()
 		if !errors.Is(err, config.ErrUnsupported) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {

@@ -53,7 +53,7 @@ func TestRFC7851_9_6_MandatoryExtension(t *testing.T) {
 	if err := o.Supported(); err != nil || !o.Diagnostics() || o.MayDiagnose(mustNode(t, monitor), wire.DiagnosticAppUptime) {
 		t.Errorf("%v, %+v", err, o)
 	}
-	plain := withoutICE()
+	plain := config.New("a")
 	if plain.Diagnostics() || errors.Is(plain.Supported(), config.ErrUnsupported) {
 		t.Error("a document without the extension")
 	}

@@ -39,6 +39,8 @@ func TestRFC6940_6_5_1_10_HostCandidatesConnect(t *testing.T) {
 }
 
 // What goes into an Attach survives its encoding.
+//
+// Conformance: A-25 A-27
 func TestRFC6940_6_5_1_7_ParametersInAttach(t *testing.T) {
 	server, at := turnServer(t, nil)
 	stun := newMux(t)
@@ -122,6 +124,8 @@ func relayed(p Parameters) (list []wire.IceCandidate) {
 }
 
 // RFC 6940 §6.5.1.10.2: "Once the state of ICE reaches Completed, the agent can immediately free all unused candidates."
+//
+// Conformance: A-28
 func TestRFC6940_6_5_1_10_2_UnusedAllocationsAreFreed(t *testing.T) {
 	server, at := turnServer(t, nil)
 	a := gather(t, Config{Mux: newMux(t), Controlling: true, TURN: []Server{credential(at, "n1")}})
@@ -136,6 +140,8 @@ func TestRFC6940_6_5_1_10_2_UnusedAllocationsAreFreed(t *testing.T) {
 
 // RFC 6940 §6.5.1.9: the roles are fixed, and "the connectivity checks MUST still contain the ICE-CONTROLLED and
 // ICE-CONTROLLING attributes".
+//
+// Conformance: A-26
 func TestRFC6940_6_5_1_9_Roles(t *testing.T) {
 	for _, controlling := range []bool{true, false} {
 		socket := listen(t, "127.0.0.1:0")
@@ -158,6 +164,8 @@ func TestRFC6940_6_5_1_9_Roles(t *testing.T) {
 }
 
 // RFC 6940 §6.5.1.10.3: "STUN MUST be utilized for the keepalives".
+//
+// Conformance: A-29
 func TestRFC6940_6_5_1_10_3_BindingIndications(t *testing.T) {
 	a, b := gather(t, Config{Mux: newMux(t), Controlling: true}), gather(t, Config{Mux: newMux(t)})
 	x, y := join(t, a, b)

@@ -13,6 +13,8 @@ func ap(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
 // RFC 6940 §6.5.1.4: "a peer SHOULD group other peers by the peer-reflexive addresses it discovers through them. It
 // SHOULD then select one peer from each group".
+//
+// Conformance: A-30
 func TestRFC6940_6_5_1_4_OneServerOfEachGroup(t *testing.T) {
 	var v Views
 	want := func(when string, servers ...string) {
@@ -57,6 +59,8 @@ func TestViewsAreBounded(t *testing.T) {
 }
 
 // RFC 6940 §9: who may offer TURN.
+//
+// Conformance: D-50
 func TestRFC6940_9_CandidateForTURN(t *testing.T) {
 	own := netip.MustParseAddr("203.0.113.7")
 	var v Views
@@ -74,6 +78,7 @@ func TestRFC6940_9_CandidateForTURN(t *testing.T) {
 	}
 }
 
+// Conformance: D-50
 func TestRFC6940_9_Entries(t *testing.T) {
 	node, err := wire.ParseNodeID("00112233445566778899aabbccddeeff")
 	if err != nil {

@@ -47,7 +47,7 @@ func (h *Host) appCandidates() []wire.IceCandidate { return h.candidates(6085) }
 
 func (h *Host) candidates(port uint16) []wire.IceCandidate {
 	ip := netip.AddrFrom4([4]byte{10, byte(h.Index >> 16), byte(h.Index >> 8), byte(h.Index)})
-	return []wire.IceCandidate{{Address: netip.AddrPortFrom(ip, port), Link: wire.LinkTLSTCPFHNoICE, Foundation: "1",
+	return []wire.IceCandidate{{Address: netip.AddrPortFrom(ip, port), Link: h.linkType(), Foundation: "1",
 		Priority: 1, Type: wire.CandidateHost}}
 }
 
@@ -179,6 +179,7 @@ func (h *Host) act(e node.Effects) {
 	for _, c := range e.Configure {
 		h.configure(c)
 	}
+	h.traverse(e)
 	for _, d := range e.Dial {
 		h.dial(d)
 	}

@@ -105,8 +105,8 @@ func (w *World) target(d node.Dial) *Host {
 		if k, err := strconv.Atoi(name); err == nil {
 			i = k
 		}
-	} else if len(d.Candidates) > 0 {
-		ip := d.Candidates[0].Address.Addr().As4()
+	} else if list := append(d.Candidates, d.Offer.Candidates...); len(list) > 0 {
+		ip := list[0].Address.Addr().As4()
 		i = int(ip[1])<<16 | int(ip[2])<<8 | int(ip[3])
 	}
 	if i < 0 || i >= len(w.hosts) {

@@ -66,6 +66,7 @@ type World struct {
 	lookups   map[wire.TransactionID]*lookup // that are under way and watched
 	hash      digest
 	violated  error          // the first invariant that was broken while running
+	Sessions  int            // of ICE that hosts hold and have neither used nor released
 	Counts    map[string]int // node events by type and, for drops, reason
 	Messages  int            // delivered on links
 	Octets    int            // sent on links, with the header of each frame
