@@ -8,7 +8,7 @@ GOLANGCI     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.7.2
 
 FUZZTIME ?= 30s
 
-.PHONY: build test check check-format check-vet lint fuzz bench run image clean
+.PHONY: build test check check-format check-vet lint fuzz soak-mutate bench run image clean
 
 build: ## static binary in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/p2psip-gateway ./cmd/p2psip-gateway
@@ -32,6 +32,9 @@ lint:
 
 fuzz: ## each fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
+
+soak-mutate: ## ten minutes of mutated messages over each SIP transport: no panic, no growth, still serving
+	$(GO) test -v -count=1 -timeout 15m -run TestMutatedMessages ./cmd/p2psip-gateway/internal/gateway -mutate 10m
 
 bench: ## benchmarks, as docs/performance.md quotes them
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -54,9 +54,12 @@ func (t *Table) refuse(m *message.Message, perr *message.ParseError, from locati
 	if m == nil || perr.Status == 0 || !m.IsRequest() || m.Method == "ACK" {
 		return
 	}
-	via, err := m.TopVia()
-	if err != nil {
+	if !m.Has(message.Via) {
 		return
+	}
+	to := from // of a Via that can not be read it says nothing
+	if via, err := m.TopVia(); err == nil {
+		to = t.ResponseHop(from, via)
 	}
 	if !t.refusals.Allow() {
 		t.counters.drop(dropRefusalRate)
@@ -65,7 +68,7 @@ func (t *Table) refuse(m *message.Message, perr *message.ParseError, from locati
 	// RFC 3261 §8.2.7: of a stateless answer, "To tags [...] MUST be generated in a stateless manner": one for the life of the process.
 	why := sip.Refusal{Status: perr.Status, Word: "MSG" + strconv.Itoa(perr.Status), Text: perr.Text}
 	res := why.Response(m, t.tag)
-	_ = t.Send(t.ResponseHop(from, via), res.AppendTo(nil), nil)
+	_ = t.Send(to, res.AppendTo(nil), nil)
 }
 
 func malformed(status int) dropReason {

@@ -26,14 +26,14 @@ type line interface {
 // dial opens the way to a listener. The certificate of the test gateways is made at their start and signed by nobody.
 func dial(t testing.TB, transport string, at netip.AddrPort) line {
 	t.Helper()
-	w, err := dialWire(t.Context(), transport, at.String())
+	w, err := dialWire(transport, at.String())
 	if err != nil {
 		t.Fatal(transport, at, err)
 	}
 	return w
 }
 
-func dialWire(ctx context.Context, transport, at string) (line, error) {
+func dialWire(transport, at string) (line, error) {
 	insecure := &tls.Config{InsecureSkipVerify: true}
 	switch transport {
 	case "UDP":
@@ -47,6 +47,8 @@ func dialWire(ctx context.Context, transport, at string) (line, error) {
 		return &octets{c, message.NewReader(c)}, err
 	}
 	scheme := map[string]string{"WS": "ws://", "WSS": "wss://"}[transport]
+	ctx, cancel := context.WithTimeout(context.Background(), phoneWait)
+	defer cancel()
 	c, _, err := websocket.Dial(ctx, scheme+at, &websocket.DialOptions{Subprotocols: []string{"sip"},
 		HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: insecure}}})
 	return &frames{Conn: c}, err
@@ -68,6 +70,13 @@ func (d *datagrams) next() (*message.Message, error) {
 type octets struct {
 	net.Conn
 	r *message.Reader
+}
+
+func (o *octets) Write(b []byte) (int, error) {
+	if err := o.SetWriteDeadline(time.Now().Add(phoneWait)); err != nil {
+		return 0, err
+	}
+	return o.Conn.Write(b)
 }
 
 func (o *octets) next() (*message.Message, error) {
@@ -95,7 +104,9 @@ func (f *frames) next() (*message.Message, error) {
 }
 
 func (f *frames) Write(b []byte) (int, error) {
-	return len(b), f.Conn.Write(context.Background(), websocket.MessageText, b)
+	ctx, cancel := context.WithTimeout(context.Background(), phoneWait)
+	defer cancel()
+	return len(b), f.Conn.Write(ctx, websocket.MessageText, b)
 }
 
 func (f *frames) LocalAddr() net.Addr { return nil }
