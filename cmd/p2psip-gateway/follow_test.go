@@ -17,7 +17,7 @@ import (
 //
 // Conformance: C-27 C-30
 func TestProcessesFollowADocumentGivenToOne(t *testing.T) {
-	r, phones, _ := fiveHomes(t, "tls")
+	r, phones, _ := fiveHomes(t, "tls", program(t, ""))
 
 	overlay := filepath.Join(r.dir, "overlay")
 	if _, err := identity.Publish(overlay, func(o *config.Overlay) { o.ChordUpdateInterval = time.Minute }, time.Now()); err != nil {

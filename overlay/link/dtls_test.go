@@ -49,10 +49,16 @@ type packets struct {
 
 func servePackets(t testing.TB, d *DTLS) *packets {
 	t.Helper()
-	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	return servePacketsAt(t, d, "127.0.0.1:0")
+}
+
+func servePacketsAt(t testing.TB, d *DTLS, address string) *packets {
+	t.Helper()
+	bound, err := net.ListenPacket("udp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
+	socket := bound.(*net.UDPConn)
 	p := &packets{address: socket.LocalAddr().String(), accepted: make(chan knot, 1024), refusals: make(chan refused, 1024)}
 	p.PacketServer = &PacketServer{DTLS: d, Socket: socket,
 		Accept:  func(a *Association, peer trust.Identity) { p.accepted <- knot{a, peer} },

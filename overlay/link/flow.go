@@ -1,15 +1,18 @@
 package link
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
 // flow is the connection under one association of a PacketServer: the datagrams of one remote address.
 type flow struct {
+	server *PacketServer
 	socket Socket
 	remote netip.AddrPort
 	gone   func() // called once, on Close
@@ -17,14 +20,20 @@ type flow struct {
 	closed chan struct{}
 	once   sync.Once
 
+	refusing sync.Once
+	refusal  chan struct{} // closed when nobody listens at remote
+
 	mu      sync.Mutex
 	expired chan struct{} // closed while the read deadline has passed
 }
 
-func newFlow(socket Socket, remote netip.AddrPort, gone func()) *flow {
-	return &flow{socket: socket, remote: remote, gone: gone, in: make(chan []byte, maxFlowQueue),
-		closed: make(chan struct{}), expired: make(chan struct{})}
+func newFlow(s *PacketServer, remote netip.AddrPort, gone func()) *flow {
+	return &flow{server: s, socket: s.Socket, remote: remote, gone: gone, in: make(chan []byte, maxFlowQueue),
+		closed: make(chan struct{}), refusal: make(chan struct{}), expired: make(chan struct{})}
 }
+
+// refuse says that nobody listens at the remote address.
+func (f *flow) refuse() { f.refusing.Do(func() { close(f.refusal) }) }
 
 // put takes a datagram, which is the flow's from now on, unless too many wait already.
 func (f *flow) put(b []byte) {
@@ -53,6 +62,8 @@ func (f *flow) Read(b []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded
 	case <-f.closed:
 		return 0, net.ErrClosed
+	case <-f.refusal:
+		return 0, syscall.ECONNREFUSED
 	}
 }
 
@@ -61,9 +72,20 @@ func (f *flow) Write(b []byte) (int, error) {
 	select {
 	case <-f.closed:
 		return 0, net.ErrClosed
+	case <-f.refusal:
+		return 0, syscall.ECONNREFUSED
 	default:
-		return f.socket.WriteToUDPAddrPort(b, f.remote)
 	}
+	n, err := f.socket.WriteToUDPAddrPort(b, f.remote)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		// The kernel says so of an earlier datagram on this socket, maybe to somebody else.
+		f.server.refused()
+		n, err = f.socket.WriteToUDPAddrPort(b, f.remote)
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return len(b), nil // of others again: this datagram is lost, and is not the only one that ever is
+	}
+	return n, err
 }
 
 // Close ends the flow. The socket stays open.

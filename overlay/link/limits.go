@@ -74,6 +74,7 @@ const (
 	helloTimeout = 2 * time.Second // for that cookie
 	maxProven    = 4096            // IP addresses that have returned a cookie to the doorman
 	provenTime   = 30 * time.Second
+	maxRefusals  = 64   // ICMP errors that are taken from a socket at a time
 	maxFlowQueue = 128  // datagrams of one remote address that wait for its association
 	maxAddresses = 4096 // remote addresses on one socket
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
@@ -61,6 +62,7 @@ type entry struct {
 func (s *PacketServer) Serve(ctx context.Context) {
 	_, _ = rand.Read(s.doorman.secret[:])
 	s.peers = make(map[netip.AddrPort]*place)
+	reportRefusals(s.Socket)
 	stop := context.AfterFunc(ctx, func() { _ = s.Socket.SetReadDeadline(time.Unix(1, 0)) })
 	defer s.wg.Wait()
 	defer s.hangUp()
@@ -79,6 +81,8 @@ func (s *PacketServer) Serve(ctx context.Context) {
 				s.wg.Wait()
 				_ = s.Socket.Close()
 			}()
+		case errors.Is(err, syscall.ECONNREFUSED):
+			s.refused()
 		case err != nil:
 			s.Refused(AcceptFailed, nil, err)
 			_ = pause(ctx, minAcceptDelay)
@@ -97,6 +101,25 @@ func (s *PacketServer) datagram(ctx context.Context, b []byte, from netip.AddrPo
 		}
 	case b[0] >= 20 && b[0] <= 63:
 		s.take(ctx, b, from)
+	}
+}
+
+// refused ends the associations with peers where nobody listens any more. RFC 6940 §6.6.3.1 retransmits "until there has
+// been a hard ICMP error". It has the same weight as on the socket of an association that we dialled: the kernel
+// believes one that quotes a datagram of this socket.
+func (s *PacketServer) refused() {
+	for _, from := range refusals(s.Socket) {
+		s.mu.Lock()
+		p := s.peers[from]
+		s.mu.Unlock()
+		if p == nil {
+			continue
+		}
+		for _, e := range [2]*entry{p.open, p.next} {
+			if e != nil {
+				e.refuse()
+			}
+		}
 	}
 }
 
@@ -165,7 +188,7 @@ func (s *PacketServer) greet(ctx context.Context, b []byte, from netip.AddrPort)
 
 func (s *PacketServer) add(from netip.AddrPort) *entry {
 	e := &entry{}
-	e.flow = newFlow(s.Socket, from, func() { s.remove(from, e) })
+	e.flow = newFlow(s, from, func() { s.remove(from, e) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.peers[from]; p != nil {

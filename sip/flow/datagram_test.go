@@ -133,6 +133,46 @@ func TestOverlayConnectionOverDTLSIsKeptAliveAndFoundDead(t *testing.T) {
 	})
 }
 
+// A request that nobody answers: the other side is asked soon whether it is there, the connection ends, and a new one is opened.
+func TestRequestOverDTLSFindsOutThatTheOtherSideIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tb, _ := pipeTable(Config{Domain: "dht.example.org"})
+		defer tb.Close()
+		q := packetPipe(t, tb)
+		to := location.Hop{Node: "g1"}
+		time.Sleep(10 * time.Second)
+		start := time.Now()
+		r, o := newReceipt()
+		check(t, tb.Send(to, []byte(request(tb.Via(to, "z9hG4bKx"), "")), r))
+		for _, after := range []time.Duration{0, askAfter, askAfter + time.Second, askAfter + 2*time.Second, askAfter + 4*time.Second, askAfter + 8*time.Second} {
+			_ = datagramOf(t, q)
+			if d := time.Since(start); d != after {
+				t.Errorf("datagram after %v, want %v", d, after)
+			}
+		}
+		if err := <-o; !errors.Is(err, ErrLost) || time.Since(start) != askAfter+pongWait {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// A keep-alive that is on its way already has its 10 seconds, whatever is sent meanwhile.
+func TestRequestOverDTLSWhileAKeepAliveIsOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tb, _ := pipeTable(Config{Domain: "dht.example.org"})
+		defer tb.Close()
+		q := packetPipe(t, tb)
+		start := time.Now()
+		_ = datagramOf(t, q)
+		r, o := newReceipt()
+		check(t, tb.Send(location.Hop{Node: "g1"}, []byte(request(plainVia, "")), r))
+		ended(q)
+		if err := <-o; !errors.Is(err, ErrLost) || time.Since(start) != pingInterval+pongWait {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}
+
 // The keep-alives of the other side are answered, and do not keep a connection that nobody uses.
 func TestKeepAliveOverDTLSIsNoUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

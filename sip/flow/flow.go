@@ -102,6 +102,7 @@ var (
 	ErrClosed  = errors.New("flow: connection closed")
 	ErrQueue   = errors.New("flow: queue full")
 	ErrNoRoute = errors.New("flow: no socket or transport for the destination")
+	ErrLost    = errors.New("flow: the connection has ended") // before it was known what became of a message
 	ErrTooLong = errors.New("flow: message longer than a datagram")
 )
 

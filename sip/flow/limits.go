@@ -12,6 +12,7 @@ const (
 	congestionSafe = 1300             // RFC 3261 §18.1.1: octets up to which a request may go over UDP when the path MTU is unknown
 	pongWait       = 10 * time.Second // RFC 5626 §4.4.1: no CRLF within 10 seconds of the ping: the flow has failed
 	pingInterval   = 25 * time.Second // RFC 6940 §6.5.2.1 sends at this pace on an idle link; RFC 5626 §4.4.1 allows it
+	askAfter       = time.Second      // of silence after a request over DTLS, when a keep-alive asks whether anybody is there
 	pingAgain      = time.Second      // to the next copy over DTLS, doubled each time: three copies within pongWait
 )
 

@@ -85,19 +85,24 @@ func (r *source) Read(p []byte) (int, error) {
 		r.begun = time.Now()
 	}
 	for {
-		until, why := r.deadline()
+		asked := r.s.asked.Load()
+		until, _ := r.deadline()
 		if err := r.s.conn.SetReadDeadline(until); err != nil {
 			return 0, err
+		}
+		if r.s.asked.Load() != asked {
+			continue // a sender has set another deadline meanwhile, which is lost
 		}
 		n, err := r.s.conn.Read(p)
 		if n > 0 {
 			r.heard, r.pinged, r.pings, r.copies = time.Now(), time.Time{}, 0, 0
+			r.s.asked.Store(0)
 			return n, nil
 		}
 		if !late(err) {
 			return 0, err
 		}
-		if err := r.overdue(why); err != nil {
+		if err := r.overdue(); err != nil {
 			return 0, err
 		}
 	}
@@ -133,6 +138,9 @@ func (r *source) idle() (time.Time, error) {
 
 func (r *source) keepAlive(until time.Time, why error) (time.Time, error) {
 	next, what := r.heard.Add(pingInterval), error(nil)
+	if asked := r.s.asked.Load(); asked != 0 && time.Unix(0, asked).Add(askAfter).Before(next) {
+		next = time.Unix(0, asked).Add(askAfter)
+	}
 	if !r.pinged.IsZero() {
 		next, what = r.pinged.Add(pongWait), errPong
 		if again := r.pinged.Add(pingAgain << r.copies); r.s.packets && again.Before(next) {
@@ -151,17 +159,17 @@ func late(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// overdue decides what a deadline that passed means: the connection may have been used by a sender meanwhile.
-func (r *source) overdue(why error) error {
-	if why == nil {
+// overdue does what is due when a deadline has passed, if it still is: a sender may have used the connection meanwhile, or set a
+// deadline of its own.
+func (r *source) overdue() error {
+	switch until, why := r.deadline(); {
+	case time.Now().Before(until):
+		return nil
+	case why == nil:
 		return r.ping()
+	default:
+		return why
 	}
-	if errors.Is(why, errIdle) {
-		if until, again := r.deadline(); !errors.Is(again, errIdle) || time.Now().Before(until) {
-			return nil
-		}
-	}
-	return why
 }
 
 // ping asks for a sign of life.

@@ -25,6 +25,13 @@ func (r *Receipt) Release() {
 	}
 }
 
+// Renew makes a Receipt whose owner was told follow the request anew.
+func (r *Receipt) Renew() {
+	r.mu.Lock()
+	r.s, r.over = nil, false
+	r.mu.Unlock()
+}
+
 // fail tells the owner. A nil Receipt is that of a message nobody follows.
 func (r *Receipt) fail(err error) {
 	if r == nil {

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -43,6 +44,9 @@ type stream struct {
 
 	ws   *websocket.Conn // mu until it is set, by the reader; nil: no WebSocket
 	used atomic.Int64    // when a message last went either way, nanoseconds since the epoch
+	// asked is, of a connection over DTLS, when a request went out that was the first since something was heard; 0: none. Nothing
+	// but silence tells that the other side is gone.
+	asked atomic.Int64
 
 	mu       sync.Mutex
 	queue    [][]byte
@@ -87,6 +91,9 @@ func (s *stream) send(b []byte, receipt *Receipt) error {
 		s.t.wg.Add(1) // the reader still counts: it ends behind close
 	}
 	s.mu.Unlock()
+	if now := time.Now(); s.packets && receipt != nil && s.asked.CompareAndSwap(0, now.UnixNano()) {
+		_ = s.conn.SetReadDeadline(now.Add(askAfter)) // wakes the reader
+	}
 	if receipt != nil && !receipt.attach(s) {
 		s.unwatch(receipt)
 	}
@@ -189,7 +196,7 @@ func (s *stream) close(err error) {
 	_ = s.conn.Close()
 	s.t.remove(s)
 	for r := range watchers {
-		r.fail(err)
+		r.fail(fmt.Errorf("%w: %w", ErrLost, err))
 	}
 	if f := s.t.cfg.Closed; f != nil {
 		f(s.hop)

@@ -1,10 +1,12 @@
 package transaction
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/flow"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
@@ -19,15 +21,16 @@ type entry struct {
 	merge key // zero: none
 	place place
 
-	mu      sync.Mutex
-	machine machine
-	watched instant      // what the wheel was told
-	hop     location.Hop // client: where the request went; server: where the responses go
-	last    []byte       // what a retransmission repeats; nil: nothing
-	server  *serverTx    // nil when the core has been told Ended, and in the answer to a CANCEL
-	client  *clientTx    // nil when its user needs to be told nothing more
-	calls   []call
-	calling bool // somebody runs calls
+	mu         sync.Mutex
+	machine    machine
+	watched    instant      // what the wheel was told
+	reattached bool         // the connection was replaced once
+	hop        location.Hop // client: where the request went; server: where the responses go
+	last       []byte       // what a retransmission repeats; nil: nothing
+	server     *serverTx    // nil when the core has been told Ended, and in the answer to a CANCEL
+	client     *clientTx    // nil when its user needs to be told nothing more
+	calls      []call
+	calling    bool // somebody runs calls
 }
 
 // call is something to tell a user.
@@ -221,8 +224,23 @@ func (e *entry) tick() {
 func (e *entry) told(err error) {
 	if err != nil {
 		e.mu.Lock()
-		e.step(evBroken, nil, nil)
+		if !errors.Is(err, flow.ErrLost) || !e.reattach() {
+			e.step(evBroken, nil, nil)
+		}
 		e.mu.Unlock()
 	}
 	e.run()
+}
+
+// reattach repeats, once, a request to a gateway of the overlay that nothing is known of but that its connection has ended: a new
+// connection to the same node takes it, which may have started again. The caller holds mu.
+func (e *entry) reattach() bool {
+	c := e.client
+	if c == nil || e.reattached || e.hop.Node == "" || e.machine.state != trying {
+		return false
+	}
+	e.reattached = true
+	c.receipt.Renew()
+	e.l.counters.repeated.Add(1)
+	return e.l.transport.Send(e.hop, e.last, &c.receipt) == nil
 }

@@ -25,11 +25,13 @@ type wire struct {
 	last  *message.Message
 
 	packets bool // the connection to a gateway is one over DTLS
+	receipt *flow.Receipt
 }
 
-func (w *wire) Send(_ location.Hop, b []byte, _ *flow.Receipt) error {
+func (w *wire) Send(_ location.Hop, b []byte, receipt *flow.Receipt) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.receipt = receipt
 	m, err := message.Parse(b)
 	if err != nil {
 		panic(err)
@@ -205,6 +207,43 @@ func TestRFC3261_17_1_TransportIsKnownLate(t *testing.T) {
 			_ = w.log()
 		}
 	})
+}
+
+// A connection to a gateway that ends before anything was heard of the request is replaced, once; what can not be opened is not tried again.
+func TestRequestIsRepeatedOverANewConnection(t *testing.T) {
+	lost, failed := fmt.Errorf("%w: reset", flow.ErrLost), errors.New("no answer to AppAttach")
+	for _, c := range []struct {
+		name string
+		hop  location.Hop
+		errs []error
+		ring bool
+		sent string
+	}{
+		{"lost once", location.Hop{Node: "g1"}, []error{lost}, false, "0.0s INVITE, 0.0s INVITE"},
+		{"lost twice", location.Hop{Node: "g1"}, []error{lost, lost}, false, "0.0s INVITE, 0.0s INVITE"},
+		{"not opened", location.Hop{Node: "g1"}, []error{failed}, false, "0.0s INVITE"},
+		{"it was ringing", location.Hop{Node: "g1"}, []error{lost}, true, "0.0s INVITE"},
+		{"no gateway", tcpHop, []error{lost}, false, "0.0s INVITE"},
+	} {
+		virtual(t, Config{}, &core{}, func(l *Layer, w *wire) {
+			u := newUser()
+			l.Send(request("INVITE", "x"), c.hop, "", u)
+			if c.ring {
+				l.Deliver(answer(w.latest(), 180), c.hop)
+			}
+			for _, err := range c.errs {
+				w.receipt.Owner.SendFailed(err)
+				synctest.Wait()
+				time.Sleep(100 * time.Millisecond)
+			}
+			if s := w.log(); s != c.sent {
+				t.Errorf("%s: %s", c.name, s)
+			}
+			if failed := len(u.failed) > 0; failed != (c.name != "lost once") {
+				t.Errorf("%s: the user was told: %v", c.name, failed)
+			}
+		})
+	}
 }
 
 // A server repeats its final response over DTLS (RFC 3261 §17.2.1).
