@@ -228,7 +228,7 @@ func (n *Node) answerTooLarge(in *inbound, body wire.Body, size int) *wire.Error
 // sendAnswer sends a response the way the request came, or another when that is gone: "possibly with extra nodes (loose
 // routing)" (RFC 6940 §6.2.2).
 func (n *Node) sendAnswer(link LinkID, dest wire.DestinationList, raw []byte) {
-	if c := n.conns[link]; c != nil {
+	if c := n.link(link); c != nil {
 		n.relay(c, raw)
 		return
 	}

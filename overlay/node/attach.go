@@ -133,6 +133,7 @@ func (n *Node) attachAnswered(a *attach, r result) {
 		n.endAttach(a, ErrUntrusted)
 		return
 	}
+	n.nameAnswered(a.node)
 	n.attachLinked(a.node)
 }
 

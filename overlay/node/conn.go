@@ -21,6 +21,9 @@ type conn struct {
 	verifying int // messages from it whose signatures are being checked
 	stalled   bool
 	in, out   bucket
+	// Of a link without a name: the Node-IDs of its certificate, and the dial that it came of.
+	nodes []wire.NodeID
+	dial  *dial
 }
 
 // peer is a node that we are linked with: a line of the Connection Table (RFC 6940 §6.1.2).
@@ -72,6 +75,9 @@ func (n *Node) responsible(p chord.Point) bool {
 // Connected reports whether there is a link with id.
 func (n *Node) Connected(id wire.NodeID) bool { return n.peers[id] != nil }
 
+// Unpack is what an opaque ID of ours stands for.
+func (n *Node) Unpack(d wire.Destination) (wire.DestinationList, bool) { return n.opaque.Unpack(d) }
+
 // member reports whether the node is part of the ring.
 func (n *Node) member() bool { return n.state == Joined || n.state == Leaving }
 
@@ -90,6 +96,10 @@ func (n *Node) sortedPeers() []*peer {
 func (n *Node) LinkUp(now time.Time, id LinkID, who trust.Identity, from DialID) {
 	d := n.dials[from]
 	delete(n.dials, from)
+	if n.begin(now) && n.unnamedUp(id, &who, d) {
+		n.settle()
+		return
+	}
 	if !n.begin(now) || n.refuseLink(id, who.Node) {
 		n.out.Close = append(n.out.Close, id)
 		if d != nil && n.state != Left {
@@ -104,24 +114,28 @@ func (n *Node) LinkUp(now time.Time, id LinkID, who trust.Identity, from DialID)
 
 // refuseLink reports whether the link is not wanted.
 func (n *Node) refuseLink(id LinkID, who wire.NodeID) bool {
-	reason := ""
-	switch {
-	case who.IsZero():
-		// RFC 6940 §6.1.2 wants a certificate with several Node-IDs to Attach first.
-		reason = "several_node_ids"
-	case who == n.c.Self:
-		reason = "self"
-	case n.bad(who):
-		reason = badNodeText
-	case n.isBanned(who):
-		reason = "flood"
-	case n.conns[id] != nil || len(n.conns) >= maxLinks:
-		reason = "too_many"
-	}
+	reason := n.refusal(id, who)
 	if reason != "" {
 		n.event(EventLinkRefused, who, reason)
 	}
 	return reason != ""
+}
+
+// refusal is why a link is not wanted, or nothing.
+func (n *Node) refusal(id LinkID, who wire.NodeID) string {
+	switch {
+	case who.IsZero():
+		return "no_node_id"
+	case who == n.c.Self:
+		return "self"
+	case n.bad(who):
+		return badNodeText
+	case n.isBanned(who):
+		return "flood"
+	case n.conns[id] != nil || len(n.conns) >= maxLinks:
+		return "too_many"
+	}
+	return ""
 }
 
 func (n *Node) addLink(id LinkID, who wire.NodeID, d *dial) {
@@ -151,10 +165,12 @@ func (n *Node) addLink(id LinkID, who wire.NodeID, d *dial) {
 // LinkDown reports that a link is gone.
 func (n *Node) LinkDown(now time.Time, id LinkID, err error) {
 	c := n.conns[id]
-	if !n.begin(now) || c == nil {
+	if !n.begin(now) || c == nil && !n.unnamedDown(id) {
 		return
 	}
-	n.dropConn(c)
+	if c != nil {
+		n.dropConn(c)
+	}
 	n.settle()
 }
 
@@ -217,7 +233,7 @@ func (n *Node) closePeer(p *peer) {
 func (n *Node) reroute(link LinkID) {
 	var hit []*request
 	for _, r := range n.requests {
-		if r.sent == link || r.link == link && n.conns[link] == nil {
+		if r.sent == link || r.link == link && n.link(link) == nil {
 			hit = append(hit, r)
 		}
 	}
@@ -226,7 +242,7 @@ func (n *Node) reroute(link LinkID) {
 		n.after(func() {
 			switch {
 			case n.requests[r.tx] != r:
-			case r.link != 0 && n.conns[r.link] == nil:
+			case r.link != 0 && n.link(r.link) == nil:
 				n.finish(r, result{err: ErrLinkDown})
 			case r.link == 0 && n.table.Again(n.now, r.tx):
 				n.transmit(r)

@@ -38,5 +38,6 @@
 // configure.go and sequence.go have the configuration follow its documents and spread them (§6.3.2.1, §6.5.4); partition.go
 // finds and heals partitions (§10.7.4.4).
 //
-// Not done here: fragmentation, which links over TCP never need. Links of certificates with several Node-IDs are refused, because which of them is meant is not known before an Attach.
+// unnamed.go is for links of certificates with several Node-IDs, until it is known which of them is meant (§6.1.2); range.go has
+// what a peer is responsible for change hands at once.
 package node

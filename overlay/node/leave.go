@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -133,6 +134,7 @@ func (n *Node) left() {
 			n.out.Close = append(n.out.Close, c.id)
 		}
 	}
+	n.out.Close = append(n.out.Close, slices.Sorted(maps.Keys(n.unnamed))...)
 	n.event(EventLeft, n.c.Self, "")
 	n.finishOp(Done{Op: n.leaving.op})
 }

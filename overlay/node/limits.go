@@ -30,6 +30,8 @@ const (
 	linkWait = 10 * time.Second
 	// iceLinkWait is the same with ICE: 15 s of connectivity checks, then the DTLS handshake.
 	iceLinkWait = 26 * time.Second
+	// unnamedTime is how long a link whose certificate has several Node-IDs may go without saying which is meant.
+	unnamedTime = 30 * time.Second
 	// dialStagger is how long one bootstrap address may keep the next one waiting.
 	dialStagger = 500 * time.Millisecond
 	// firstBackoff and maxBackoff bound the pause between attempts to join; it doubles. A node that a person has just
@@ -93,7 +95,8 @@ const (
 	maxJobs             = 4096 // messages being sealed or verified
 	maxVerifyingPerLink = 512  // so that one link cannot take all of maxJobs
 	maxLinks            = 1024
-	maxLinksPerNode     = 4 // a link made from either side, and their successors
+	maxUnnamed          = 64 // links of certificates with several Node-IDs of which it is not known which is meant
+	maxLinksPerNode     = 4  // a link made from either side, and their successors
 	maxDials            = 64
 	maxGathering        = 128 // sessions of ICE whose candidates are being gathered
 	maxAttaches         = 48  // of ours: 16 fingers and neighbours of a storm of joins
@@ -106,6 +109,7 @@ const (
 	maxHeldRange        = 512      // requests that wait for the end of an admission
 	maxDiagnostics      = 64       // extensions of one DiagnosticsRequest that are looked at
 	maxViaOctets        = 110 * 22 // a Via List of one Node-ID per hop, of which the TTL allows 100
+	compressedVia       = 8 * 18   // octets from which on an opaque ID stands for a Via List: with fewer, the answer may find another way
 	maxAdmitNext        = 16       // joining nodes that wait for their turn
 	maxLearned          = 64       // Node-IDs of one Update that are looked at
 	maxBootstrap        = 64       // addresses

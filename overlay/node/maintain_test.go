@@ -235,7 +235,7 @@ func TestLinksThatAreRefused(t *testing.T) {
 	for i, c := range []struct {
 		who  wire.NodeID
 		want string
-	}{{wire.NodeID{}, "several_node_ids"}, {nodeID(1), "self"}, {nodeID(2), ""}} {
+	}{{wire.NodeID{}, "no_node_id"}, {nodeID(1), "self"}, {nodeID(2), ""}} {
 		l.LinkUp(l.now, node.LinkID(i+1), trust.Identity{Node: c.who}, 0)
 		e := l.Take()
 		refused := len(e.Events) > 0 && e.Events[0].Type == node.EventLinkRefused

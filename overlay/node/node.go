@@ -82,10 +82,11 @@ type Node struct {
 	jobs        map[JobID]*job
 	later       []func() // what must not happen inside the function that caused it
 
-	conns map[LinkID]*conn
-	peers map[wire.NodeID]*peer
-	dials map[DialID]*dial
-	avoid map[wire.NodeID]avoided // nodes that could not be attached to lately
+	conns   map[LinkID]*conn
+	unnamed map[LinkID]*conn
+	peers   map[wire.NodeID]*peer
+	dials   map[DialID]*dial
+	avoid   map[wire.NodeID]avoided // nodes that could not be attached to lately
 
 	banned map[wire.NodeID]time.Time // until when: nodes that have flooded us
 
@@ -94,6 +95,7 @@ type Node struct {
 	table     *route.Table
 	answers   *route.Cache
 	replays   *route.Cache // requests for connections, kept longer
+	opaque    *route.Opaque
 	ops       map[OpID]*request
 
 	attaches  []*attach
@@ -143,6 +145,7 @@ func New(c Config) *Node {
 		state:     Starting,
 		jobs:      make(map[JobID]*job),
 		conns:     make(map[LinkID]*conn),
+		unnamed:   make(map[LinkID]*conn),
 		peers:     make(map[wire.NodeID]*peer),
 		dials:     make(map[DialID]*dial),
 		avoid:     make(map[wire.NodeID]avoided),
@@ -151,6 +154,7 @@ func New(c Config) *Node {
 		table:     route.NewTable(o.ReliabilityTimer, maxRequests),
 		answers:   route.NewCache(lifetime, maxAnswers),
 		replays:   route.NewCache(replayLifetime, maxReplays),
+		opaque:    route.NewOpaque(lifetime, c.Rand),
 		ops:       make(map[OpID]*request),
 		gathering: make(map[SessionID]func(SessionID, Offer, error)),
 		copies:    copies{held: make(map[wire.ResourceID]*holding)},

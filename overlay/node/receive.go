@@ -15,6 +15,11 @@ func (n *Node) Receive(now time.Time, from LinkID, raw []byte) {
 	if !n.begin(now) {
 		return
 	}
+	if u := n.unnamed[from]; u != nil {
+		n.receiveUnnamed(u, raw)
+		n.settle()
+		return
+	}
 	if c == nil {
 		n.drop(wire.NodeID{}, DropUnknownLink)
 		return
@@ -107,6 +112,9 @@ func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.De
 	hop := route.Hop{Destinations: d.Destinations}
 	if request {
 		hop.Previous = c.node
+		if len(h.Via) >= compressedVia {
+			hop.Instead, _ = n.opaque.Stand(n.now, route.ReturnPath(h, c.node))
+		}
 	}
 	n.relay(out, hop.Append(raw, h, size))
 }

@@ -127,7 +127,7 @@ func (n *Node) transmit(r *request) {
 		return
 	}
 	if r.link != 0 {
-		if c := n.conns[r.link]; c != nil {
+		if c := n.link(r.link); c != nil {
 			n.send(c, r.raw)
 			r.sent = c.id
 		}

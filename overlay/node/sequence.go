@@ -36,7 +36,7 @@ func (n *Node) mismatched(in *inbound, e *wire.Error) {
 // routable.
 func (n *Node) pushBack(in *inbound) {
 	link := in.link
-	if n.conns[link] == nil {
+	if n.link(link) == nil {
 		link = 0
 	}
 	n.push(in.sender, outgoing{dest: n.returnPath(in), link: link})
@@ -125,7 +125,7 @@ func (n *Node) towards(r *request, from wire.NodeID) wire.DestinationList {
 func (n *Node) resume(h *held) {
 	switch r := h.r; {
 	case r.over: // cancelled meanwhile
-	case r.link != 0 && n.conns[r.link] == nil:
+	case r.link != 0 && n.link(r.link) == nil:
 		n.finish(r, result{err: ErrLinkDown})
 	case !n.originate(r):
 		n.finish(r, h.res)

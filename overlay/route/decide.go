@@ -1,6 +1,10 @@
 package route
 
-import "github.com/p2psip/p2psip-gateway/overlay/wire"
+import (
+	"slices"
+
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
 
 // Verdict is what is to be done with a message.
 type Verdict uint8
@@ -26,7 +30,7 @@ const (
 	Repeated      Reason = "repeated_destination"
 	NotAlone      Reason = "resource_not_alone"
 	NotConnected  Reason = "not_connected" // a Node-ID in our range that is not linked to us
-	OpaqueID      Reason = "opaque_id"     // not one that we made
+	OpaqueID      Reason = "opaque_id"     // not one that we made, or not any more
 )
 
 // Rules are what a forwarding header is checked against.
@@ -98,6 +102,8 @@ type View interface {
 	Responsible(d wire.Destination) bool
 	// Connected reports whether there is a link with id, peer or client.
 	Connected(id wire.NodeID) bool
+	// Unpack is what an opaque ID of ours stands for.
+	Unpack(d wire.Destination) (wire.DestinationList, bool)
 }
 
 // Decision is what is to be done with a message that arrived or was made here.
@@ -111,7 +117,7 @@ type Decision struct {
 
 // Decide examines the Destination List (RFC 6940 §6.1).
 func Decide(self wire.NodeID, l wire.DestinationList, v View) Decision {
-	for {
+	for unpacked := 0; ; {
 		d, ok := l.First()
 		if !ok {
 			return Decision{Reason: NoDestination}
@@ -143,6 +149,12 @@ func Decide(self wire.NodeID, l wire.DestinationList, v View) Decision {
 		case d.Type == wire.DestResource:
 			return Decision{Verdict: Deliver}
 		}
-		return Decision{Reason: OpaqueID}
+		// RFC 6940 §6.1.3: "If the first entry on the Destination List is an opaque ID (e.g., a compressed Via List), the peer
+		// MUST replace the entry with the original Via List that it replaced and then re-examine the Destination List".
+		list, ok := v.Unpack(d)
+		if unpacked++; !ok || unpacked > maxUnpacked || len(list)+len(rest) > maxUnpackedOctets {
+			return Decision{Reason: OpaqueID}
+		}
+		l = slices.Concat(list, rest)
 	}
 }

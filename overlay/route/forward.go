@@ -1,6 +1,7 @@
 package route
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
@@ -20,6 +21,8 @@ type Hop struct {
 	// mechanisms described above (Via List or state retention) when processing a response message" (RFC 6940 §6.1.2).
 	Previous     wire.NodeID
 	Destinations wire.DestinationList // with which it leaves
+	// Instead, when it is set, is an opaque ID that takes the place of the Via List and of Previous.
+	Instead wire.Destination
 }
 
 // Append returns the octets of a message as they leave this node: one TTL less, the previous hop "append[ed] to the Via
@@ -32,21 +35,27 @@ func (p Hop) Append(raw []byte, h *wire.Header, n int) []byte {
 		grow = 2 + p.Previous.Len()
 	}
 	shrink := len(h.Destinations) - len(p.Destinations)
-	if grow == 0 && shrink == 0 {
+	if grow == 0 && shrink == 0 && bytes.Equal(h.Destinations, p.Destinations) {
 		raw[offTTL]--
 		return raw
 	}
 	out := make([]byte, 0, len(raw)+grow-shrink)
-	out = append(out, raw[:wire.HeaderFixedLen+len(h.Via)]...)
-	if grow > 0 {
-		out = wire.ToNode(p.Previous).AppendTo(out)
+	out = append(out, raw[:wire.HeaderFixedLen]...)
+	switch {
+	case p.Instead.Type != 0:
+		out = p.Instead.AppendTo(out)
+	case grow > 0:
+		out = wire.ToNode(p.Previous).AppendTo(append(out, h.Via...))
+	default:
+		out = append(out, h.Via...)
 	}
+	via := len(out) - wire.HeaderFixedLen
 	out = append(out, p.Destinations...)
 	out = append(out, h.Options...)
 	out = append(out, raw[n:]...)
 	out[offTTL]--
 	binary.BigEndian.PutUint32(out[offLength:], uint32(len(out)))
-	binary.BigEndian.PutUint16(out[offVia:], uint16(len(h.Via)+grow))
+	binary.BigEndian.PutUint16(out[offVia:], uint16(via))
 	binary.BigEndian.PutUint16(out[offDest:], uint16(len(p.Destinations)))
 	return out
 }

@@ -11,6 +11,9 @@ const (
 	MaxRequestLifetime = 15 * time.Second
 	// MinFragmentBody is the least that a fragment carries of a message body, in octets (RFC 6940 §6.7).
 	MinFragmentBody = 256
+	// opaqueSlots and opaqueCounters are how the 15 bits of a short opaque ID may be split (RFC 6940 §6.3.2.2).
+	opaqueSlots    = 1 << 12
+	opaqueCounters = 1 << 3
 	// viaRoom is what a fragment leaves free, in octets, for the Via List to grow (RFC 6940 §6.7).
 	viaRoom = 32
 )
@@ -22,6 +25,13 @@ const (
 	MaxDestinations = 110
 	// maxPairwise is the length up to which a Destination List is compared entry by entry, before a map is made.
 	maxPairwise = 8
+
+	// maxUnpacked bounds how many opaque IDs are replaced in one Destination List, where one may stand for a list with others,
+	// and maxUnpackedOctets what comes of it.
+	maxUnpacked       = 8
+	maxUnpackedOctets = 8192
+	// maxOpaqueOctets bounds the lists that opaque IDs stand for.
+	maxOpaqueOctets = 2 << 20
 
 	// neighbourOctets bounds the fragments held for one neighbour, besides one message of the largest size: a neighbour that
 	// forwards for many may have dozens of messages under way at a time.

@@ -32,6 +32,11 @@ func resource(b byte) wire.Destination { return wire.ToResource(wire.ResourceID(
 
 var rules = Rules{Overlay: 0x01020304, InitialTTL: 100}
 
+// short is a list of one short opaque ID.
+func short(id string) wire.DestinationList {
+	return wire.NewDestinationList(wire.Destination{Type: wire.DestShortOpaque, Opaque: id})
+}
+
 func good() wire.Header {
 	return wire.Header{Overlay: rules.Overlay, Version: wire.Version, TTL: 100, Fragment: wire.Unfragmented, Transaction: 7,
 		Destinations: to(1)}
@@ -82,17 +87,23 @@ func many(n int) wire.DestinationList {
 type view struct {
 	owned     []wire.Destination
 	connected []wire.NodeID
+	opaque    map[string]wire.DestinationList
 }
 
 func (v view) Responsible(d wire.Destination) bool { return slices.Contains(v.owned, d) }
 func (v view) Connected(id wire.NodeID) bool       { return slices.Contains(v.connected, id) }
+func (v view) Unpack(d wire.Destination) (wire.DestinationList, bool) {
+	l, ok := v.opaque[d.Opaque]
+	return l, ok && d.Type == wire.DestShortOpaque
+}
 
 // TestDecide is the decision table of RFC 6940 §6.1 for node 1, which owns resource 10 and position 20, and has links
 // with 3 and with 21, whose position is its own.
 //
 // Conformance: B-11 C-02 C-08 C-09 C-10 C-11 C-12 C-13 C-37 E-03
 func TestDecide(t *testing.T) {
-	v := view{[]wire.Destination{resource(10), wire.ToNode(node(20)), wire.ToNode(node(21))}, []wire.NodeID{node(3), node(21)}}
+	v := view{[]wire.Destination{resource(10), wire.ToNode(node(20)), wire.ToNode(node(21))}, []wire.NodeID{node(3), node(21)},
+		map[string]wire.DestinationList{"\x80\x08": to(3, 4), "\x80\x09": short("\x80\x08"), "\x80\x0a": short("\x80\x0a")}}
 	wildcard := wire.ToNode(wire.Wildcard(16))
 	opaque := wire.Destination{Type: wire.DestShortOpaque, Opaque: "\x80\x01"}
 	unknown := wire.Destination{Type: 9, Opaque: "later"}
@@ -114,6 +125,13 @@ func TestDecide(t *testing.T) {
 			Decision{Verdict: Forward, Next: resource(11), Destinations: wire.NewDestinationList(resource(11))}},
 		{"§6.1.3 opaque ID that is not ours", wire.NewDestinationList(opaque), Decision{Reason: OpaqueID}},
 		{"opaque ID behind us", to(1).Append(opaque), Decision{Reason: OpaqueID}},
+		{"§6.1.3 opaque ID of ours", short("\x80\x08"),
+			Decision{Verdict: Forward, Next: wire.ToNode(node(3)), Destinations: to(3, 4)}},
+		{"§6.1.3 opaque ID of ours between others", slices.Concat(to(1), short("\x80\x08"), to(5)),
+			Decision{Verdict: Forward, Next: wire.ToNode(node(3)), Destinations: to(3, 4, 5)}},
+		{"opaque ID of ours for another one", short("\x80\x09"),
+			Decision{Verdict: Forward, Next: wire.ToNode(node(3)), Destinations: to(3, 4)}},
+		{"opaque ID of ours for itself", short("\x80\x0a"), Decision{Reason: OpaqueID}},
 		{"opaque ID behind another", to(4).Append(opaque),
 			Decision{Verdict: Forward, Next: wire.ToNode(node(4)), Destinations: to(4).Append(opaque)}},
 		{"§6.3.2.2 type that is not known", wire.NewDestinationList(unknown), Decision{Reason: OpaqueID}},

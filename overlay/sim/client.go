@@ -25,6 +25,18 @@ func (w *World) NewClient(peer *Host) *Client {
 // NewClientAt is NewClient for a given Node-ID.
 func (w *World) NewClientAt(id [16]byte, peer *Host) *Client { return w.client(w.AddHostAt(id), peer) }
 
+// NewClientAlso is NewClient with a certificate that has further Node-IDs.
+func (w *World) NewClientAlso(peer *Host, also ...wire.NodeID) *Client {
+	h := w.AddHost()
+	h.Also = also
+	return w.client(h, peer)
+}
+
+// SignAs has the client sign with another Node-ID from now on.
+func (c *Client) SignAs(id wire.NodeID) {
+	c.gateway = c.w.trust.issue("gw@"+c.w.c.Overlay.InstanceName, id)
+}
+
 func (w *World) client(h, peer *Host) *Client {
 	w.hosts = w.hosts[:len(w.hosts)-1] // it is no part of the ring
 	h.Index = -1

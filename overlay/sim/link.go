@@ -136,7 +136,14 @@ func (w *World) join(from, to *Host) *pipe {
 	return p
 }
 
-func (h *Host) identity() trust.Identity { return h.gateway.Identity }
+// identity is what the certificate of a host says to the other end of a link.
+func (h *Host) identity() trust.Identity {
+	id := h.gateway.Identity
+	if len(h.Also) > 0 {
+		id.Nodes, id.Node = append([]wire.NodeID{h.ID}, h.Also...), wire.NodeID{}
+	}
+	return id
+}
 
 // down has the other side see that the link is gone, unless there is a wall between.
 func (p *pipe) down(h *Host, d time.Duration) {

@@ -89,6 +89,9 @@ type Host struct {
 	// Garble spoils the signatures of what the node sends.
 	Garble bool
 
+	// Also are further Node-IDs in the certificate that the host shows on links.
+	Also []wire.NodeID
+
 	w        *World
 	disk     map[string][]byte // kept records
 	life     int32
