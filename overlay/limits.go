@@ -30,6 +30,8 @@ const (
 	// some 1200 IP cuts it (RFC 6940 §6.7 lets RELOAD messages be cut so too).
 	MaxAppDatagram = link.MaxPayload
 
+	maxVisitInbox = 16 // messages that a Visitor has not looked at yet
+
 	// maxUnsaved is how many changed records may wait for the disk; past that everything is written anew, which costs no more.
 	maxUnsaved   = 65536
 	minSavePause = time.Second // after a commit that failed; it doubles

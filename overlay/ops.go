@@ -50,13 +50,9 @@ func (p *Peer) Store(ctx context.Context, by *trust.Signer, res wire.ResourceID,
 // left out and counted; tombstones are left out.
 func (p *Peer) Fetch(ctx context.Context, res wire.ResourceID, kind wire.KindID) (values []Value, err error) {
 	defer func() { p.count.request("fetch", err) }()
-	s := wire.Specifier{Kind: kind}
-	k, ok := p.Config().Kind(kind)
-	if !ok {
-		return nil, fmt.Errorf("overlay: Kind %#x is not one of this overlay", uint32(kind))
-	}
-	if s.Model = k.Model; k.Model == wire.Array {
-		s.Ranges = []wire.ArrayRange{{First: 0, Last: 0xffffffff}} // RFC 6940 §7.4.2.1: the last element
+	s, err := everything(p.Config(), kind)
+	if err != nil {
+		return nil, err
 	}
 	done, err := p.do(ctx, node.OpFetch{Resource: res, Specifier: s})
 	if err != nil {

@@ -14,18 +14,21 @@ const identityAbout = `Makes the identity directory of one gateway: its key, the
 configuration document, and one certificate for each user that registers through it. Run again with the same --out
 it keeps the key and the Node-ID, renews the gateway's certificate, and adds or renews those of the users named.`
 
-// runIdentity is `p2psip-gateway identity issue`.
-func runIdentity(_ context.Context, std stdio, args []string) int {
-	if len(args) == 0 || args[0] != "issue" {
-		fmt.Fprint(std.err, "usage: p2psip-gateway identity issue [flags]\n      try: p2psip-gateway identity issue --help\n")
-		if len(args) > 0 && (args[0] == "-h" || args[0] == "--help" || args[0] == "help") {
-			return exitOK
-		}
-		return exitUsage
-	}
+var identityCommands = []command{
+	{"issue", "with the authority's key: the certificates of a gateway and its users", runIdentityIssue},
+	{"self-sign", "in an overlay without authority: a gateway makes its own certificate", runIdentitySelfSign},
+}
+
+// runIdentity is `p2psip-gateway identity`.
+func runIdentity(ctx context.Context, std stdio, args []string) int {
+	return subcommand(ctx, std, "identity", identityCommands, args)
+}
+
+// runIdentityIssue is `p2psip-gateway identity issue`.
+func runIdentityIssue(_ context.Context, std stdio, args []string) int {
 	var r identity.Request
 	var users values
-	var usersFile string
+	var usersFile, key string
 	fs := makerFlags(std, "identity issue", "--dir DIR --name NAME --out OUTDIR [flags]", identityAbout)
 	fs.StringVar(&r.Dir, "dir", "", "overlay `directory` that `p2psip-gateway init` made")
 	fs.StringVar(&r.Name, "name", "", "`name` of the gateway, such as gw1")
@@ -34,8 +37,12 @@ func runIdentity(_ context.Context, std stdio, args []string) int {
 	fs.StringVar(&usersFile, "users", "", "`file` with lines \"user password\"; the passwords are not read")
 	fs.BoolVar(&r.AllUsers, "all-users", false, "renew the certificates of every user that OUTDIR holds already")
 	fs.DurationVar(&r.Lifetime, "lifetime", trust.DefaultLifetime, "how long the certificates are valid")
-	if code, ok := parseMaker(fs, args[1:]); !ok {
+	fs.StringVar(&key, "key", "", "`type` of a new key: p256 or rsa2048; without it that of the authority's key")
+	if code, ok := parseMaker(fs, args); !ok {
 		return code
+	}
+	if r.Key = trust.KeyType(key); key != "" && !knownKey(r.Key) {
+		return usageError(std, fs, fmt.Errorf("--key %s: it must be p256 or rsa2048", key))
 	}
 	if r.Dir == "" || r.Name == "" || r.Out == "" {
 		return usageError(std, fs, errors.New("--dir, --name and --out are needed"))

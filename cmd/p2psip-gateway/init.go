@@ -28,6 +28,8 @@ func runInit(_ context.Context, std stdio, args []string) int {
 	fs.StringVar(&o.dir, "dir", "", "`directory` to make")
 	fs.StringVar(&o.key, "key", string(trust.P256), "`type` of all keys of the overlay: p256 or rsa2048")
 	fs.Var(&o.bootstrap, "bootstrap", "`host:port` of a node through which others join; may be given more than once")
+	fs.BoolVar(&o.selfSigned, "self-signed", false, "make no authority: each node makes its own certificate, and nobody owns a user name")
+	fs.StringVar(&o.digest, "digest", config.DigestSHA256, "`hash` that makes Node-IDs of keys, with --self-signed: sha1 or sha256")
 	fs.Var(&o.servers, "enrollment-server", "`URL` of the enrollment server, https; may be given more than once")
 	fs.DurationVar(&o.update, "chord-update-interval", config.DefaultChordUpdateInterval, "how often neighbors are told of changes")
 	fs.DurationVar(&o.ping, "chord-ping-interval", config.DefaultChordPingInterval, "how often fingers are probed")
@@ -39,7 +41,11 @@ func runInit(_ context.Context, std stdio, args []string) int {
 	if err != nil {
 		return usageError(std, fs, err)
 	}
-	made, err := identity.New(c, trust.KeyType(o.key), time.Now())
+	create := identity.New
+	if o.selfSigned {
+		create = identity.NewSelfSigned
+	}
+	made, err := create(c, trust.KeyType(o.key), time.Now())
 	if errors.Is(err, trust.ErrKeyType) {
 		return usageError(std, fs, fmt.Errorf("--key %s: it must be p256 or rsa2048", o.key))
 	}
@@ -49,16 +55,22 @@ func runInit(_ context.Context, std stdio, args []string) int {
 	if err != nil {
 		return failed(std, fs, err)
 	}
-	fmt.Fprintf(std.out, "overlay %s: authority and document in %s\n", o.domain, o.dir)
+	what, next := "authority and document", "issue --dir "+o.dir
+	if o.selfSigned {
+		what, next = "signer and document", "self-sign --document "+filepath.Join(o.dir, identity.DocumentFile)
+	}
+	fmt.Fprintf(std.out, "overlay %s: %s in %s\n", o.domain, what, o.dir)
 	fmt.Fprintf(std.out, "  document  %s, signed, sequence %d, %d octets\n",
 		filepath.Join(o.dir, identity.DocumentFile), c.Sequence, len(made.Document))
-	fmt.Fprintf(std.out, "  next      p2psip-gateway identity issue --dir %s --name gw1 --out gw1 --user 1001 --user 1002\n", o.dir)
+	fmt.Fprintf(std.out, "  next      p2psip-gateway identity %s --name gw1 --out gw1 --user 1001 --user 1002\n", next)
 	fmt.Fprint(std.out, "            once for each gateway; then copy gw1 to its host and name it in the gateway's configuration\n")
 	return exitOK
 }
 
 type initOptions struct {
 	domain, dir, key    string
+	digest              string
+	selfSigned          bool
 	bootstrap, servers  values
 	update, ping, timer time.Duration
 }
@@ -75,6 +87,14 @@ func (o *initOptions) overlay() (*config.Overlay, error) {
 			return nil, err
 		}
 		c.Bootstrap = append(c.Bootstrap, n)
+	}
+	switch {
+	case o.selfSigned && len(o.servers) > 0:
+		return nil, errors.New("--self-signed goes without --enrollment-server: there is no authority that it could work for")
+	case o.selfSigned && o.digest != config.DigestSHA1 && o.digest != config.DigestSHA256:
+		return nil, fmt.Errorf("--digest %s: it must be sha1 or sha256", o.digest)
+	case o.selfSigned:
+		c.SelfSignedPermitted, c.SelfSignedDigest = true, o.digest
 	}
 	c.EnrollmentServers = o.servers
 	c.ChordUpdateInterval, c.ChordPingInterval, c.ReliabilityTimer = o.update, o.ping, o.timer

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -176,27 +175,11 @@ func (j *joiner) run(ctx context.Context) (err error) {
 
 // enrollUsers gets the certificates of the users that are named, and renews those that are there.
 func (j *joiner) enrollUsers(ctx context.Context) error {
-	names := slices.Clone(j.o.users)
-	if j.o.usersFile != "" {
-		more, err := identity.ReadUsers(j.o.usersFile)
-		if err != nil {
-			return err
-		}
-		names = append(names, more...)
-	}
-	users, err := identity.UsersIn(j.o.out)
+	users, err := usersToCertify(j.o.out, j.doc.Overlay.InstanceName, j.o.users, j.o.usersFile)
 	if err != nil {
 		return err
 	}
-	for _, n := range names {
-		aor, err := identity.AOR(n, j.doc.Overlay.InstanceName)
-		if err != nil {
-			return &identity.Error{Code: identity.CodeUserName, What: "cannot certify the name", Path: fmt.Sprintf("%q", n), Err: err}
-		}
-		users = append(users, aor)
-	}
-	slices.Sort(users)
-	for _, aor := range slices.Compact(users) {
+	for _, aor := range users {
 		s, err := j.client.Enroll(ctx, j.doc.Overlay, enroll.Request{Key: j.node.Key(), User: aor, Node: j.node.Identity().Nodes[0]})
 		if err != nil {
 			return enrollFailed(j.doc.Overlay.EnrollmentServers, j.e.Account+" for "+aor, err)

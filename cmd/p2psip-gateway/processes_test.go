@@ -112,22 +112,46 @@ func newRing(t *testing.T, program string, n int, users []string, env ...string)
 // newRingOver is newRing with tls or dtls for the links of the overlay.
 func newRingOver(t *testing.T, scheme, program string, n int, users []string, env ...string) *ring {
 	t.Helper()
-	r := &ring{program: program, dir: t.TempDir(), env: env}
+	return ringPlan{scheme: scheme, program: program, nodes: n, users: users, env: env}.make(t)
+}
+
+// ringPlan says how the nodes of a ring get their identities.
+type ringPlan struct {
+	scheme, program string
+	nodes           int
+	users, env      []string
+	init            []string                         // more arguments of init
+	issue           func(k int) []string             // more arguments of identity issue; nil: none
+	made            func(r *ring, k int, out string) // makes an identity instead of identity issue; nil: that does
+}
+
+func (p ringPlan) make(t *testing.T) *ring {
+	t.Helper()
+	r := &ring{program: p.program, dir: t.TempDir(), env: p.env}
 	base := freePorts(t)
 	at := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
-	r.command(t, "init", "--domain", "p2psip.test", "--dir", filepath.Join(r.dir, "overlay"), "--bootstrap", at(base+100), "--bootstrap", at(base+101))
+	r.command(t, append([]string{"init", "--domain", "p2psip.test", "--dir", filepath.Join(r.dir, "overlay"),
+		"--bootstrap", at(base + 100), "--bootstrap", at(base + 101)}, p.init...)...)
 	var lines strings.Builder
-	for _, u := range users {
+	for _, u := range p.users {
 		fmt.Fprintln(&lines, u, "secret-"+u)
 	}
 	write(t, filepath.Join(r.dir, "users.txt"), lines.String())
-	for k := range n {
+	for k := range p.nodes {
 		m := &ringNode{file: filepath.Join(r.dir, fmt.Sprintf("gw%d.yaml", k)), sip: at(base + 10*k), overlay: at(base + 100 + k), admin: at(base + 120 + k)}
-		identity := filepath.Join(r.dir, fmt.Sprintf("gw%d", k))
-		r.command(t, "identity", "issue", "--dir", filepath.Join(r.dir, "overlay"), "--name", fmt.Sprintf("gw%d", k), "--out", identity,
-			"--users", filepath.Join(r.dir, "users.txt"))
-		write(t, m.file, fmt.Sprintf(gatewayFile, k, m.sip, identity, m.overlay, k == 0, m.admin, scheme, ""))
 		r.members = append(r.members, m)
+		identity := filepath.Join(r.dir, fmt.Sprintf("gw%d", k))
+		write(t, m.file, fmt.Sprintf(gatewayFile, k, m.sip, identity, m.overlay, k == 0, m.admin, p.scheme, ""))
+		if p.made != nil {
+			p.made(r, k, identity)
+			continue
+		}
+		args := []string{"identity", "issue", "--dir", filepath.Join(r.dir, "overlay"), "--name", fmt.Sprintf("gw%d", k), "--out", identity,
+			"--users", filepath.Join(r.dir, "users.txt")}
+		if p.issue != nil {
+			args = append(args, p.issue(k)...)
+		}
+		r.command(t, args...)
 	}
 	return r
 }
@@ -232,8 +256,16 @@ func fiveHomes(t *testing.T, scheme, program string) (r *ring, phones []*softPho
 	t.Helper()
 	users = []string{"2001", "2002", "2003", "2004", "2005"}
 	r = newRingOver(t, scheme, program, len(users), users)
+	return r, r.homes(t, users), users
+}
+
+// homes starts the nodes that do not run yet, each the home of one user, and waits until everybody is found from everywhere.
+func (r *ring) homes(t *testing.T, users []string) (phones []*softPhone) {
+	t.Helper()
 	for k, m := range r.members {
-		r.start(t, m)
+		if m.process == nil {
+			r.start(t, m)
+		}
 		p := newSoftPhone(t, users[k], m.sip)
 		if err := p.register(600); err != nil {
 			t.Fatal(err)
@@ -241,7 +273,7 @@ func fiveHomes(t *testing.T, scheme, program string) (r *ring, phones []*softPho
 		phones = append(phones, p)
 	}
 	eventually(t, "everybody to be found", func() error { return r.everyoneFound(-1, users) })
-	return r, phones, users
+	return phones
 }
 
 // Five nodes, each the home of one user. One after the other is killed: the users of the others are found and can call each other; and when it is

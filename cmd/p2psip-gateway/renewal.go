@@ -16,8 +16,8 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 )
 
-// renewal keeps the certificate and the configuration document of an identity fresh that was made by join. Nil does nothing: the
-// operator issues certificates.
+// renewal keeps the certificate and the configuration document of an identity fresh that was made by join, or the certificate of
+// one that made it itself. Nil does nothing: the operator issues certificates.
 type renewal struct {
 	certificate enroll.Renewer
 	document    enroll.Follower
@@ -34,36 +34,53 @@ type renewal struct {
 }
 
 // openIdentity is the keyring of the identity in dir. When it was made by join, certificates that are missing or old are got over
-// the network, and the node's own is renewed.
+// the network, and the node's own is renewed; when it is self-signed, so are they.
 func openIdentity(dir string, o *config.Overlay, node *trust.Signer, log zerolog.Logger) (*identity.Keyring, *renewal, error) {
 	client, err := openEnrollment(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	if client == nil {
+	r := &renewal{node: node, log: log.With().Str("component", "enroll").Logger(),
+		told: func(*trust.Signer) error { return nil }, current: func() *config.Overlay { return o }}
+	var certify func(aor string) (*trust.Signer, error)
+	switch {
+	case client != nil:
+		r.contacts = client.Contacts
+		r.document = enroll.Follower{Client: client, Current: func() *config.Overlay { return r.current() },
+			Newer: r.newerDocument, Failed: r.documentFailed}
+		r.certificate.Enroll = func(ctx context.Context) (*trust.Signer, error) {
+			return client.Enroll(ctx, r.current(), enroll.Request{Key: node.Key(), Node: node.Identity().Node})
+		}
+		certify = enroll.NewCertifier(client, func() *config.Overlay { return r.current() }, node).Signer
+	case o.SelfSignedPermitted && trust.SelfSigned(node):
+		r.log.Warn().Msg("the overlay has no authority: any of its nodes can take any user name")
+		certify = r.selfSign
+		r.certificate.Enroll = func(context.Context) (*trust.Signer, error) { return r.selfSign(node.Identity().User) }
+	default:
 		return identity.OpenKeyring(dir, o, node), nil, nil
 	}
-	r := &renewal{node: node, contacts: client.Contacts, log: log.With().Str("component", "enroll").Logger(),
-		told: func(*trust.Signer) error { return nil }, current: func() *config.Overlay { return o }}
-	r.certificate = enroll.Renewer{
-		Enroll: func(ctx context.Context) (*trust.Signer, error) {
-			return client.Enroll(ctx, r.current(), enroll.Request{Key: node.Key(), Node: node.Identity().Node})
-		},
-		Renewed: func(s *trust.Signer) error {
-			if err := identity.SaveNode(dir, s, o.InstanceName); err != nil {
-				return err
-			}
-			r.log.Info().Time("until", s.Identity().Cert.NotAfter).Msg("certificate renewed")
-			return r.told(s)
-		},
-		Failed: func(err error, until time.Time) {
-			r.log.Warn().Err(err).Time("until", until).Msg("the certificate was not renewed; the present one is good for now")
-		},
+	r.keep(dir, o.InstanceName)
+	return identity.EnrollingKeyring(dir, o, node, certify), r, nil
+}
+
+// selfSign makes a certificate that is good for as long as the node's first one.
+func (r *renewal) selfSign(user string) (*trust.Signer, error) {
+	cert := r.node.Identity().Cert
+	return trust.SelfSign(r.current(), r.node.Key(), user, time.Now(), cert.NotAfter.Sub(cert.NotBefore))
+}
+
+// keep says what becomes of renewed certificates.
+func (r *renewal) keep(dir, overlay string) {
+	r.certificate.Renewed = func(s *trust.Signer) error {
+		if err := identity.SaveNode(dir, s, overlay); err != nil {
+			return err
+		}
+		r.log.Info().Time("until", s.Identity().Cert.NotAfter).Msg("certificate renewed")
+		return r.told(s)
 	}
-	r.document = enroll.Follower{Client: client, Current: func() *config.Overlay { return r.current() },
-		Newer: r.newerDocument, Failed: r.documentFailed}
-	certifier := enroll.NewCertifier(client, func() *config.Overlay { return r.current() }, node)
-	return identity.EnrollingKeyring(dir, o, node, certifier.Signer), r, nil
+	r.certificate.Failed = func(err error, until time.Time) {
+		r.log.Warn().Err(err).Time("until", until).Msg("the certificate was not renewed; the present one is good for now")
+	}
 }
 
 // openEnrollment is the client of the account that the identity in dir was made with; nil when it was not made over the network.
@@ -105,7 +122,7 @@ func (r *renewal) start(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { r.certificate.Run(ctx, r.node) })
-	if r.document.Interval = r.every; r.every > 0 {
+	if r.document.Interval = r.every; r.every > 0 && r.document.Client != nil {
 		wg.Go(func() { r.document.Run(ctx) })
 	}
 	return func() { cancel(); wg.Wait() }

@@ -212,10 +212,9 @@ func (n *Node) mustLeave(old, o *config.Overlay) string {
 		return badNodeText
 	case err != nil:
 		return err.Error()
-	case o.TopologyPlugin != old.TopologyPlugin || o.NodeIDLength != old.NodeIDLength:
-		return "topology changed"
-	case o.NoICE != old.NoICE || !slices.Equal(o.LinkProtocols, old.LinkProtocols):
-		return "link protocols changed"
+	}
+	if d, must := config.Rejoin(old, o); must {
+		return d.Element + " changed"
 	}
 	return ""
 }

@@ -214,10 +214,12 @@ func (a *Authority) create(template, parent *x509.Certificate, pub crypto.Public
 	return x509.ParseCertificate(der)
 }
 
-// serial is a serial number of 120 random bits (RFC 5280 §4.1.2.2: positive, at most 20 octets).
-func (a *Authority) serial() (*big.Int, error) {
+func (a *Authority) serial() (*big.Int, error) { return serialNumber(a.rand) }
+
+// serialNumber is one of 120 random bits (RFC 5280 §4.1.2.2: positive, at most 20 octets).
+func serialNumber(random io.Reader) (*big.Int, error) {
 	b := make([]byte, 15)
-	if _, err := io.ReadFull(a.rand, b); err != nil {
+	if _, err := io.ReadFull(random, b); err != nil {
 		return nil, fmt.Errorf("trust: choosing a serial number: %w", err)
 	}
 	return new(big.Int).Add(new(big.Int).SetBytes(b), big.NewInt(1)), nil

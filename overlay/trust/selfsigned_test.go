@@ -3,7 +3,9 @@ package trust_test
 import (
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/config"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
@@ -36,7 +38,7 @@ func TestRFC6940_11_3_1_NodeIDFromKey(t *testing.T) {
 
 // RFC 6940 §11.3.1: "When accepting a self-signed certificate, nodes MUST check that the Node-ID and public keys match."
 //
-// Conformance: A-07 F-06 F-07 F-08
+// Conformance: A-07 F-06 F-07 F-08 F-09
 func TestRFC6940_11_3_1_SelfSigned(t *testing.T) {
 	bothKeyTypes(t, func(t *testing.T, w *world) {
 		k := key(t, w.kt, 0)
@@ -69,13 +71,24 @@ func TestRFC6940_11_3_1_SelfSigned(t *testing.T) {
 			}
 			wantReason(t, link(config.New(overlayName), id(0)), trust.WrongCA)
 
+			mine, err := trust.SelfSign(o, k, "a@example.org", now, trust.DefaultLifetime)
+			if err != nil || !trust.SelfSigned(mine) || trust.ReloadURI(overlayName, mine.Identity().Node) != id(0) {
+				t.Fatalf("%s: %v", digest, err)
+			}
+			if _, err := trust.NewVerifier(o).Verify(now, w.seal(t, mine, &wire.PingReq{}), ""); err != nil {
+				t.Errorf("%s, made by itself: %v", digest, err)
+			}
+			if _, err := trust.SelfSign(config.New(overlayName), k, "a@example.org", now, time.Hour); !errors.Is(err, trust.ErrSelfSigned) {
+				t.Errorf("in an overlay that does not permit it: %v", err)
+			}
+
 			tmpl := template("a@example.org", id(0))
 			s := newSigner(t, k, create(t, tmpl, tmpl, k.Public(), k))
 			v := trust.NewVerifier(o)
 			if _, err := v.Verify(now, w.seal(t, s, &wire.PingReq{}), ""); err != nil {
 				t.Error(err)
 			}
-			_, err := v.VerifyLink(now.Add(trust.DefaultLifetime), s.Chain())
+			_, err = v.VerifyLink(now.Add(trust.DefaultLifetime), s.Chain())
 			wantReason(t, err, trust.Expired)
 		}
 	})

@@ -86,6 +86,31 @@ func SaveNode(dir string, s *trust.Signer, overlay string) error {
 	return writeCert(path, id.Cert)
 }
 
+// HoldsNode reports whether dir holds the certificate of a gateway.
+func HoldsNode(dir string) bool { return exists(filepath.Join(dir, nodeCertFile)) }
+
+// SelfSign makes the certificate of the gateway name in the overlay o, which must permit that (RFC 6940 §11.3.1), for the key in
+// dir, which is made with one of type t when there is none. The certificate is not kept: see SaveNode.
+func SelfSign(dir string, o *config.Overlay, name string, t trust.KeyType, lifetime time.Duration) (*trust.Signer, error) {
+	user, err := AOR(name, o.InstanceName)
+	if err != nil {
+		return nil, badName(name, err)
+	}
+	if !o.SelfSignedPermitted {
+		return nil, &Error{Code: CodeDocument, What: "nobody may certify himself in the overlay", Path: o.InstanceName, Err: trust.ErrSelfSigned,
+			Try: tryIssue}
+	}
+	key, err := NodeKey(dir, t)
+	if err != nil {
+		return nil, err
+	}
+	s, err := trust.SelfSign(o, key, user, time.Now(), lifetime)
+	if err != nil {
+		return nil, badName(user, err)
+	}
+	return s, nil
+}
+
 // SaveDocument keeps the configuration document in dir.
 func SaveDocument(dir string, raw []byte) error {
 	return write(filepath.Join(dir, DocumentFile), raw, certMode)

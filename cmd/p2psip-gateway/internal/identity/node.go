@@ -25,6 +25,7 @@ type Request struct {
 	// AllUsers renews the certificates of every user that Out holds already.
 	AllUsers bool
 	Lifetime time.Duration // of certificates; 0: trust.DefaultLifetime
+	Key      trust.KeyType // of a new identity; empty: as the authority's. An overlay may have both types
 }
 
 // Issued is what a Request led to.
@@ -102,8 +103,11 @@ func (i *issuer) node() error {
 	return writeCert(certPath, cert)
 }
 
-// newKey makes a key of the type that the overlay uses.
+// newKey makes a key of the type that is wanted, or else of the one that the authority has.
 func (i *issuer) newKey() (crypto.Signer, error) {
+	if i.r.Key != "" {
+		return trust.GenerateKey(i.r.Key)
+	}
 	t, err := trust.KeyTypeOf(i.a.Certificate().PublicKey)
 	if err != nil {
 		return nil, err

@@ -42,7 +42,7 @@ func required(id wire.KindID, count, size int) config.Kind {
 type Overlay struct {
 	Config    *config.Overlay // as parsed from Document
 	Document  []byte
-	Authority *trust.Authority
+	Authority *trust.Authority // nil where nodes make their own certificates
 	signer    *trust.Signer
 }
 
@@ -67,6 +67,30 @@ func New(o *config.Overlay, t trust.KeyType, now time.Time) (*Overlay, error) {
 		return nil, err
 	}
 	o.RootCerts = append(o.RootCerts, a.Certificate())
+	made, err := signedBy(o, signer, now)
+	if err != nil {
+		return nil, err
+	}
+	made.Authority = a
+	return made, nil
+}
+
+// NewSelfSigned makes the signer of the overlay o, whose nodes make their own certificates, and signs the document. There is no
+// authority. It fills in o's signers.
+func NewSelfSigned(o *config.Overlay, t trust.KeyType, now time.Time) (*Overlay, error) {
+	key, err := trust.GenerateKey(t)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := trust.SelfSign(o, key, "signer@"+o.InstanceName, now, authorityLifetime)
+	if err != nil {
+		return nil, err
+	}
+	return signedBy(o, signer, now)
+}
+
+// signedBy makes signer the signer of o, and signs it.
+func signedBy(o *config.Overlay, signer *trust.Signer, now time.Time) (*Overlay, error) {
 	o.ConfigurationSigners = append(o.ConfigurationSigners, signer.Identity().Node)
 	o.KindSigners = append(o.KindSigners, signer.Identity().Node)
 	doc, err := trust.SignDocument(o, signer)
@@ -77,7 +101,7 @@ func New(o *config.Overlay, t trust.KeyType, now time.Time) (*Overlay, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Overlay{Config: parsed, Document: doc, Authority: a, signer: signer}, nil
+	return &Overlay{Config: parsed, Document: doc, signer: signer}, nil
 }
 
 // Save writes an overlay directory. It refuses one that holds an overlay already.
@@ -92,9 +116,11 @@ func (o *Overlay) Save(dir string) error {
 	if err := makeDir(dir); err != nil {
 		return err
 	}
-	return errors.Join(
-		writeKey(filepath.Join(dir, caKeyFile), o.Authority.Key()),
-		writeCert(filepath.Join(dir, caCertFile), o.Authority.Certificate()),
+	var err error
+	if o.Authority != nil {
+		err = errors.Join(writeKey(filepath.Join(dir, caKeyFile), o.Authority.Key()), writeCert(filepath.Join(dir, caCertFile), o.Authority.Certificate()))
+	}
+	return errors.Join(err,
 		writeKey(filepath.Join(dir, signerKeyFile), o.signer.Key()),
 		writeCert(filepath.Join(dir, signerCertFile), o.signer.Identity().Cert),
 		write(filepath.Join(dir, DocumentFile), o.Document, certMode),
@@ -143,7 +169,8 @@ func readDocument(path string, b []byte, now time.Time) (*config.Overlay, []stri
 	return c.Overlay, c.Warnings, nil
 }
 
-// examineDocument finds the configuration of the overlay named name, or with an empty name the only one, and checks it.
+// examineDocument finds the configuration of the overlay named name, or with an empty name the only one, and checks it. It comes with
+// the error when that is an *ExpiredError.
 func examineDocument(path, name string, b []byte, now time.Time) (*config.Configuration, error) {
 	refuse := func(what string, err error) (*config.Configuration, error) {
 		return nil, &Error{Code: CodeDocument, What: what, Path: path, Err: err}
@@ -167,19 +194,14 @@ func examineDocument(path, name string, b []byte, now time.Time) (*config.Config
 	}
 	if c.Overlay.Expired(now) {
 		// RFC 6940 §11.1: it "is no longer valid": nobody joins by it.
-		return refuse("the configuration document has expired", &ExpiredError{c.Overlay.Expiration})
+		_, err := refuse("the configuration document has expired", &ExpiredError{c.Overlay.Expiration})
+		return c, err
 	}
 	return c, nil
 }
 
-// Publish changes the overlay of an overlay directory and signs its document with the next sequence (RFC 6940 §11.1). The result
-// is the new configuration.
-func Publish(dir string, change func(*config.Overlay), now time.Time) (*config.Overlay, error) {
-	path := filepath.Join(dir, DocumentFile)
-	old, _, err := LoadDocument(path, now)
-	if err != nil {
-		return nil, err
-	}
+// LoadSigner reads the identity that signs the documents of the overlay o from its directory.
+func LoadSigner(dir string, o *config.Overlay) (*trust.Signer, error) {
 	const try = "--dir with the directory that `p2psip-gateway init` made"
 	key, err := readKey(filepath.Join(dir, signerKeyFile), "the key that signs the document", try)
 	if err != nil {
@@ -189,12 +211,46 @@ func Publish(dir string, change func(*config.Overlay), now time.Time) (*config.O
 	if err != nil {
 		return nil, err
 	}
-	signer, err := trust.NewSigner(old.InstanceName, key, certs...)
+	signer, err := trust.NewSigner(o.InstanceName, key, certs...)
 	if err != nil {
 		return nil, &Error{Code: CodeMalformed, What: "the files of the signer do not belong together", Path: dir, Err: err, Try: try}
 	}
+	return signer, nil
+}
+
+// Present is what the next document of an overlay directory replaces. It may have expired: that is a reason to publish another one.
+func Present(dir string, now time.Time) (*config.Overlay, error) {
+	path := filepath.Join(dir, DocumentFile)
+	b, err := ReadDocument(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := examineDocument(path, "", b, now)
+	var expired *ExpiredError
+	if err != nil && !errors.As(err, &expired) {
+		return nil, err
+	}
+	return c.Overlay, nil
+}
+
+// Publish changes the overlay of an overlay directory and signs its document with the next sequence (RFC 6940 §11.1). The result
+// is the new configuration.
+func Publish(dir string, change func(*config.Overlay), now time.Time) (*config.Overlay, error) {
+	path := filepath.Join(dir, DocumentFile)
+	old, err := Present(dir, now)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := LoadSigner(dir, old)
+	if err != nil {
+		return nil, err
+	}
 	next := *old
 	change(&next)
+	if next.InstanceName != old.InstanceName {
+		return nil, &Error{Code: CodeDocument, What: "cannot publish the document", Path: path,
+			Err: fmt.Errorf("it is of overlay %s, the present one of %s", next.InstanceName, old.InstanceName)}
+	}
 	// RFC 6940 §11.1: "A monotonically increasing sequence number between 0 and 2^16-2."
 	if next.Sequence++; next.Sequence > config.MaxSequence {
 		next.Sequence = 0
