@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -231,8 +232,17 @@ func withSeed(args []string, seed uint64) []string {
 	return out
 }
 
+// largeWorld is from how many peers on memory counts for more than time.
+const largeWorld = 20_000
+
 // playTimed plays a scenario and measures how fast that was.
 func playTimed(ctx context.Context, progress io.Writer, s sim.Scenario) (sim.Result, error) {
+	// Small worlds make much garbage and hold little; large ones are to fit into the machine.
+	percent := 400
+	if s.Peers > largeWorld {
+		percent = 50
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(percent))
 	begin := time.Now()
 	p := newProgress(progress)
 	m, err := s.Play(sim.Options{Progress: p.show, Stop: func() bool { return ctx.Err() != nil }})

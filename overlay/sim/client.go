@@ -42,7 +42,7 @@ func (w *World) client(h, peer *Host) *Client {
 	h.Index = -1
 	c := &Client{Host: h, peer: peer}
 	h.life, h.Up, h.linked = 1, true, true
-	h.links = make(map[node.LinkID]*pipe)
+	h.links = links{}
 	h.receive = func(_ node.LinkID, raw []byte) {
 		if m, err := w.schema.Parse(raw); err == nil {
 			c.Got = append(c.Got, m)
@@ -100,7 +100,7 @@ func (c *Client) Seal(m *wire.Message, by *Record) []byte {
 
 // Send sends octets to the host.
 func (c *Client) Send(raw []byte) {
-	for id := range c.links { // there is one
+	for _, id := range c.links.ids() { // there is one
 		c.send(node.Forward{Link: id, Raw: raw})
 	}
 }
@@ -128,16 +128,16 @@ func (c *Client) Answer(tx wire.TransactionID) *wire.Message {
 
 // Hangup closes the link, and the client is no more.
 func (c *Client) Hangup() {
-	for _, id := range c.linkIDs() {
-		c.links[id].down(c.Host, 0)
+	for _, id := range c.links.ids() {
+		c.links.get(id).down(c.Host, 0)
 	}
 	c.Up, c.linked = false, false
 }
 
 // Link is the client's link as the host names it.
 func (c *Client) Link() node.LinkID {
-	for _, p := range c.links { // there is one
-		_, far := p.sides(c.Host)
+	for _, id := range c.links.ids() { // there is one
+		_, far := c.links.get(id).sides(c.Host)
 		return far.id
 	}
 	return 0

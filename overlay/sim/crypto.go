@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"slices"
 
 	"github.com/p2psip/p2psip-gateway/overlay/node"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
@@ -34,6 +35,8 @@ type authority struct {
 	byHash   map[string]*identity
 	bySigner map[*trust.Signer]*identity
 	realSize bool
+	covered  []byte // what is being signed or checked, used again and again
+	encoded  []byte // what is being sealed
 }
 
 // Octets of a certificate that our authority issues for an ECDSA key, about, and of a signature of it.
@@ -110,11 +113,13 @@ func (a *authority) seal(h *Host, s node.Seal) []byte {
 		h.Tamper(m)
 	}
 	m.Security.Certificates = trust.AppendCertificates(m.Security.Certificates, wire.Certificate{Data: by.der})
-	m.Security.Signature = by.signature(m.SignedOctets(nil, by.name))
+	a.covered = m.SignedOctets(a.covered[:0], by.name)
+	m.Security.Signature = by.signature(a.covered)
 	if h.Garble {
 		m.Security.Signature.Value = []byte("garbled")
 	}
-	return m.AppendTo(nil)
+	a.encoded = m.AppendTo(a.encoded[:0])
+	return slices.Clone(a.encoded) // as long as it has to be: nodes keep it
 }
 
 // signValue signs a stored value.
@@ -151,7 +156,8 @@ func hasCertificate(m *wire.Message, der []byte) bool {
 // verify carries out a Verify effect.
 func (a *authority) verify(v node.Verify) (trust.Verified, error) {
 	m := v.Message
-	sender, err := a.check(m, m.Security.Signature, m.SignedOctets(nil, m.Security.Signature.Identity))
+	a.covered = m.SignedOctets(a.covered[:0], m.Security.Signature.Identity)
+	sender, err := a.check(m, m.Security.Signature, a.covered)
 	if err != nil {
 		return trust.Verified{}, err
 	}
@@ -182,7 +188,8 @@ func (a *authority) values(out []trust.ValueSigner, m *wire.Message, s signed) [
 			out = append(out, trust.ValueSigner{})
 			continue
 		}
-		id, err := a.check(m, d.Signature, d.SignedOctets(nil, s.resource, s.kind, d.Signature.Identity))
+		a.covered = d.SignedOctets(a.covered[:0], s.resource, s.kind, d.Signature.Identity)
+		id, err := a.check(m, d.Signature, a.covered)
 		out = append(out, trust.ValueSigner{Identity: id, Err: err})
 	}
 	return out

@@ -77,7 +77,7 @@ func (h *Host) start(first bool, bootstrap []string) {
 	h.Up, h.linked, h.silent, h.tick = true, true, false, 0
 	h.paused, h.backlog, h.slow, h.busy = false, nil, 0, time.Time{}
 	h.receive = h.received
-	h.links = make(map[node.LinkID]*pipe)
+	h.links = links{}
 	h.ops = make(map[node.OpID]func(node.Done))
 	h.Node = node.New(node.Config{
 		Overlay:       w.c.Overlay,
@@ -237,14 +237,9 @@ func (w *World) Kill(i int, how Death) {
 	if how == Silent {
 		return
 	}
-	for _, id := range h.linkIDs() {
-		h.links[id].down(h, w.delay(0, maxCrashDelay))
+	for _, id := range h.links.ids() {
+		h.links.get(id).down(h, w.delay(0, maxCrashDelay))
 	}
-}
-
-// linkIDs lists the links in an order that is the same in every run.
-func (h *Host) linkIDs() []node.LinkID {
-	return slices.Sorted(maps.Keys(h.links))
 }
 
 // Leave has a host leave in order, and ends it when it has.

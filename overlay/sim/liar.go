@@ -59,7 +59,7 @@ func (x *Liar) overhear(from node.LinkID, raw []byte) bool {
 
 // answerFetch answers a request that is on its way to somebody else, or to us, with values that are not good.
 func (x *Liar) answerFetch(link node.LinkID, req *wire.Message, fetch *wire.FetchReq) {
-	_, far := x.links[link].sides(x.Host)
+	_, far := x.links.get(link).sides(x.Host)
 	r := x.someRecord()
 	for _, p := range x.prey {
 		if p.Resource == fetch.Resource {
@@ -80,7 +80,7 @@ func (x *Liar) put(link node.LinkID, raw []byte) {
 		x.held = append(x.held, raw)
 		return
 	}
-	p := x.links[link]
+	p := x.links.get(link)
 	if p == nil {
 		return
 	}
@@ -94,12 +94,12 @@ func (x *Liar) put(link node.LinkID, raw []byte) {
 
 // Act does one thing that it should not do, on one of its links.
 func (x *Liar) Act() {
-	links := x.linkIDs()
+	links := x.links.ids()
 	if len(links) == 0 {
 		return
 	}
 	link := links[x.Pick(len(links))]
-	_, far := x.links[link].sides(x.Host)
+	_, far := x.links.get(link).sides(x.Host)
 	tricks := [...]func(*Liar, mark){(*Liar).update, (*Liar).join, (*Liar).leave, (*Liar).attach, (*Liar).store, (*Liar).storeCopy,
 		(*Liar).replay, (*Liar).mangle, (*Liar).oversize, (*Liar).reorder, (*Liar).volley, (*Liar).header}
 	tricks[x.Pick(len(tricks))](x, mark{link, far.host})

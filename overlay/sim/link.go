@@ -29,6 +29,7 @@ type end struct {
 	id   node.LinkID
 	last time.Time // arrival of the last message towards it
 	from *Host     // at the other end
+	gone bool      // closed here, or found to be down
 }
 
 // sides returns the end at h and the other one.
@@ -60,7 +61,15 @@ func (e *end) behind(w *World, d time.Duration) time.Duration {
 
 // up reports whether the end of the link is still there.
 func (e *end) up() bool {
-	return e.host.linked && e.host.life == e.life && e.host.links[e.id] != nil
+	return e.host.linked && e.host.life == e.life && !e.gone
+}
+
+// drop takes the link from the host at this end, if it is still in the life in which it had it.
+func (e *end) drop() {
+	e.gone = true
+	if e.host.life == e.life {
+		e.host.links.drop(e.id)
+	}
 }
 
 // dial opens a link.
@@ -129,9 +138,7 @@ func (w *World) connect(from, to *Host, dial node.DialID) {
 func (w *World) join(from, to *Host) *pipe {
 	p := &pipe{}
 	for i, h := range [2]*Host{from, to} {
-		h.lastLink++
-		p.ends[i] = end{host: h, life: h.life, id: h.lastLink, from: [2]*Host{to, from}[i]}
-		h.links[h.lastLink] = p
+		p.ends[i] = end{host: h, life: h.life, id: h.links.add(p), from: [2]*Host{to, from}[i]}
 	}
 	return p
 }
@@ -148,12 +155,12 @@ func (h *Host) identity() trust.Identity {
 // down has the other side see that the link is gone, unless there is a wall between.
 func (p *pipe) down(h *Host, d time.Duration) {
 	near, far := p.sides(h)
-	delete(h.links, near.id)
+	near.drop()
 	if h.w.blocked(h, far.host) {
 		return
 	}
 	far.reach(h.w, d, func() {
-		delete(far.host.links, far.id)
+		far.drop()
 		far.host.nodeInput("link_down", func() { far.host.Node.LinkDown(far.host.now(), far.id, errReset) })
 	})
 }
@@ -166,13 +173,13 @@ func (p *pipe) reset(near, far *end) {
 		return
 	}
 	near.reach(w, w.between(near.host, far.host), func() {
-		delete(near.host.links, near.id)
+		near.drop()
 		near.host.nodeInput("link_down", func() { near.host.Node.LinkDown(near.host.now(), near.id, errReset) })
 	})
 }
 
 func (h *Host) closeLink(id node.LinkID) {
-	if p := h.links[id]; p != nil {
+	if p := h.links.get(id); p != nil {
 		_, far := p.sides(h)
 		p.down(h, h.w.between(h, far.host))
 	}
@@ -181,8 +188,8 @@ func (h *Host) closeLink(id node.LinkID) {
 // Cut breaks every link between two hosts, and both notice at once.
 func (w *World) Cut(i, j int) {
 	h := w.hosts[i]
-	for _, id := range h.linkIDs() {
-		if p := h.links[id]; p.ends[0].host.Index == j || p.ends[1].host.Index == j {
+	for _, id := range h.links.ids() {
+		if p := h.links.get(id); p.ends[0].host.Index == j || p.ends[1].host.Index == j {
 			p.down(h, 0)
 			h.input("link_down", func() { h.Node.LinkDown(h.now(), id, errReset) })
 		}
@@ -212,7 +219,7 @@ const frameOctets = 17
 
 // send carries a message over a link.
 func (h *Host) send(f node.Forward) {
-	p := h.links[f.Link]
+	p := h.links.get(f.Link)
 	if p == nil {
 		return
 	}

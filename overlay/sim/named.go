@@ -29,7 +29,7 @@ func Scenarios() []Scenario {
 }
 
 func hops(name string, peers int) Scenario {
-	return Scenario{Name: name, Seed: 1, Peers: peers, Users: 1000, Lookups: 1000, Run: 10 * time.Second, Warm: time.Second}
+	return Scenario{Name: name, Seed: 1, Peers: peers, Users: 1000, Lookups: 2000, Run: 5 * time.Second, Warm: time.Second}
 }
 
 // NamedScenario finds one of Scenarios. The error lists their names.

@@ -140,7 +140,7 @@ func (r *run) measured() {
 		}
 		load = append(load, float64(h.traffic.Received-r.load[i].Received)/seconds)
 		octets = append(octets, float64(h.traffic.Octets-r.load[i].Octets)/seconds*60)
-		links = append(links, float64(len(h.links)))
+		links = append(links, float64(h.links.up))
 	}
 	m.Load, m.Bytes, m.Links = spread(load), spread(octets), spread(links)
 	peers := 0

@@ -92,24 +92,23 @@ type Host struct {
 	// Also are further Node-IDs in the certificate that the host shows on links.
 	Also []wire.NodeID
 
-	w        *World
-	disk     map[string][]byte // kept records
-	life     int32
-	linked   bool // it takes part in links
-	paused   bool
-	backlog  []event       // what has happened to it since it was paused
-	slow     time.Duration // that it takes for each message
-	busy     time.Time     // until when it is at work on messages
-	skew     time.Duration // of its clock
-	traffic  Traffic
-	side     uint64 // of each wall: a bit
-	silent   bool   // dead without anybody noticing
-	links    map[node.LinkID]*pipe
-	lastLink node.LinkID
-	tick     time.Duration // when the tick that is planned comes; 0: none is
-	receive  func(from node.LinkID, raw []byte)
-	ops      map[node.OpID]func(node.Done)
-	gateway  *identity
+	w       *World
+	disk    map[string][]byte // kept records
+	life    int32
+	linked  bool // it takes part in links
+	paused  bool
+	backlog []event       // what has happened to it since it was paused
+	slow    time.Duration // that it takes for each message
+	busy    time.Time     // until when it is at work on messages
+	skew    time.Duration // of its clock
+	traffic Traffic
+	side    uint64 // of each wall: a bit
+	silent  bool   // dead without anybody noticing
+	links   links
+	tick    time.Duration // when the tick that is planned comes; 0: none is
+	receive func(from node.LinkID, raw []byte)
+	ops     map[node.OpID]func(node.Done)
+	gateway *identity
 }
 
 // epoch is where virtual time starts.
