@@ -9,11 +9,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/report"
 	"github.com/p2psip/p2psip-gateway/overlay/sim"
 )
 
@@ -32,6 +34,7 @@ flag can not say, a file can: docs/ring.md describes it, and --print shows what 
 // simOptions are the flags of the command.
 type simOptions struct {
 	name, file, delay string
+	out               string
 	json, print       bool
 	seed              uint64
 	given             sim.Scenario
@@ -59,7 +62,10 @@ func runSim(ctx context.Context, std stdio, args []string) int {
 	if !o.json {
 		fmt.Fprintf(std.err, "seed %d; to repeat this run: %s\n", s.Seed, repeat)
 	}
-	m, err := playTimed(ctx, std.err, s)
+	r := report.Report{Command: repeat, Version: version, Scenario: s}
+	if r.Main, err = playTimed(ctx, std.err, s); err == nil && o.out != "" {
+		err = o.report(ctx, std, &r)
+	}
 	switch {
 	case errors.Is(err, sim.ErrStopped):
 		fmt.Fprintln(std.err, "p2psip-gateway sim: stopped")
@@ -69,14 +75,26 @@ func runSim(ctx context.Context, std stdio, args []string) int {
 		return exitFatal
 	}
 	if o.json {
-		err = writeJSON(std.out, m)
+		err = writeJSON(std.out, r.Main)
 	} else {
-		err = writeTable(std.out, m)
+		err = writeTable(std.out, r.Main)
 	}
 	if err != nil {
 		return failed(std, fs, err)
 	}
 	return exitOK
+}
+
+// report plays what else a report needs, and writes it.
+func (o *simOptions) report(ctx context.Context, std stdio, r *report.Report) error {
+	if err := curves(ctx, std.err, r.Scenario, r); err != nil {
+		return err
+	}
+	if err := writeReport(o.out, r); err != nil {
+		return err
+	}
+	fmt.Fprintf(std.err, "report: %s\n", filepath.Join(o.out, reportFile))
+	return nil
 }
 
 func (o *simOptions) flags(fs *flag.FlagSet) {
@@ -100,6 +118,7 @@ func (o *simOptions) flags(fs *flag.FlagSet) {
 	fs.Float64Var(&o.churn, "churn", 0, "peers per second that join, and that stop without a word, all the time")
 	fs.Float64Var(&o.fail, "fail", 0, "`share` of the peers that stop at once, without a word, after a tenth of the run")
 	fs.DurationVar(&o.partition, "partition", 0, "`time` for which half of the peers are cut off from the others, after a tenth of the run")
+	fs.StringVar(&o.out, "out", "", "`directory` for a report with plots, which is made; smaller worlds are played for its curves")
 	fs.BoolVar(&o.json, "json", false, "print one JSON object, and nothing else on standard output")
 	fs.BoolVar(&o.print, "print", false, "print the scenario, for a file, and do not play it")
 }

@@ -3,8 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/report"
+	"github.com/p2psip/p2psip-gateway/overlay/sim"
 )
 
 // simulate runs the command and returns what it wrote.
@@ -78,5 +83,24 @@ func TestSimPrintsAScenarioThatItCanRead(t *testing.T) {
 	if code != exitOK || !strings.Contains(out, "peers 50\nseed 9\n") || !strings.Contains(out, "every 30s until 59m0s kill 2 back 15s") ||
 		!strings.Contains(out, "loss 0.01\nresend 200ms\n") {
 		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+}
+
+func TestSimReportIsKept(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "report")
+	r := report.Report{Scenario: sim.Scenario{Seed: 5, Peers: 3, Users: 2, Run: 3e9}, Main: sim.Result{Peers: 3, Seed: 5}}
+	if err := writeReport(dir, &r); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{reportFile: "An overlay of 3 peers", scenarioFile: "peers 3\nseed 5\nusers 2\nrun 3s\n",
+		resultFile: `{"peers":3,"seed":5,`} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%s: %v, %.200s", name, err, b)
+		}
+	}
+	again, _, _ := simulate(t, "--file", filepath.Join(dir, scenarioFile), "--print")
+	if again != exitOK {
+		t.Errorf("the kept scenario is not read: exit %d", again)
 	}
 }

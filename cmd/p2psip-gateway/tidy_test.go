@@ -49,7 +49,8 @@ var layers = map[string][]string{
 	"cmd/p2psip-gateway/internal/identity": {"overlay/config", "overlay/trust", "overlay/wire"},
 	"cmd/p2psip-gateway/internal/gateway": {"metrics", "overlay", "overlay/node", "overlay/journal", "overlay/sipusage", "overlay/config", "overlay/trust", "overlay/wire",
 		"proxy", "redirect", "registrar", "location", "sip", "sip/message", "sip/flow", "sip/transaction", "sip/digest", "sip/resolve"},
-	"cmd/p2psip-gateway": {"cmd/p2psip-gateway/internal/gateway", "cmd/p2psip-gateway/internal/identity", "overlay", "overlay/config", "overlay/enroll", "overlay/trust", "overlay/wire", "overlay/sim", "sip/digest", "location"},
+	"cmd/p2psip-gateway/internal/report": {"overlay/sim"},
+	"cmd/p2psip-gateway":                 {"cmd/p2psip-gateway/internal/report", "cmd/p2psip-gateway/internal/gateway", "cmd/p2psip-gateway/internal/identity", "overlay", "overlay/config", "overlay/enroll", "overlay/trust", "overlay/wire", "overlay/sim", "sip/digest", "location"},
 }
 
 // pure packages take the time, randomness and verified identities as arguments: no clock, I/O, locks or goroutines.

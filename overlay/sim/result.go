@@ -45,6 +45,8 @@ type Result struct {
 	Series         []Point         `json:"series,omitempty"`
 	Faults         []string        `json:"faults,omitempty"`
 	Took           []time.Duration `json:"-"` // each lookup
+	LoadOf         []float64       `json:"-"` // of each peer that Load is about, ascending
+	BytesOf        []float64       `json:"-"`
 
 	timeouts, hops int
 }
@@ -63,15 +65,10 @@ type Spread struct {
 type Point struct {
 	At                 float64 `json:"at"` // seconds since the beginning of the measurement, at the end of the step
 	Peers              int     `json:"peers"`
-	Lookups            int     `json:"lookups"`
+	Lookups            int     `json:"lookups"` // that began in it
 	Failed             int     `json:"failed"`
 	Timeouts           int     `json:"timeouts"`
 	BytesPerPeerSecond float64 `json:"bytes_per_peer_second"`
-}
-
-type point struct {
-	Point
-	octets int // sent when it began
 }
 
 // maxLostNames is how many of those who are lost a Result names.
@@ -86,18 +83,19 @@ func (m *Result) lost(name string) {
 	}
 }
 
-// counted takes a lookup into the figures.
+// counted takes a lookup that begins now into the figures.
 func (r *run) counted() func(found) {
+	p := &r.m.Series[min(int((r.Elapsed()-r.begin)/r.step), len(r.m.Series)-1)]
 	return func(f found) {
 		m := &r.m
 		m.Lookups++
-		r.at.Lookups++
+		p.Lookups++
 		m.timeouts += f.timeouts
-		r.at.Timeouts += f.timeouts
+		p.Timeouts += f.timeouts
 		m.Took = append(m.Took, f.took)
 		if !f.ok {
 			m.Failed++
-			r.at.Failed++
+			p.Failed++
 			if m.FailedWhy == nil {
 				m.FailedWhy = make(map[string]int)
 			}
@@ -112,22 +110,22 @@ func (r *run) counted() func(found) {
 	}
 }
 
-// sample adds a point to the series, again and again.
+// sample makes the steps of the series, and fills them in one after the other.
 func (r *run) sample() {
-	step := max(r.s.Run/maxSeries, time.Second)
-	r.at = point{octets: r.Octets}
-	var next func()
-	next = func() {
-		p := r.at.Point
-		p.At, p.Peers = (r.Elapsed() - r.begin).Seconds(), len(r.Living())
-		p.BytesPerPeerSecond = float64(r.Octets-r.at.octets) / float64(max(1, p.Peers)) / step.Seconds()
-		r.m.Series = append(r.m.Series, p)
-		r.at = point{octets: r.Octets}
-		if r.Elapsed()+step <= r.begin+r.s.Run {
-			r.After(step, next)
-		}
+	r.step = min(r.s.Run, max(r.s.Run/maxSeries, time.Second))
+	r.m.Series = make([]Point, r.s.Run/r.step)
+	var next func(i, octets int)
+	next = func(i, octets int) {
+		r.After(r.step, func() {
+			p := &r.m.Series[i]
+			p.At, p.Peers = (r.Elapsed() - r.begin).Seconds(), len(r.Living())
+			p.BytesPerPeerSecond = float64(r.Octets-octets) / float64(max(1, p.Peers)) / r.step.Seconds()
+			if i+1 < len(r.m.Series) {
+				next(i+1, r.Octets)
+			}
+		})
 	}
-	r.After(step, next)
+	next(0, r.Octets)
 }
 
 // measured closes what is measured per time.
@@ -143,6 +141,7 @@ func (r *run) measured() {
 		links = append(links, float64(h.links.up))
 	}
 	m.Load, m.Bytes, m.Links = spread(load), spread(octets), spread(links)
+	m.LoadOf, m.BytesOf = load, octets
 	peers := 0
 	for _, p := range m.Series {
 		peers += p.Peers

@@ -48,7 +48,7 @@ type run struct {
 	homes map[*Host][]*user
 	begin time.Duration // of the measurement
 	total time.Duration // virtual time, about
-	at    point         // being filled
+	step  time.Duration // of the series
 	m     Result
 	load  []Traffic // of each host when the measurement began
 	sent  int       // octets, then
@@ -88,8 +88,8 @@ func (r *run) play() error {
 	}
 	r.schedule()
 	r.watch()
-	r.poisson(r.s.Lookups, r.begin+r.s.Run, r.lookUpAny)
 	r.sample()
+	r.poisson(r.s.Lookups, r.begin+r.s.Run, r.lookUpAny)
 	r.pass(r.s.Run)
 	r.measured()
 	r.heal()
