@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/xml"
+	"errors"
 	"io"
 	"math"
 	"regexp"
@@ -69,7 +70,7 @@ func wellFormed(t interface{ Errorf(string, ...any) }, svg string) {
 		t.Errorf("not a number: %s", svg)
 	}
 	for d := xml.NewDecoder(strings.NewReader(svg)); ; {
-		if _, err := d.Token(); err == io.EOF {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
 			return
 		} else if err != nil {
 			t.Errorf("%v in %s", err, svg)
