@@ -15,6 +15,7 @@ type LinkInfo struct {
 	Peer      wire.NodeID
 	Address   string   // of the other end, "ip:port"
 	Transport string   // tls, dtls or dtls-ice
+	Listens   string   // where the other end can be dialled, "ip:port"; empty when that is not known
 	Dialed    bool     // by this side
 	Pair      ice.Pair // that ICE has chosen; zero without ICE
 	Ready     bool     // the peer is part of the ring: it may be routed through
@@ -29,6 +30,7 @@ func (p *Peer) Links() []LinkInfo {
 		if e, ok := p.ends.get(s.ID); ok {
 			i := LinkInfo{ID: s.ID, Peer: s.Peer, Address: e.address, Transport: e.transport, Dialed: e.dialed,
 				Ready: s.Peered, RTT: s.RTT, Since: e.since}
+			i.Listens = p.listens(s, e)
 			if e.session != nil {
 				i.Pair = e.session.Pair()
 			}
@@ -36,6 +38,17 @@ func (p *Peer) Links() []LinkInfo {
 		}
 	}
 	return list
+}
+
+// listens is where the node at the other end of a link can be dialled: where this side has done so, or what it has said.
+func (p *Peer) listens(s node.LinkStatus, e linkEnd) string {
+	if e.dialed && e.session == nil {
+		return e.address
+	}
+	if list := targets(s.Candidates, p.linkTypes()); len(list) > 0 {
+		return list[0].address
+	}
+	return ""
 }
 
 // linkEnd is what the node does not know of a link.

@@ -44,6 +44,7 @@ type Config struct {
 	// Advertise and so on are the addresses that others dial, "ip:port"; empty means the sockets' own.
 	Advertise, PacketAdvertise, AppAdvertise, AppPacketAdvertise string
 	Bootstrap                                                    []string // "host:port", besides the configuration document's
+	Known                                                        []string // "host:port" of peers of an earlier run, tried before all others
 	First                                                        bool     // may be the first of its overlay
 	Applications                                                 []wire.ApplicationID
 	// Accept takes each application connection that another node asked for. It must not block. Nil closes them.
@@ -143,7 +144,7 @@ func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
 	p.node = newNode(node.Config{
 		Overlay: c.Overlay, Document: c.Document, Self: p.self,
 		Candidates: listen, AppCandidates: apps, LinkTypes: p.linkTypes(), Applications: c.Applications,
-		Bootstrap: c.Bootstrap, First: c.First, Software: c.Software,
+		Bootstrap: c.Bootstrap, Known: c.Known, First: c.First, Software: c.Software,
 		Durable: c.Journal != nil,
 		Rand:    rand.New(rand.NewChaCha8(seed)),
 	})

@@ -14,12 +14,14 @@ type attach struct {
 	request *request
 	node    wire.NodeID // to whom it goes or, once it is answered, who answered; zero before for a resource
 	stage   attachStage
-	update  bool      // the answer asks for our Update
-	expires time.Time // from stage answered on
-	session SessionID // that an answer is expected for; zero without ICE, or when it is somebody else's
-	awaited SessionID // that the driver connects
-	over    bool
-	done    func(node wire.NodeID, err error)
+	update  bool // the answer asks for our Update
+	// candidates are those of the answer: where the node listens.
+	candidates []wire.IceCandidate
+	expires    time.Time // from stage answered on
+	session    SessionID // that an answer is expected for; zero without ICE, or when it is somebody else's
+	awaited    SessionID // that the driver connects
+	over       bool
+	done       func(node wire.NodeID, err error)
 }
 
 type attachStage uint8
@@ -115,7 +117,7 @@ func (n *Node) attachAnswered(a *attach, r result) {
 	ans, ok := r.body.(*wire.AttachAns)
 	switch {
 	case ok && ans.Role == wire.RoleActive:
-		a.node, a.update = r.from, ans.SendUpdate
+		a.node, a.update, a.candidates = r.from, ans.SendUpdate, ans.Candidates
 		if !n.await(a, ans) {
 			n.endAttach(a, ErrUntrusted)
 			return
@@ -151,6 +153,9 @@ func (n *Node) attachLinked(id wire.NodeID) {
 	for _, a := range slices.Clone(n.attaches) {
 		if a.stage != asking && a.node == id {
 			p.link().attached = true
+			if len(a.candidates) > 0 {
+				p.candidates = a.candidates
+			}
 			if a.update && n.member() && n.announced.ready {
 				// The answer asked for an Update.
 				n.update(p, wire.ChordFull)

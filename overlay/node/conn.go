@@ -42,6 +42,8 @@ type peer struct {
 	updateDue wire.ChordUpdateType
 	asked     time.Time // when it was asked for its Update
 	left      bool      // it has sent a Leave: what else comes from it makes no peer of it
+	// candidates are where it listens, as its answer to our Attach said; nil when we have sent none.
+	candidates []wire.IceCandidate
 }
 
 // link is the one that messages go out on: the last made that is not stalled.

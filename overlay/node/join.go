@@ -63,13 +63,27 @@ func (n *Node) joinStart() {
 func (n *Node) newJoining() {
 	n.joining = &joining{
 		alone:     n.state == Joined,
-		addresses: n.bootstrapAddresses(),
+		addresses: n.entrances(),
 		links:     make(map[string]LinkID),
 		address:   make(map[DialID]string),
 		updates:   make(map[wire.NodeID]*wire.UpdateReq),
 		attempts:  make(map[wire.NodeID]int),
 		tried:     make(map[LinkID]bool),
 	}
+}
+
+// entrances are the addresses to try, in order. RFC 6940 §11.4: "If the Joining Node has cached a list of peers that it has
+// previously been connected with in this overlay, as an optimization it MAY attempt to use one or more of them as bootstrap nodes
+// before falling back to the bootstrap nodes listed in the configuration file."
+func (n *Node) entrances() []string {
+	known := slices.Clone(n.c.Known[:min(len(n.c.Known), maxKnown)])
+	n.c.Rand.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
+	for _, a := range n.bootstrapAddresses() {
+		if !slices.Contains(known, a) {
+			known = append(known, a)
+		}
+	}
+	return known
 }
 
 // bootstrapAddresses are all that are known, in random order: a hundred nodes that start together are not to meet at the

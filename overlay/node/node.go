@@ -39,6 +39,8 @@ type Config struct {
 	Applications []wire.ApplicationID
 	// Bootstrap are "host:port" addresses, besides those of the configuration document.
 	Bootstrap []string
+	// Known are "host:port" addresses of peers of an earlier run. A node that starts tries them before all others.
+	Known []string
 	// First lets the node be the first of its overlay (RFC 6940 §6.4.2.1: it must be told). It is when no bootstrap
 	// address can be reached.
 	First bool

@@ -82,6 +82,8 @@ type LinkStatus struct {
 	Peer   wire.NodeID
 	Peered bool // an Update came over it: it may be routed through (RFC 6940 §6.5.1)
 	RTT    time.Duration
+	// Candidates are where the peer listens, when it has told us. They must not be modified.
+	Candidates []wire.IceCandidate
 	// Transport is what carries the link, tls or dtls: the node does not know, and the driver fills it in.
 	Transport string
 }
@@ -110,7 +112,7 @@ func (n *Node) Status(now time.Time) Status {
 	}
 	for _, c := range n.conns {
 		p := n.peers[c.node]
-		s.Links = append(s.Links, LinkStatus{ID: c.id, Peer: c.node, Peered: p.ready, RTT: p.rtt})
+		s.Links = append(s.Links, LinkStatus{ID: c.id, Peer: c.node, Peered: p.ready, RTT: p.rtt, Candidates: p.candidates})
 	}
 	slices.SortFunc(s.Links, func(a, b LinkStatus) int { return cmp.Compare(a.ID, b.ID) })
 	return s

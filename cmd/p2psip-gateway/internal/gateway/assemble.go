@@ -34,7 +34,7 @@ import (
 func (g *Gateway) openPeer() error {
 	c := g.o.Config.Overlay
 	pc := overlay.Config{
-		Overlay: g.o.Overlay, Document: g.o.Document, Changed: g.o.Changed, Self: g.o.Self, Bootstrap: c.Bootstrap, First: c.First,
+		Overlay: g.o.Overlay, Document: g.o.Document, Changed: g.o.Changed, Self: g.o.Self, Bootstrap: c.Bootstrap, Known: g.known.list, First: c.First,
 		Applications: []wire.ApplicationID{wire.ApplicationSIP}, Accept: g.accept,
 		Journal: g.journal, Log: g.o.Log, Software: "p2psip-gateway/" + g.o.Version,
 	}

@@ -62,6 +62,7 @@ type Gateway struct {
 	publisher *sipusage.Publisher
 	shown     *sipusage.Certificates
 	journal   *journal.Journal // of what the peer holds
+	known     *knownPeers
 	locator   *locator
 	metrics   *metrics.Metrics
 	admin     net.Listener
@@ -93,6 +94,9 @@ func (g *Gateway) openData() (err error) {
 		return fmt.Errorf("data: %w\n      try: a directory that this user may write", err)
 	}
 	if g.bindings, err = location.Open(filepath.Join(dir, "bindings.db")); err != nil {
+		return err
+	}
+	if g.known, err = openKnown(filepath.Join(dir, "peers.json"), g.o.Overlay.InstanceName); err != nil {
 		return err
 	}
 	g.journal, err = journal.Open(filepath.Join(dir, "overlay.db"))
@@ -150,6 +154,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	frontDone.Go(func() { g.publisher.Run(front) })
 	frontDone.Go(func() { g.shown.Run(front) })
 	frontDone.Go(func() { g.expire(front) })
+	frontDone.Go(func() { g.rememberPeers(front) })
 	if err := g.announce(); err != nil {
 		errs <- err
 	}
