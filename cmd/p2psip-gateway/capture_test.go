@@ -33,19 +33,7 @@ func captureCall(t *testing.T) captureRun {
 	r := captureRun{dir: dir, pcap: filepath.Join(dir, "overlay.pcap"), keys: filepath.Join(dir, "keys"), sip: base, overlay: base + 100, nodes: 3}
 	file := program(t, "keylog")
 
-	tcpdump := start(t, "tcpdump", nil, "-i", "lo", "-U", "--immediate-mode", "-B", "16384", "-s", "0", "-w", r.pcap,
-		fmt.Sprintf("tcp portrange %d-%d", r.overlay, r.overlay+r.nodes-1))
-	eventually(t, "tcpdump to listen", func() error {
-		select {
-		case <-tcpdump.done:
-			t.Fatalf("tcpdump, which needs root or the capability cap_net_raw, ended: %s", tcpdump.stderr)
-		default:
-		}
-		if !strings.Contains(tcpdump.stderr.String(), "listening on") {
-			return errors.New("it does not say so")
-		}
-		return nil
-	})
+	tcpdump := r.record(t, "tcp")
 	p := start(t, file, []string{"SSLKEYLOGFILE=" + r.keys}, "dev", "--sip-port", fmt.Sprint(r.sip), "--overlay-port", fmt.Sprint(r.overlay),
 		"--admin-port", fmt.Sprint(base+120), "--data", filepath.Join(dir, "data"), "--gateways", fmt.Sprint(r.nodes), "--redirects", "0")
 	eventually(t, "the ready line", func() error {
@@ -69,7 +57,14 @@ func captureCall(t *testing.T) captureRun {
 	if err := callee.register(0); err != nil {
 		t.Fatal(err)
 	}
-	for _, end := range []*process{p, tcpdump} {
+	interrupt(t, p, tcpdump)
+	return r
+}
+
+// interrupt ends processes in order, one after the other.
+func interrupt(t *testing.T, list ...*process) {
+	t.Helper()
+	for _, end := range list {
 		if err := end.cmd.Process.Signal(syscall.SIGINT); err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +72,56 @@ func captureCall(t *testing.T) captureRun {
 			t.Fatalf("%s: exit %d\n%s", end.cmd.Path, code, end.stderr)
 		}
 	}
+}
+
+// captureDTLS is captureCall of a ring with links over DTLS, of processes of their own.
+func captureDTLS(t *testing.T) captureRun {
+	t.Helper()
+	keys := filepath.Join(t.TempDir(), "keys")
+	ring := newRingOver(t, "dtls", program(t, "keylog"), 3, []string{"1001", "1002"}, "SSLKEYLOGFILE="+keys)
+	_, port, _ := strings.Cut(ring.members[0].overlay, ":")
+	overlay, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := captureRun{dir: ring.dir, pcap: filepath.Join(ring.dir, "overlay.pcap"), keys: keys, overlay: overlay, nodes: len(ring.members)}
+	tcpdump := r.record(t, "udp")
+	for _, m := range ring.members {
+		ring.start(t, m)
+	}
+	caller, callee := newSoftPhone(t, "1001", ring.members[0].sip), newSoftPhone(t, "1002", ring.members[1].sip)
+	for _, err := range []error{caller.register(300), callee.register(300), caller.call(callee.aor())} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range ring.members {
+		eventually(t, "1002 to be found", func() error { return homedAt(m, ring.members[1], "1002") })
+	}
+	for _, m := range ring.members {
+		interrupt(t, m.process)
+	}
+	interrupt(t, tcpdump)
 	return r
+}
+
+// record starts a capture of what goes over the overlay ports.
+func (r captureRun) record(t *testing.T, protocol string) *process {
+	t.Helper()
+	tcpdump := start(t, "tcpdump", nil, "-i", "lo", "-U", "--immediate-mode", "-B", "16384", "-s", "0", "-w", r.pcap,
+		fmt.Sprintf("%s portrange %d-%d", protocol, r.overlay, r.overlay+r.nodes-1))
+	eventually(t, "tcpdump to listen", func() error {
+		select {
+		case <-tcpdump.done:
+			t.Fatalf("tcpdump, which needs root or the capability cap_net_raw, ended: %s", tcpdump.stderr)
+		default:
+		}
+		if !strings.Contains(tcpdump.stderr.String(), "listening on") {
+			return errors.New("it does not say so")
+		}
+		return nil
+	})
+	return tcpdump
 }
 
 // tshark runs tshark, or a program of its family, without the configuration of whoever runs the test.
@@ -205,14 +249,39 @@ const tolerated = "Unknown identity type"
 // Conformance: A-09 B-05 B-09 B-38
 func TestCaptureOfJoinStoreFetchAndAppAttachDissects(t *testing.T) {
 	r := captureCall(t)
-	write(t, filepath.Join(r.dir, "reload_kindids"), fmt.Sprintf("\"%d\",\"SIP-GATEWAY\",\"SINGLE\"\n", uint32(privateKind)))
 	file, frames := r.packets(t, r.streams(t))
+	seen, lines := r.dissect(t, file)
+	if lines == 0 || lines != frames {
+		t.Errorf("%d packets for %d frames", lines, frames)
+	}
+	r.complete(t, seen)
+	for k := range r.nodes {
+		r.accepted(t, r.overlay+k)
+	}
+}
+
+// Over DTLS the dissector finds RELOAD by itself, fragments and ACKs of Simple Reliability included.
+//
+// Conformance: A-09 A-10 B-39
+func TestCaptureOverDTLSDissects(t *testing.T) {
+	r := captureDTLS(t)
+	seen, lines := r.dissect(t, r.pcap, "-o", "tls.keylog_file:"+r.keys, "-Y", "dtls.app_data")
+	if lines == 0 {
+		t.Error("nothing was decrypted")
+	}
+	r.complete(t, seen)
+	r.accepted(t, r.overlay)
+}
+
+// dissect has tshark look at a capture, which may hold no packet that is not RELOAD. It returns the messages that it saw, and the packets.
+func (r captureRun) dissect(t *testing.T, file string, more ...string) (seen map[wire.MessageCode]int, lines int) {
+	t.Helper()
+	write(t, filepath.Join(r.dir, "reload_kindids"), fmt.Sprintf("\"%d\",\"SIP-GATEWAY\",\"SINGLE\"\n", uint32(privateKind)))
 	const severityError = "8388608"
-	seen := map[wire.MessageCode]int{}
-	lines := 0
-	for l := range strings.Lines(r.tshark(t, "tshark", "-n", "-r", file, "-o", "reload.nodeid_length:16", "-o", "reload.topology_plugin:CHORD-RELOAD",
-		"-o", "reload.defragment:TRUE", "-T", "fields", "-E", "occurrence=a", "-E", "aggregator=|", "-e", "frame.number", "-e", "frame.protocols",
-		"-e", "reload.message.code", "-e", "_ws.malformed", "-e", "_ws.expert.severity", "-e", "_ws.expert.message")) {
+	seen = map[wire.MessageCode]int{}
+	args := append([]string{"-n", "-r", file, "-o", "reload.nodeid_length:16", "-o", "reload.topology_plugin:CHORD-RELOAD"}, more...)
+	for l := range strings.Lines(r.tshark(t, "tshark", append(args, "-o", "reload.defragment:TRUE", "-T", "fields", "-E", "occurrence=a", "-E", "aggregator=|", "-e", "frame.number", "-e", "frame.protocols",
+		"-e", "reload.message.code", "-e", "_ws.malformed", "-e", "_ws.expert.severity", "-e", "_ws.expert.message")...)) {
 		lines++
 		f := strings.Split(strings.TrimSuffix(l, "\n"), "\t")
 		if len(f) != 6 {
@@ -234,9 +303,13 @@ func TestCaptureOfJoinStoreFetchAndAppAttachDissects(t *testing.T) {
 			seen[wire.MessageCode(code)]++
 		}
 	}
-	if lines == 0 || lines != frames {
-		t.Errorf("%d packets for %d frames", lines, frames)
-	}
+	t.Logf("%d packets: %v", lines, seen)
+	return seen, lines
+}
+
+// complete checks that every kind of message that was to be captured was.
+func (r captureRun) complete(t *testing.T, seen map[wire.MessageCode]int) {
+	t.Helper()
 	for _, code := range []wire.MessageCode{
 		wire.CodeAttachReq, wire.CodeAttachAns, wire.CodeJoinReq, wire.CodeJoinAns, wire.CodeUpdateReq, wire.CodeStoreReq, wire.CodeStoreAns,
 		wire.CodeFetchReq, wire.CodeFetchAns, wire.CodeAppAttachReq, wire.CodeAppAttachAns, wire.CodeLeaveReq,
@@ -245,12 +318,10 @@ func TestCaptureOfJoinStoreFetchAndAppAttachDissects(t *testing.T) {
 			t.Errorf("no %s in the capture; seen: %v", wire.CodeName(code), seen)
 		}
 	}
-	t.Logf("%d frames: %v", frames, seen)
-	r.accepted(t)
 }
 
 // accepted has the dissection tool beside the repository look at the capture too, where there is one.
-func (r captureRun) accepted(t *testing.T) {
+func (r captureRun) accepted(t *testing.T, port int) {
 	t.Helper()
 	tool, err := filepath.Abs("../../../shared/tools/tshark-reload.sh")
 	if err != nil {
@@ -259,12 +330,10 @@ func (r captureRun) accepted(t *testing.T) {
 	if _, err := os.Stat(tool); errors.Is(err, os.ErrNotExist) {
 		return
 	}
-	for k := range r.nodes {
-		out, err := exec.Command(tool, "-q", "-k", fmt.Sprintf("%d:SIP-GATEWAY:single", uint32(privateKind)), "-r", r.pcap, "-K", r.keys,
-			"-p", fmt.Sprint(r.overlay+k)).CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "malformed=0") {
-			t.Errorf("port %d: %v\n%s", r.overlay+k, err, out)
-		}
+	out, err := exec.Command(tool, "-q", "-k", fmt.Sprintf("%d:SIP-GATEWAY:single", uint32(privateKind)), "-r", r.pcap, "-K", r.keys,
+		"-p", fmt.Sprint(port)).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "malformed=0") {
+		t.Errorf("port %d: %v\n%s", port, err, out)
 	}
 }
 

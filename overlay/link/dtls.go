@@ -208,9 +208,11 @@ func (d *DTLS) associate(ctx context.Context, g *guard, c *dtls.Config, do conne
 	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
 	defer cancel()
 	ours := new(atomic.Bool)
-	c.CustomCipherSuites = func() []dtls.CipherSuite {
-		return []dtls.CipherSuite{&chacha{id: 0xcca9, certificate: clientcertificate.ECDSASign, chosen: ours},
-			&chacha{id: 0xcca8, certificate: clientcertificate.RSASign, chosen: ours}}
+	if !captured {
+		c.CustomCipherSuites = func() []dtls.CipherSuite {
+			return []dtls.CipherSuite{&chacha{id: 0xcca9, certificate: clientcertificate.ECDSASign, chosen: ours},
+				&chacha{id: 0xcca8, certificate: clientcertificate.RSASign, chosen: ours}}
+		}
 	}
 	conn, err := do(ctx, g, c)
 	if err != nil {
