@@ -107,14 +107,14 @@ func (l *loop) act(e node.Effects) {
 	for _, r := range e.Reconfigured {
 		l.reconfigure(r)
 	}
+	for _, f := range e.Forward {
+		l.forward(f)
+	}
 	for _, id := range e.Close {
 		if c, ok := l.links[id]; ok {
 			c.Close()
 			delete(l.links, id)
 		}
-	}
-	for _, f := range e.Forward {
-		l.forward(f)
 	}
 	for _, s := range e.Seal {
 		l.seal(s)

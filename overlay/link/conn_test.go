@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,14 +125,13 @@ func TestRFC6940_6_6_BadFramesEndTheLink(t *testing.T) {
 		{"SIP on a RELOAD link", hex.EncodeToString([]byte("INVITE sip:bob@example.org SIP/2.0")), wire.ErrFrame},
 		{"data frame without a message", "8000000000000000", wire.ErrFrame},
 		{"message larger than max-message-size, header only", fmt.Sprintf("8000000000%06x", limit+1), wire.ErrFrameSize},
-		{"largest message there is", "8000000000ffffff", wire.ErrFrameSize},
+		{"largest message there is, and all its octets", "8000000000ffffff" + strings.Repeat("00", 1<<24-1), wire.ErrFrameSize},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			a, b := loopback(t)
 			link, peer := linkTo(t, a, b, nil)
-			if _, err := peer.Write(unhex(t, c.frame)); err != nil {
-				t.Fatal(err)
-			}
+			go func() { _, _ = peer.Write(unhex(t, c.frame)) }() // it may be cut short
 			if err := link.wait(t); !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
@@ -141,6 +141,35 @@ func TestRFC6940_6_6_BadFramesEndTheLink(t *testing.T) {
 			closeAll(peer)
 		})
 	}
+}
+
+// The receiver sees the beginning of a message that is too long, answers it, and closes: the other side reads the answer although it
+// has not sent all yet.
+//
+// Conformance: A-23
+func TestRFC6940_6_6_TooLongMessageIsAnswered(t *testing.T) {
+	a, b := loopback(t)
+	begun := make(chan []byte, 1)
+	link, peer := linkTo(t, a, b, func(raw []byte) { begun <- raw })
+	limit := testMax + slack
+	if _, err := peer.Write(append(unhex(t, "8000000000ffffff"), bytes.Repeat([]byte{0x5a}, limit+100)...)); err != nil {
+		t.Fatal(err)
+	}
+	if raw := receive(t, begun, "beginning of the message"); len(raw) != limit {
+		t.Errorf("%d octets", len(raw))
+	}
+	if err := link.Send([]byte("too large")); err != nil {
+		t.Fatal(err)
+	}
+	link.Close()
+	if err := link.wait(t); !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+	got, err := io.ReadAll(peer)
+	if want := unhex(t, "8000000000000009"); err != nil || !bytes.Contains(got, append(want, "too large"...)) {
+		t.Errorf("the peer reads %x, %v", got, err)
+	}
+	closeAll(peer)
 }
 
 func TestLargestMessagePasses(t *testing.T) {

@@ -6,6 +6,7 @@ import "time"
 const (
 	initialRTO = time.Second      // RFC 6298 §2.1
 	minRTO     = time.Second      // RFC 6298 §2.4; RFC 6940 §6.6.5 lifts it for Simple Reliability only
+	dataHeader = 8                // RFC 6940 §6.6.2: octets before the message in a data frame
 	retention  = 30 * time.Second // RFC 6940 §6.6.5: how long a silent link is kept
 
 	initialSRRTO = 500 * time.Millisecond // RFC 6940 §6.6.3.1: "the default value for RTO is 500 ms"
@@ -19,9 +20,8 @@ const (
 const (
 	// HandshakeTimeout bounds TCP accept to TLS finished: a stranger holds a goroutine for no longer.
 	HandshakeTimeout = 10 * time.Second
-	// slack is what a message may be longer than max-message-size before the link closes: lists grow on the way, and
-	// the node, which can sign an Error_Message_Too_Large, should see the first octets of a message that is slightly
-	// too long.
+	// slack is what is taken of a message beyond max-message-size: the node, which can sign an Error_Message_Too_Large,
+	// sees by it that the message is too long.
 	slack = 4096
 
 	maxQueue       = 256              // messages in a send queue: two seconds of a busy link
@@ -33,6 +33,7 @@ const (
 	readBuffer     = 4 << 10          // holds some small frames; larger messages bypass it
 	writeTimeout   = 10 * time.Second // a peer that takes no octets for this long is gone
 	frameTimeout   = 30 * time.Second // a frame that started must end
+	partWait       = 2 * time.Second  // for the answer to a message that is too long, before the link is closed without one
 	flushTimeout   = time.Second      // for what is queued when a link is closed in order
 
 	maxHalfOpen        = 128 // handshakes of accepted connections at a time

@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -21,9 +22,7 @@ func (c *Conn) reader() {
 	}
 }
 
-// readFrame reads one frame and acts on it. RFC 6940 §6.6: "If a peer receives a message that is larger than the
-// value of max-message-size" it closes the connection, and may do so "before the peer receives the complete message":
-// here, as soon as the length is known, before anything is allotted for it.
+// readFrame reads one frame and acts on it.
 func (c *Conn) readFrame() error {
 	limit := c.opts.MaxMessage + slack
 	for n := 1; ; {
@@ -38,6 +37,8 @@ func (c *Conn) readFrame() error {
 			_, err = c.in.Discard(size)
 			c.take(f)
 			return err
+		case errors.Is(err, wire.ErrFrameSize):
+			return c.readPart(limit, err)
 		case !errors.Is(err, wire.ErrShort):
 			return err
 		case size > c.in.Size():
@@ -45,6 +46,31 @@ func (c *Conn) readFrame() error {
 		}
 		n = size
 	}
+}
+
+// readPart hands on the first limit octets of a message that is longer, and ends the link. RFC 6940 §6.6: "If a peer receives a
+// message that is larger than the value of max-message-size", it "SHOULD send an Error_Message_Too_Large error and then close" the
+// connection, which may happen "before the peer receives the complete message". The receiver of messages, which can sign
+// the error, does both; this end waits for it for a while.
+func (c *Conn) readPart(limit int, why error) error {
+	c.mu.Lock()
+	if c.err == nil {
+		_ = c.tls.SetReadDeadline(time.Now().Add(partWait))
+	}
+	c.mu.Unlock()
+	header, err := c.in.Peek(dataHeader)
+	if err != nil {
+		return why
+	}
+	seq := binary.BigEndian.Uint32(header[1:])
+	_, _ = c.in.Discard(dataHeader)
+	part := make([]byte, limit)
+	if _, err := io.ReadFull(c.in, part); err != nil {
+		return why
+	}
+	c.deliver(seq, part)
+	_, _ = io.Copy(io.Discard, c.in)
+	return why
 }
 
 // readLong reads a frame of n octets that does not fit into the buffer.

@@ -192,6 +192,9 @@ func (n *Node) respond(in *inbound, body wire.Body, certs []wire.Certificate) {
 			in.cache.Answer(in.key(), raw)
 		}
 		n.sendAnswer(in.link, dest, raw)
+		if c := n.conns[in.link]; c != nil && c.closing {
+			n.hangUp(in.link)
+		}
 	})
 	if !ok {
 		n.drop(in.from, DropOverload)

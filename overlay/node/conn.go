@@ -20,6 +20,7 @@ type conn struct {
 	used      time.Time
 	verifying int // messages from it whose signatures are being checked
 	stalled   bool
+	closing   bool // with the next answer over it
 	in, out   bucket
 	// Of a link without a name: the Node-IDs of its certificate, and the dial that it came of.
 	nodes []wire.NodeID

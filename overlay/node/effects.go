@@ -10,8 +10,8 @@ import (
 // Effects is what the driver owes after an input, to be carried out in the order of the fields. The slices are the
 // driver's.
 type Effects struct {
-	Close   []LinkID // no LinkDown is owed for these
 	Forward []Forward
+	Close   []LinkID // no LinkDown is owed for these
 	Seal    []Seal
 	Verify  []Verify
 	// Configure and Reconfigured are about configuration documents (RFC 6940 §6.5.4). Reconfigured comes before all else.

@@ -35,14 +35,12 @@ func (n *Node) Receive(now time.Time, from LinkID, raw []byte) {
 // receive examines a message (RFC 6940 §6.1).
 func (n *Node) receive(c *conn, raw []byte) {
 	h, size, err := wire.ParseHeader(raw)
-	if err != nil {
-		n.drop(c.node, DropSyntax)
+	switch {
+	case len(raw) > n.c.Overlay.MaxMessageSize:
+		n.tooLarge(c, &h, size, raw, err)
 		return
-	}
-	if len(raw) > n.c.Overlay.MaxMessageSize {
-		// RFC 6940 §6.6: "the receiving node SHOULD send an Error_Message_Too_Large".
-		n.drop(c.node, DropTooLarge)
-		n.refuseTransit(c, &h, raw[size:], wire.ErrorMessageTooLarge, "")
+	case err != nil:
+		n.drop(c.node, DropSyntax)
 		return
 	}
 	if reason := n.rules.Check(&h); reason != "" {
@@ -62,6 +60,34 @@ func (n *Node) receive(c *conn, raw []byte) {
 		n.forward(c, &h, size, raw, d)
 	default:
 		n.dropFor(c.node, d.Reason)
+	}
+}
+
+// tooLarge refuses a message that is larger than max-message-size, or what there is of its beginning. RFC 6940 §6.6: a peer "SHOULD
+// send an Error_Message_Too_Large error and then close the TLS or DTLS session from which the message was received", and "If the
+// forwarding header is larger than the max-message-size, the receiver SHOULD close the TLS or DTLS session without sending an
+// error." A neighbour that goes by another configuration may be right by its own, and keeps its link.
+func (n *Node) tooLarge(c *conn, h *wire.Header, size int, raw []byte, err error) {
+	n.drop(c.node, DropTooLarge)
+	switch {
+	case c.closing:
+	case err != nil || size > n.c.Overlay.MaxMessageSize:
+		n.hangUp(c.id)
+	case !isRequest(h, raw[size:]):
+		if h.ConfigSequence == n.c.Overlay.Sequence {
+			n.hangUp(c.id)
+		}
+	default:
+		c.closing = h.ConfigSequence == n.c.Overlay.Sequence
+		n.refuseTransit(c, h, raw[size:], wire.ErrorMessageTooLarge, "")
+	}
+}
+
+// hangUp closes a link whose other end has broken a rule.
+func (n *Node) hangUp(id LinkID) {
+	if c := n.conns[id]; c != nil {
+		n.out.Close = append(n.out.Close, id)
+		n.dropConn(c)
 	}
 }
 
@@ -116,7 +142,14 @@ func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.De
 			hop.Instead, _ = n.opaque.Stand(n.now, route.ReturnPath(h, c.node))
 		}
 	}
-	n.relay(out, hop.Append(raw, h, size))
+	longer := hop.Append(raw, h, size)
+	if len(longer) > n.c.Overlay.MaxMessageSize {
+		// The Via List has grown. The next hop would close its link with us, who have done nothing wrong.
+		n.drop(c.node, DropTooLarge)
+		n.refuseTransit(c, h, raw[size:], wire.ErrorMessageTooLarge, "")
+		return
+	}
+	n.relay(out, longer)
 }
 
 func (n *Node) noRoute(c *conn, h *wire.Header, rest []byte) {

@@ -114,6 +114,42 @@ func TestRFC6940_6_6_MessageTooLarge(t *testing.T) {
 	if code(got) != wire.ErrorMessageTooLarge {
 		t.Errorf("%v", code(got))
 	}
+	if client.Connected() {
+		t.Error("the link was not closed")
+	}
+
+	// The header alone is larger: no error. One that goes by another configuration keeps its link.
+	client = w.NewClient(w.Host(0))
+	m := client.Message(&wire.PingReq{}, slices.Repeat([]wire.Destination{toHost(w.Host(0))}, 3640)...)
+	got = client.Call(m)
+	if got != nil || client.Connected() {
+		t.Errorf("header larger than a message: answered %v, link open: %v", got, client.Connected())
+	}
+	client = w.NewClient(w.Host(0))
+	m = client.Message(&wire.PingReq{Padding: make([]byte, 65000)}, toHost(w.Host(0)))
+	m.Header.ConfigSequence++
+	if got = client.Call(m); code(got) != wire.ErrorMessageTooLarge || !client.Connected() {
+		t.Errorf("another configuration: %v, link open: %v", code(got), client.Connected())
+	}
+}
+
+// A message that would be too long behind us, for its Via List grows, is refused here: the next hop would close its link with us.
+//
+// Conformance: A-23
+func TestRFC6940_6_6_MessageThatGrewTooLarge(t *testing.T) {
+	w := ring(t, 2)
+	client := w.NewClient(w.Host(0))
+	m := client.Message(&wire.PingReq{}, toHost(w.Host(1)))
+	m.Body = &wire.PingReq{Padding: make([]byte, 65000-len(client.Seal(m, nil)))}
+	if raw := client.Seal(m, nil); len(raw) != 65000 {
+		t.Fatalf("%d octets", len(raw))
+	}
+	if got := client.Call(m); code(got) != wire.ErrorMessageTooLarge || !client.Connected() {
+		t.Errorf("%v, link open: %v", code(got), client.Connected())
+	}
+	if n := len(w.Host(0).Node.Status(w.Now()).Links); n < 2 {
+		t.Errorf("%d links", n)
+	}
 }
 
 // TestForwarding sends through a peer to others.

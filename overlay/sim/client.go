@@ -134,6 +134,9 @@ func (c *Client) Hangup() {
 	c.Up, c.linked = false, false
 }
 
+// Connected reports whether the client has its link.
+func (c *Client) Connected() bool { return len(c.links) > 0 }
+
 // Link is the client's link as the host names it.
 func (c *Client) Link() node.LinkID {
 	for _, id := range c.links.ids() { // there is one

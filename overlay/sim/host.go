@@ -158,11 +158,11 @@ func (h *Host) ticked() {
 
 // act carries out effects.
 func (h *Host) act(e node.Effects) {
-	for _, id := range e.Close {
-		h.closeLink(id)
-	}
 	for _, f := range e.Forward {
 		h.send(f)
+	}
+	for _, id := range e.Close {
+		h.closeLink(id)
 	}
 	for _, s := range e.Seal {
 		h.later(h.w.delay(0, h.w.c.Crypto), func() {
