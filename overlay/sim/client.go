@@ -135,7 +135,7 @@ func (c *Client) Hangup() {
 }
 
 // Connected reports whether the client has its link.
-func (c *Client) Connected() bool { return len(c.links) > 0 }
+func (c *Client) Connected() bool { return len(c.links.ids()) > 0 }
 
 // Link is the client's link as the host names it.
 func (c *Client) Link() node.LinkID {
