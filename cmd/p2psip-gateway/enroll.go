@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -152,8 +153,9 @@ func (o *enrollServeOptions) open(log zerolog.Logger) (*enrollment, error) {
 		return nil, &identity.Error{Code: identity.CodeDocument, What: "cannot serve the configuration document", Path: path, Err: err}
 	}
 	if o.cert != "" {
-		files := &certificateFiles{cert: o.cert, key: o.key, overlay: doc.InstanceName, log: log}
-		e.certificate = files.get
+		// RFC 6940 §11.3: "The server certificate MUST match the overlay name": clients that find the server by DNS refuse another one.
+		files := &gateway.CertificateFiles{Cert: o.cert, Key: o.key, Log: log, Check: func(c *x509.Certificate) error { return c.VerifyHostname(doc.InstanceName) }}
+		e.certificate = files.Get
 	} else {
 		made, err := enroll.NewServerCertificate(a, o.hosts, nil)
 		if err != nil {

@@ -16,6 +16,7 @@ type listener struct {
 	l         net.Listener
 	transport string
 	address   sip.Address
+	access    access
 	fixed     bool // the address is as configured, whichever of this host a peer uses
 	tls       *tls.Config
 }
@@ -26,10 +27,11 @@ func openListener(t *Table, l Listen) (*listener, error) {
 		return nil, err
 	}
 	r := &listener{t: t, l: ln, transport: l.Transport, address: advertised(l, addrPort(ln.Addr()))}
+	r.access = access{t, l.Allow, l.Deny}
 	r.fixed = l.AdvertiseHost != "" || !r.address.Local.Addr().IsUnspecified()
 	if secured(l.Transport) {
 		// No ALPN: some carriers break off at a protocol name that they do not know.
-		r.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: t.cfg.Certificate}
+		r.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: t.cfg.Certificate, ClientAuth: l.Clients, ClientCAs: t.cfg.ClientRoots}
 	}
 	return r, nil
 }
@@ -60,6 +62,10 @@ func (l *listener) accept() {
 
 // start enters the connection before its handshake, so that the limits count it, and reads it in a goroutine of its own.
 func (l *listener) start(c net.Conn) {
+	if !l.access.permits(addrPort(c.RemoteAddr()).Addr()) {
+		_ = c.Close()
+		return
+	}
 	l.t.mark(c)
 	s := &stream{conn: c, class: accepted, hop: location.Hop{Transport: l.transport}, address: l.address}
 	if local := addrPort(c.LocalAddr()).Addr(); !l.fixed && local.IsValid() {
@@ -101,7 +107,10 @@ func (l *listener) handshake(s *stream) bool {
 	defer func() { <-l.t.shakes }()
 	err := s.conn.SetDeadline(time.Now().Add(handshakeLimit))
 	if err == nil {
-		err = s.conn.(*tls.Conn).HandshakeContext(l.t.ctx)
+		tc := s.conn.(*tls.Conn)
+		if err = tc.HandshakeContext(l.t.ctx); err == nil {
+			l.t.authenticated(s, tc.ConnectionState())
+		}
 	}
 	if err == nil {
 		err = s.conn.SetDeadline(time.Time{})
@@ -112,6 +121,15 @@ func (l *listener) handshake(s *stream) bool {
 		return false
 	}
 	return true
+}
+
+// authenticated keeps the certificate of a client that was asked for one and verified.
+func (t *Table) authenticated(s *stream, state tls.ConnectionState) {
+	if len(state.VerifiedChains) > 0 {
+		t.mu.Lock()
+		s.peer = state.PeerCertificates[0]
+		t.mu.Unlock()
+	}
 }
 
 // pause waits, and reports false when the table closes.

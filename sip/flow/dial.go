@@ -2,7 +2,6 @@ package flow
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -136,16 +135,17 @@ func (t *Table) secure(s *stream, key streamKey) error {
 	if name == "" {
 		name = key.remote.Addr().String()
 	}
-	tc := tls.Client(s.conn, &tls.Config{
-		MinVersion: tls.VersionTLS12, ServerName: name, RootCAs: t.cfg.Roots, InsecureSkipVerify: name == location.AnyHost,
-	})
+	tc := t.dialled(s.conn, name)
 	ctx, cancel := context.WithTimeout(t.ctx, handshakeLimit)
 	defer cancel()
 	if err := tc.HandshakeContext(ctx); err != nil {
 		_ = s.conn.Close()
 		return err
 	}
-	s.conn = tc
+	s.conn, s.peer = tc, tc.ConnectionState().PeerCertificates[0]
+	if name == location.AnyHost {
+		s.peer = nil
+	}
 	return nil
 }
 

@@ -54,6 +54,16 @@ type Config struct {
 	Domain string
 	// Certificate gives the certificate of a TLS or WSS listener at each handshake. Needed for such a listener.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// ClientRoots are the authorities for the certificates of clients; nil: those of the system.
+	ClientRoots *x509.CertPool
+	// ShowCertificate has Certificate shown to a server that asks for one as well, and connections to servers offered for requests the
+	// other way (RFC 5923).
+	ShowCertificate bool
+	// Wildcards takes "*.example.org" in the certificate of a server for any name of that form. Deviation: RFC 5922 §7.2 forbids it, and
+	// some carriers have nothing else.
+	Wildcards bool
+	// Banned, when set, is asked for each datagram and each connection that comes in; it must not block.
+	Banned func(netip.Addr) bool
 	// Roots are the authorities that a dialled TLS server must have its certificate from; nil: those of the system.
 	Roots *x509.CertPool
 	// DialNode opens a connection to the gateway of the overlay whose GRUU has this gr value; nil: there is no overlay.
@@ -89,6 +99,11 @@ type Listen struct {
 	// AdvertiseHost and AdvertisePort are what others are told (Via, Record-Route, Path); empty and 0: the bound address and port.
 	AdvertiseHost string
 	AdvertisePort uint16
+	// Clients says whether a TLS or WSS client is asked for a certificate, and whether it must have one.
+	Clients tls.ClientAuthType
+	// Allow, when not empty, lists the only networks that may use the listener; Deny those of them that may not. Both are looked at before
+	// anything is read.
+	Allow, Deny []netip.Prefix
 }
 
 // Receiver takes what arrives.

@@ -51,6 +51,7 @@ const (
 	upgradeLimit    = 10 * time.Second // from the start of a connection for WebSocket, or the end of its TLS handshake, to its HTTP request
 	maxUpgrade      = 16 << 10         // octets of that request
 	wsBuffer        = 4 << 10          // octets of each of the two buffers of a WebSocket
+	maxAliases      = 16               // addresses that a certificate proves to be at one connection: hosts of a cluster
 	maxPings        = 16               // keep-alives answered from one read
 
 	defaultConnections = 20000

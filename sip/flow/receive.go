@@ -15,6 +15,7 @@ func (t *Table) deliver(m *message.Message, perr *message.ParseError, from locat
 	t.counters.received[transportIndex(from.Transport)].Add(1)
 	if m != nil && m.IsRequest() {
 		stamp(m, from.Remote)
+		t.alias(m, from)
 	}
 	if perr != nil {
 		t.refuse(m, perr, from)

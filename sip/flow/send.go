@@ -163,6 +163,9 @@ func (t *Table) Via(to location.Hop, branch string) string {
 	b = append(append(b, a.Transport...), ' ')
 	b = appendHostPort(b, a)
 	b = append(append(b, ";branch="...), branch...)
+	if a.Transport == TLS && t.cfg.ShowCertificate {
+		b = append(b, ";alias"...) // RFC 5923 §8.1
+	}
 	if a.Transport == UDP {
 		b = append(b, ";rport"...) // RFC 3581 §3: the way back through a NAT of ours
 	}

@@ -25,6 +25,8 @@ const (
 	refuseHandshake
 	refuseUpgrade
 	refuseError
+	refuseDenied
+	refuseBanned
 	reasons
 )
 
@@ -47,6 +49,8 @@ var reasonNames = [reasons]string{
 	refuseHandshakes:  "handshakes_full",   // an accepted connection while too many handshakes run
 	refuseHandshake:   "handshake_failed",  // TLS
 	refuseUpgrade:     "upgrade_failed",    // the HTTP request of a WebSocket
+	refuseDenied:      "denied",            // from a network that may not use the listener
+	refuseBanned:      "banned",            // from an address that is banned
 	refuseError:       "accept_failed",     // the system refused, mostly for want of descriptors
 }
 

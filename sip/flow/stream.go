@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
@@ -42,8 +43,9 @@ type stream struct {
 	packets bool        // a write is one message, and may be lost
 	counted netip.Addr  // what it counts against MaxPerAddress as; zero for a connection of ours
 
-	ws   *websocket.Conn // mu until it is set, by the reader; nil: no WebSocket
-	used atomic.Int64    // when a message last went either way, nanoseconds since the epoch
+	ws   *websocket.Conn   // mu until it is set, by the reader; nil: no WebSocket
+	peer *x509.Certificate // verified; set before the connection is read
+	used atomic.Int64      // when a message last went either way, nanoseconds since the epoch
 	// asked is, of a connection over DTLS, when a request went out that was the first since something was heard; 0: none. Nothing
 	// but silence tells that the other side is gone.
 	asked atomic.Int64

@@ -27,6 +27,7 @@ type udpSocket struct {
 	batch   batchConn
 	local   netip.AddrPort
 	address sip.Address
+	access  access
 	fixed   bool        // the address is as configured, whichever of this host a peer uses
 	info    *packetInfo // of a socket on the wildcard address
 
@@ -56,6 +57,7 @@ func openUDP(t *Table, l Listen) (*udpSocket, error) {
 	t.mark(c)
 	u := &udpSocket{t: t, conn: c, local: addrPort(c.LocalAddr())}
 	u.address = advertised(l, u.local)
+	u.access = access{t, l.Allow, l.Deny}
 	u.fixed = l.AdvertiseHost != "" || !u.local.Addr().IsUnspecified()
 	var v4 *ipv4.PacketConn
 	var v6 *ipv6.PacketConn
@@ -106,6 +108,9 @@ func (u *udpSocket) read() {
 }
 
 func (u *udpSocket) receive(b []byte, from netip.AddrPort, oob []byte) {
+	if !u.access.permits(from.Addr()) {
+		return
+	}
 	local := u.local
 	if u.info != nil {
 		if a := u.info.destination(oob); a.IsValid() {

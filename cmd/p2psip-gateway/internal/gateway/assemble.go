@@ -2,11 +2,8 @@ package gateway
 
 import (
 	"context"
-	"crypto/tls"
-	"fmt"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -72,13 +69,15 @@ func (g *Gateway) openSIP() error {
 	if err != nil {
 		return err
 	}
-	fc := flow.Config{Listen: listeners, Domain: c.Domain, Origins: c.SIP.Origins, DSCP: c.SIP.DSCP, DialNode: g.dialNode, Log: g.o.Log}
-	cert, err := sipCertificate(c.SIP.TLS, certificateHosts(c))
-	if err != nil {
+	fc := flow.Config{Listen: listeners, Domain: c.Domain, Origins: c.SIP.Origins, DSCP: c.SIP.DSCP, Wildcards: c.SIP.TLS.Wildcards,
+		ShowCertificate: c.SIP.TLS.Cert != "", DialNode: g.dialNode, Log: g.o.Log}
+	if fc.Certificate, err = sipCertificate(c.SIP.TLS, certificateHosts(c), g.o.Log); err != nil {
 		return err
 	}
-	fc.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }
-	if fc.Roots, err = sipRoots(c.SIP.TLS.CA); err != nil {
+	if fc.Roots, err = sipRoots("sip.tls.ca", c.SIP.TLS.CA); err != nil {
+		return err
+	}
+	if fc.ClientRoots, err = sipRoots("sip.tls.client_ca", c.SIP.TLS.ClientCA); err != nil {
 		return err
 	}
 	if g.flows, err = flow.New(fc); err != nil {
@@ -211,44 +210,11 @@ func nodeConn(c overlay.AppConn) flow.NodeConn {
 	return flow.NodeConn{Conn: c.Conn, GR: sipusage.NodeGR(c.Peer.Node), Datagram: c.Datagram}
 }
 
-// sipSchemes are the transports that a listener may have.
-var sipSchemes = []string{"udp", "tcp", "tls", "ws", "wss"}
-
-// sipListeners are the sockets of the configuration.
-func sipListeners(c SIPConfig) ([]flow.Listen, error) {
-	var out []flow.Listen
-	for _, s := range c.Listen {
-		scheme, hostport, err := splitListener(s, sipSchemes...)
-		if err != nil {
-			return nil, err
-		}
-		addr, err := resolveListen(hostport)
-		if err != nil {
-			return nil, fmt.Errorf("sip.listen: %s: %w", s, err)
-		}
-		l := flow.Listen{Transport: strings.ToUpper(scheme), Addr: addr, AdvertiseHost: c.Advertise}
-		if l.AdvertiseHost == "" && addr.Addr().IsUnspecified() {
-			return nil, fmt.Errorf("E0202 sip.advertise: missing, and %s listens on every address\n      try: sip.advertise: the address that phones use", s)
-		}
-		out = append(out, l)
-	}
-	return out, nil
-}
-
-func resolveListen(hostport string) (netip.AddrPort, error) {
-	a, err := net.ResolveTCPAddr("tcp", hostport)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	return netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port()), nil
-}
-
 // certificateHosts are the names in a certificate that we make for ourselves.
 func certificateHosts(c Config) []string {
 	hosts := []string{c.Domain}
 	for _, l := range c.SIP.Listen {
-		_, hostport, _ := strings.Cut(l, "://")
-		if host, _, err := net.SplitHostPort(hostport); err == nil && host != "0.0.0.0" && host != "::" && host != "" {
+		if host, _, err := net.SplitHostPort(hostport(l)); err == nil && host != "0.0.0.0" && host != "::" && host != "" {
 			hosts = append(hosts, host)
 		}
 	}

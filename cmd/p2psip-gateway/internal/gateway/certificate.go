@@ -13,21 +13,24 @@ import (
 	"net/netip"
 	"os"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // madeCertificateLife is how long a certificate that nobody signed is good for: phones that pinned it keep it until the next start anyway.
 const madeCertificateLife = 365 * 24 * time.Hour
 
 // sipCertificate is the certificate of the tls:// SIP listeners: the configured one, or one made now.
-func sipCertificate(c TLSConfig, hosts []string) (*tls.Certificate, error) {
+func sipCertificate(c TLSConfig, hosts []string, log zerolog.Logger) (func(*tls.ClientHelloInfo) (*tls.Certificate, error), error) {
 	if c.Cert == "" {
-		return makeCertificate(hosts, time.Now())
+		cert, err := makeCertificate(hosts, time.Now())
+		return func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }, err
 	}
-	cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-	if err != nil {
+	files := &CertificateFiles{Cert: c.Cert, Key: c.Key, Log: log}
+	if _, err := files.Get(nil); err != nil {
 		return nil, fmt.Errorf("sip.tls: %w\n      try: PEM files; the certificate of the server first, then its issuers; or no sip.tls at all, for a certificate that nobody signed", err)
 	}
-	return &cert, nil
+	return files.Get, nil
 }
 
 // makeCertificate makes a self-signed certificate for the given host names and addresses.
@@ -58,18 +61,18 @@ func makeCertificate(hosts []string, now time.Time) (*tls.Certificate, error) {
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
-// sipRoots are the authorities whose certificates a TLS server that we dial may have; nil: the system's.
-func sipRoots(path string) (*x509.CertPool, error) {
+// sipRoots are the authorities that the certificate of another may come from; nil: the system's.
+func sipRoots(key, path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("sip.tls.ca: %w", err)
+		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(b) {
-		return nil, errors.New("sip.tls.ca: " + path + " holds no PEM certificate")
+		return nil, errors.New(key + ": " + path + " holds no PEM certificate")
 	}
 	return pool, nil
 }

@@ -37,7 +37,7 @@ type Config struct {
 
 // SIPConfig is the SIP front end.
 type SIPConfig struct {
-	Listen    List      `yaml:"listen"`    // udp://, tcp://, tls://, ws://, wss:// and host:port
+	Listen    List      `yaml:"listen"`    // udp://, tcp://, tls://, ws://, wss://, host:port, and ?options
 	Advertise string    `yaml:"advertise"` // host name or IP address that phones are told; empty: the listener's own
 	TLS       TLSConfig `yaml:"tls"`
 	DSCP      int       `yaml:"dscp"`              // mark of what phones are sent, 0 to 63
@@ -46,9 +46,12 @@ type SIPConfig struct {
 
 // TLSConfig names PEM files. Without them a tls:// listener uses a certificate that is made at the start and signed by nobody.
 type TLSConfig struct {
-	Cert string `yaml:"cert"`
-	Key  string `yaml:"key"`
-	CA   string `yaml:"ca"` // roots for connections that we open; empty: the system's
+	Cert      string `yaml:"cert"`
+	Key       string `yaml:"key"`
+	CA        string `yaml:"ca"`        // roots for connections that we open; empty: the system's
+	Clients   string `yaml:"clients"`   // certificates of phones and trunks: none | optional | required
+	ClientCA  string `yaml:"client_ca"` // roots for those; empty: the system's
+	Wildcards bool   `yaml:"wildcards"` // take *.example.org in the certificate of a server, against RFC 5922 §7.2
 }
 
 // OverlayConfig is the peer.
@@ -144,7 +147,7 @@ func LoadConfig(path string) (Config, error) {
 }
 
 func (c *Config) resolvePaths(dir string) {
-	for _, p := range []*string{&c.Data, &c.SIP.TLS.Cert, &c.SIP.TLS.Key, &c.SIP.TLS.CA, &c.Overlay.Document, &c.Overlay.Identity, &c.Registrar.Users} {
+	for _, p := range []*string{&c.Data, &c.SIP.TLS.Cert, &c.SIP.TLS.Key, &c.SIP.TLS.CA, &c.SIP.TLS.ClientCA, &c.Overlay.Document, &c.Overlay.Identity, &c.Registrar.Users} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -181,23 +184,10 @@ func (c *Config) check(path string) error {
 	for _, d := range c.Registrar.Digest {
 		oneOf("registrar.digest", d, "md5", "sha-256")
 	}
-	if len(c.SIP.Listen) == 0 {
-		bad("sip.listen", "no listener")
-	}
-	for _, l := range c.SIP.Listen {
-		if _, _, err := splitListener(l, sipSchemes...); err != nil {
-			bad("sip.listen", "%v", err)
-		}
-	}
-	if c.SIP.DSCP < 0 || c.SIP.DSCP > 63 {
-		bad("sip.dscp", "%d: want 0 to 63; 24 is CS3", c.SIP.DSCP)
-	}
+	c.SIP.check(bad)
 	c.Overlay.checkSockets(bad)
 	if r := c.Overlay.Refresh; r != 0 && r < time.Second {
 		bad("overlay.refresh", "%v: want at least a second, or 0 for never", r)
-	}
-	if (c.SIP.TLS.Cert == "") != (c.SIP.TLS.Key == "") {
-		bad("sip.tls", "cert and key go together")
 	}
 	for key, list := range map[string]List{"security.trusted": c.Security.Trusted, "registrar.trusted": c.Registrar.Trusted} {
 		if _, err := parsePrefixes(list); err != nil {

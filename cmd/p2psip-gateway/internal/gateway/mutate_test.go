@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -97,7 +98,7 @@ func attack(seed uint64, transport string, at netip.AddrPort, seeds [][]byte, un
 
 func rss(t *testing.T) int {
 	t.Helper()
-	runtime.GC()
+	debug.FreeOSMemory()
 	b, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
 		t.Fatal(err)
@@ -152,10 +153,13 @@ func TestMutatedMessagesOverEachTransport(t *testing.T) {
 		time.Sleep(50 * time.Millisecond) // the pace of the phones
 		if settled == 0 && time.Since(begun) > mutateSettled {
 			settled = rss(t)
+			t.Logf("settled at %d MB, %d goroutines", settled>>20, runtime.NumGoroutine())
 		}
 	}
 	wg.Wait()
-	if now := rss(t); settled > 0 && now > settled+mutateGrowth {
+	now := rss(t)
+	t.Logf("%d MB and %d goroutines at the end", now>>20, runtime.NumGoroutine())
+	if settled > 0 && now > settled+mutateGrowth {
 		t.Errorf("%d MB when settled, %d MB at the end", settled>>20, now>>20)
 	}
 	for _, transport := range []string{"UDP", "TCP", "TLS", "WS", "WSS"} {
