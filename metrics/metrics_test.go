@@ -29,7 +29,9 @@ func TestEveryMetricMoves(t *testing.T) {
 				Messages: map[overlay.MessageKey]uint64{{Direction: "in", Method: "store_req"}: 3},
 				Requests: map[overlay.RequestKey]uint64{{Method: "store", Result: "ok"}: 4},
 				Dropped:  map[string]uint64{"ttl": 5}, Events: map[string]uint64{"joined": 1}, Refused: map[string]uint64{"wrong_ca": 6},
-				AppConns: map[string]uint64{"accepted": 7}, Reasons: map[overlay.ReasonKey]uint64{{Event: "store_refused", Reason: "access"}: 20}, Hops: map[int]uint64{2: 8}, InboxDepth: 9, Links: 10, Transports: map[string]int{"dtls": 21}, LinkQueueFull: 11,
+				AppConns: map[string]uint64{"accepted": 7}, Reasons: map[overlay.ReasonKey]uint64{{Event: "store_refused", Reason: "access"}: 20}, Hops: map[int]uint64{2: 8}, InboxDepth: 9, Links: 10, Transports: map[string]int{"dtls": 21},
+				Sessions: map[string]uint64{"no_pair": 22}, Pairs: map[overlay.PairKey]uint64{{Local: "host", Remote: "relay"}: 23},
+				TURN: overlay.TURNStats{Allocations: 24, Made: 25, Unauthorized: 26, OverQuota: 27, BadPeer: 28, NoPort: 29, Received: 30, Sent: 31}, LinkQueueFull: 11,
 			}
 		},
 		Gauges: func() Gauges {
@@ -53,6 +55,9 @@ func TestEveryMetricMoves(t *testing.T) {
 		`p2psip_overlay_refusals_total{event="store_refused",reason="access"} 20`,
 		`p2psip_overlay_app_connections_total{result="accepted"} 7`,
 		`p2psip_overlay_request_hops_total{hops="2"} 8`,
+		`p2psip_overlay_ice_sessions_total{outcome="no_pair"} 22`, `p2psip_overlay_ice_pairs_total{local="host",remote="relay"} 23`,
+		`p2psip_overlay_turn_allocations 24`, `p2psip_overlay_turn_events_total{event="no_port"} 29`,
+		`p2psip_overlay_turn_octets_total{direction="out"} 31`,
 		`p2psip_overlay_inbox_depth 9`, `p2psip_overlay_links 10`, `p2psip_overlay_transport_links{transport="dtls"} 21`, `p2psip_overlay_link_queue_full_total 11`, `p2psip_overlay_joined 1`,
 		`p2psip_overlay_stored_values{kind="SIP-REGISTRATION"} 12`,
 		`p2psip_overlay_certificate_expiry_timestamp_seconds 1.7e+09`,

@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/p2psip/p2psip-gateway/overlay"
 )
 
 // scrape reads the sources at each scrape.
@@ -26,6 +28,11 @@ var (
 	descReasons      = desc("overlay_refusals_total", "What this peer refused or could not do, by event and reason.", "event", "reason")
 	descRefused      = desc("overlay_refused_connections_total", "Connections to the peer that were refused.", "reason")
 	descApps         = desc("overlay_app_connections_total", "Connections for SIP between gateways.", "result")
+	descSessions     = desc("overlay_ice_sessions_total", "Sessions of ICE that ended, by how.", "outcome")
+	descPairs        = desc("overlay_ice_pairs_total", "Candidate pairs that were chosen, by the types of their ends.", "local", "remote")
+	descTURN         = desc("overlay_turn_allocations", "Allocations at this node's TURN server.")
+	descTURNEvents   = desc("overlay_turn_events_total", "Events of this node's TURN server.", "event")
+	descTURNOctets   = desc("overlay_turn_octets_total", "Octets that this node's TURN server has relayed, from and to peers of its clients.", "direction")
 	descQueueFull    = desc("overlay_link_queue_full_total", "Messages for which a link's queue had no room.")
 	descStored       = desc("overlay_stored_values", "Values held for the overlay.", "kind")
 	descExpiry       = desc("overlay_certificate_expiry_timestamp_seconds", "When the node's certificate ends, in seconds since 1970.")
@@ -62,11 +69,18 @@ func (c scrape) Collect(out chan<- prometheus.Metric) {
 		count(descHops, n, strconv.Itoa(k))
 	}
 	for d, m := range map[*prometheus.Desc]map[string]uint64{descDropped: o.Dropped, descEvents: o.Events, descRefused: o.Refused, descApps: o.AppConns,
+		descSessions: o.Sessions, descTURNEvents: turnEvents(o.TURN),
 		descFlow: g.Flow, descTransaction: g.Transaction} {
 		for label, n := range m {
 			count(d, n, label)
 		}
 	}
+	for k, n := range o.Pairs {
+		count(descPairs, n, k.Local, k.Remote)
+	}
+	count(descTURNOctets, o.TURN.Received, "in")
+	count(descTURNOctets, o.TURN.Sent, "out")
+	gauge(descTURN, float64(o.TURN.Allocations))
 	count(descQueueFull, o.LinkQueueFull)
 	gauge(descLinks, float64(o.Links))
 	for transport, n := range o.Transports {
@@ -88,4 +102,10 @@ func (c scrape) Collect(out chan<- prometheus.Metric) {
 	gauge(descBindings, float64(g.Bindings))
 	gauge(descTransactions, float64(g.Transactions))
 	gauge(descConnections, float64(g.Connections))
+}
+
+// turnEvents are the counters of a TURN server, by name.
+func turnEvents(t overlay.TURNStats) map[string]uint64 {
+	return map[string]uint64{"allocated": t.Made, "unauthorized": t.Unauthorized, "over_quota": t.OverQuota, "bad_peer": t.BadPeer,
+		"no_port": t.NoPort}
 }

@@ -49,6 +49,7 @@ const (
 	turnLifetime  = 20 * time.Minute       // of a TURN-SERVICE entry; a server that is gone is not found for longer
 	turnTimeout   = 20 * time.Second       // to store all entries, or to find one
 	turnRefresh   = 10 * time.Minute       // between looks for TURN servers when there are enough, and earlier when one fails
+	turnFirst     = time.Second            // that a session waits for the first look to end
 	turnPause     = time.Second            // after a look that found nothing; it doubles
 	turnRetry     = 30 * time.Second       // the longest such pause
 	appWait       = 10 * time.Second       // from an AppAttach's answer to the connection

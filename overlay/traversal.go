@@ -24,6 +24,7 @@ type traversal struct {
 	loopback    bool
 	turn        TURN
 	found       chan struct{} // holds one token when TURN servers are to be looked for
+	sought      chan struct{} // closed when they were looked for once
 	gathers     chan struct{} // holds one token for each session that gathers
 	awaits      chan struct{} // holds one token for each session that waits for the other side
 
@@ -38,7 +39,7 @@ type traversal struct {
 
 func newTraversal(c *Config) *traversal {
 	return &traversal{
-		turn: c.TURN, found: make(chan struct{}, 1), gathers: make(chan struct{}, maxGathers), awaits: make(chan struct{}, maxDials),
+		turn: c.TURN, found: make(chan struct{}, 1), sought: make(chan struct{}), gathers: make(chan struct{}, maxGathers), awaits: make(chan struct{}, maxDials),
 		sessions: make(map[node.SessionID]*ice.Session), linked: make(map[netip.AddrPort]int),
 		loopback: addressOf(c.Packets).Addr().IsLoopback(),
 	}
@@ -87,6 +88,7 @@ func (p *Peer) gather(ctx context.Context, g node.Gather) (*ice.Session, error) 
 	if g.App {
 		c.Mux = t.apps
 	}
+	p.firstTURN(ctx)
 	c.STUN, c.TURN = t.servers(g.App, p.self)
 	s, err := ice.Gather(ctx, c)
 	if err != nil {

@@ -16,13 +16,20 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
+// What package ice calls these, for those who configure and watch a peer.
+type (
+	TURNSecret = ice.Secret
+	TURNServer = ice.Server
+	TURNStats  = ice.TURNStats
+)
+
 // TURN says which TURN servers a peer uses, and whether it is one (RFC 6940 §9). The zero value: none, and it is not.
 type TURN struct {
 	// Secrets are what the TURN servers of the overlay share with their users, the present one first; docs/decisions/0006.
 	// Without one the peer uses none of them and is none of them.
-	Secrets []ice.Secret
+	Secrets []TURNSecret
 	// Servers are used besides those that are found in the overlay.
-	Servers []ice.Server
+	Servers []TURNServer
 	// Socket is where clients come in; nil: this peer is no TURN server. The peer closes it.
 	Socket *net.UDPConn
 	// Address is Socket as others reach it; the zero value: its own address.
@@ -140,16 +147,33 @@ func (p *Peer) seekTURN(ctx context.Context) {
 	if !p.inRing(ctx) {
 		return
 	}
-	for {
+	for first := true; ; first = false {
 		wait := turnRefresh
 		if p.needsTURN() && !p.findTURN(ctx, random) {
 			wait, pause = pause, min(2*pause, turnRetry)
 		} else {
 			pause = turnPause
 		}
+		if first {
+			close(p.ice.sought)
+		}
 		if !sleep(ctx, wait, p.ice.found) {
 			return
 		}
+	}
+}
+
+// firstTURN waits a moment for the TURN servers of a peer that is part of the ring only now: its first link with another one
+// behind a NAT may need them.
+func (p *Peer) firstTURN(ctx context.Context) {
+	t := p.ice
+	select {
+	case <-p.joined:
+	default:
+		return // the search has not begun
+	}
+	if len(t.turn.Secrets) > 0 {
+		_ = sleep(ctx, turnFirst, t.sought)
 	}
 }
 

@@ -77,6 +77,38 @@ func TestInitAndIdentityIssue(t *testing.T) {
 	}
 }
 
+// An overlay with ICE has the Kind of TURN servers, and a secret that each gateway gets.
+//
+// Conformance: A-02 D-50
+func TestInitWithICE(t *testing.T) {
+	tmp := t.TempDir()
+	dir, out := filepath.Join(tmp, "overlay"), filepath.Join(tmp, "gw1")
+	for _, args := range [][]string{{"init", "--domain", "example.org", "--dir", dir, "--ice"},
+		{"identity", "issue", "--dir", dir, "--name", "gw1", "--out", out}} {
+		if code, text, errs := runCommand(t, args...); code != exitOK {
+			t.Fatalf("%v: %d\n%s%s", args, code, text, errs)
+		}
+	}
+	o, warnings, err := identity.LoadDocument(filepath.Join(out, "overlay.xml"), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	kind, ok := o.Kind(wire.KindTURNService)
+	if o.NoICE || o.TurnDensity == 0 || !ok || kind.MaxCount != 1 || len(warnings) > 0 {
+		t.Errorf("%+v %v", o, warnings)
+	}
+	ours, err := os.ReadFile(filepath.Join(dir, "turn.secret"))
+	if err != nil || len(ours) < 17 {
+		t.Fatalf("%q, %v", ours, err)
+	}
+	path := filepath.Join(out, "turn.secret")
+	theirs, err := os.ReadFile(path)
+	info, staterr := os.Stat(path)
+	if err != nil || staterr != nil || string(theirs) != string(ours) || info.Mode() != 0o600 {
+		t.Errorf("%q, %v, %v", theirs, err, info)
+	}
+}
+
 func TestInitAndIdentityUsage(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "overlay")
 	for _, c := range []struct {

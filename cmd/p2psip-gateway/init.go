@@ -30,6 +30,7 @@ func runInit(_ context.Context, std stdio, args []string) int {
 	fs.Var(&o.bootstrap, "bootstrap", "`host:port` of a node through which others join; may be given more than once")
 	fs.BoolVar(&o.selfSigned, "self-signed", false, "make no authority: each node makes its own certificate, and nobody owns a user name")
 	fs.StringVar(&o.digest, "digest", config.DigestSHA256, "`hash` that makes Node-IDs of keys, with --self-signed: sha1 or sha256")
+	fs.BoolVar(&o.ice, "ice", false, "links go through NATs: DTLS with ICE, and TURN servers")
 	fs.Var(&o.servers, "enrollment-server", "`URL` of the enrollment server, https; may be given more than once")
 	fs.DurationVar(&o.update, "chord-update-interval", config.DefaultChordUpdateInterval, "how often neighbors are told of changes")
 	fs.DurationVar(&o.ping, "chord-ping-interval", config.DefaultChordPingInterval, "how often fingers are probed")
@@ -62,6 +63,9 @@ func runInit(_ context.Context, std stdio, args []string) int {
 	fmt.Fprintf(std.out, "overlay %s: %s in %s\n", o.domain, what, o.dir)
 	fmt.Fprintf(std.out, "  document  %s, signed, sequence %d, %d octets\n",
 		filepath.Join(o.dir, identity.DocumentFile), c.Sequence, len(made.Document))
+	if o.ice {
+		fmt.Fprint(std.out, "  TURN      a public node offers it with overlay.turn.listen in its configuration\n")
+	}
 	fmt.Fprintf(std.out, "  next      p2psip-gateway identity %s --name gw1 --out gw1 --user 1001 --user 1002\n", next)
 	fmt.Fprint(std.out, "            once for each gateway; then copy gw1 to its host and name it in the gateway's configuration\n")
 	return exitOK
@@ -72,6 +76,7 @@ type initOptions struct {
 	digest              string
 	selfSigned          bool
 	bootstrap, servers  values
+	ice                 bool
 	update, ping, timer time.Duration
 }
 
@@ -81,6 +86,9 @@ func (o *initOptions) overlay() (*config.Overlay, error) {
 		return nil, errors.New("--domain and --dir are needed")
 	}
 	c := identity.Template(strings.ToLower(o.domain))
+	if o.ice {
+		identity.WithICE(c)
+	}
 	for _, b := range o.bootstrap {
 		n, err := bootstrapNode(b)
 		if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -47,14 +48,14 @@ func runPeerList(ctx context.Context, q query, _ []string) int {
 		return exitOK
 	}
 	w := tabwriter.NewWriter(q.std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "PEER\tADDRESS\tTRANSPORT\tDIRECTION\tREADY\tRTT\tUP")
+	fmt.Fprintln(w, "PEER\tADDRESS\tTRANSPORT\tDIRECTION\tREADY\tRTT\tUP\tPAIR")
 	for _, p := range r.Peers {
 		ready := "yes"
 		if !p.Ready {
 			ready = "no" // a client, or not joined yet
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.1f ms\t%v\n", p.Peer, p.Address, p.Transport, p.Direction, ready, p.RTTms,
-			time.Duration(p.SinceSecondsAgo)*time.Second)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.1f ms\t%v\t%s\n", p.Peer, p.Address, p.Transport, p.Direction, ready, p.RTTms,
+			time.Duration(p.SinceSecondsAgo)*time.Second, cmp.Or(p.Pair, "-"))
 	}
 	return flush(w)
 }

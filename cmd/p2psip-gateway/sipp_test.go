@@ -2,13 +2,17 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,11 +33,26 @@ type phone struct {
 	user      string
 	transport string // "udp", "tcp" or "tls"
 	port      int
+	at        place
+}
+
+// place is where a process runs: in a network namespace, with an address there. The zero value is this one.
+type place struct{ namespace, address string }
+
+// ip is the phone's address.
+func (p phone) ip() string { return cmp.Or(p.at.address, "127.0.0.1") }
+
+// command runs a program at the place.
+func (p place) command(program string, args ...string) *exec.Cmd {
+	if p.namespace == "" {
+		return exec.Command(program, args...)
+	}
+	return exec.Command("ip", append([]string{"netns", "exec", p.namespace, program}, args...)...)
 }
 
 func newPhone(t *testing.T, user, transport string) phone {
 	t.Helper()
-	return phone{user, transport, freePort(t)}
+	return phone{user: user, transport: transport, port: freePort(t)}
 }
 
 // startSIPp runs a scenario of testdata/sipp once against server.
@@ -44,13 +63,13 @@ func startSIPp(t *testing.T, p phone, scenario, server string, args ...string) *
 	if p.transport == "tls" {
 		server = tlsRelay(t, server)
 	}
-	contact := fmt.Sprintf("127.0.0.1:%d;transport=%s", p.port, p.transport)
-	all := []string{server, "-sf", mustAbs(t, "testdata/sipp/"+scenario), "-t", mode, "-i", "127.0.0.1", "-p", fmt.Sprint(p.port),
+	contact := fmt.Sprintf("%s:%d;transport=%s", p.ip(), p.port, p.transport)
+	all := []string{server, "-sf", mustAbs(t, "testdata/sipp/"+scenario), "-t", mode, "-i", p.ip(), "-p", fmt.Sprint(p.port),
 		"-m", "1", "-l", "1", "-nostdin", "-timeout", "60", "-timeout_error", "-recv_timeout", "30000",
 		"-trace_err", "-error_file", filepath.Join(dir, "errors"), "-trace_msg", "-message_file", filepath.Join(dir, "messages"),
 		"-au", p.user, "-ap", "secret-" + p.user, "-key", "user", p.user, "-key", "domain", "p2psip.test",
 		"-key", "contact", contact, "-key", "expires", "300", "-key", "via", strings.ToUpper(p.transport)}
-	s := &sipp{t: t, cmd: exec.Command("sipp", append(all, args...)...), out: &buffer{}, dir: dir, done: make(chan error, 1)}
+	s := &sipp{t: t, cmd: p.at.command("sipp", append(all, args...)...), out: &buffer{}, dir: dir, done: make(chan error, 1)}
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	s.cmd.Env = append(os.Environ(), "TERM=dumb")
 	if err := s.cmd.Start(); err != nil {
@@ -66,6 +85,9 @@ func startSIPp(t *testing.T, p phone, scenario, server string, args ...string) *
 	return s
 }
 
+// scenario is the file that a SIPp process plays.
+func scenario(c *exec.Cmd) string { return c.Args[slices.Index(c.Args, "-sf")+1] }
+
 // wait waits for the end of the scenario, which must have passed.
 func (s *sipp) wait() {
 	s.t.Helper()
@@ -73,10 +95,10 @@ func (s *sipp) wait() {
 	case err := <-s.done:
 		s.done <- err
 		if err != nil {
-			s.t.Fatalf("sipp %s: %v", s.cmd.Args[3], err)
+			s.t.Fatalf("sipp %s: %v", scenario(s.cmd), err)
 		}
 	case <-time.After(2 * e2eWait):
-		s.t.Fatalf("sipp %s does not end", s.cmd.Args[3])
+		s.t.Fatalf("sipp %s does not end", scenario(s.cmd))
 	}
 }
 
@@ -123,11 +145,12 @@ func (s *sipp) kill() {
 func listening(t *testing.T, s *sipp, p phone) {
 	t.Helper()
 	eventually(t, "SIPp to listen", func() error {
-		table, line := "udp", fmt.Sprintf("0100007F:%04X ", p.port)
+		ip := netip.MustParseAddr(p.ip()).As4()
+		table, line := "udp", fmt.Sprintf("%08X:%04X ", binary.LittleEndian.Uint32(ip[:]), p.port)
 		if p.transport != "udp" {
 			table, line = "tcp", line+"00000000:0000 0A "
 		}
-		b, err := os.ReadFile("/proc/net/" + table)
+		b, err := p.at.command("cat", "/proc/net/"+table).Output()
 		if err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ func (e End) String() string {
 type Pair struct{ Local, Remote End }
 
 // String is both ends, ours first.
-func (p Pair) String() string { return p.Local.String() + " - " + p.Remote.String() }
+func (p Pair) String() string { return p.Local.String() + " -> " + p.Remote.String() }
 
 // Connect does the connectivity checks with the other side, whose parameters remote are, until a pair is nominated (RFC
 // 6940 §6.5.1.10), for at most 15 s. The connection carries DTLS records; a Write is one datagram. Closing it closes the

@@ -16,6 +16,14 @@ import (
 // who has not got it can use the servers.
 type Secret []byte
 
+// Check finds a secret that is too short; the error is ErrTURN.
+func (k Secret) Check() error {
+	if len(k) < minSecret {
+		return fmt.Errorf("%w: a secret of less than %d octets", ErrTURN, minSecret)
+	}
+	return nil
+}
+
 // Credential makes a credential of the long-term mechanism (RFC 8489 §9.2) as of now for user, a Node-ID in text or
 // whatever else has neither ':' nor '@'. The user name is "expiry:user@hint", expiry in seconds since 1970, and the password
 // is base64(HMAC-SHA1(secret, user name)), which coturn knows as use-auth-secret. It serves for 24 hours.

@@ -18,7 +18,7 @@ func TestRFC6940_6_5_1_10_HostCandidatesConnect(t *testing.T) {
 	a, b := gather(t, Config{Mux: ma, Controlling: true}), gather(t, Config{Mux: mb})
 	x, y := join(t, a, b)
 	chat(t, x.conn, y.conn)
-	want := "host " + ma.LocalAddr().String() + " - host " + mb.LocalAddr().String()
+	want := "host " + ma.LocalAddr().String() + " -> host " + mb.LocalAddr().String()
 	if got := x.pair.String(); got != want {
 		t.Errorf("pair %q, want %q", got, want)
 	}

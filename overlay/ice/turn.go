@@ -100,8 +100,8 @@ func (c *TURNConfig) check() error {
 		return fmt.Errorf("%w: ports %d to %d", ErrTURN, c.MinPort, c.MaxPort)
 	}
 	for _, k := range c.Secrets {
-		if len(k) < minSecret {
-			return fmt.Errorf("%w: a secret of less than %d octets", ErrTURN, minSecret)
+		if err := k.Check(); err != nil {
+			return err
 		}
 	}
 	return nil

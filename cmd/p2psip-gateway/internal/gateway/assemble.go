@@ -41,6 +41,11 @@ func (g *Gateway) openPeer() error {
 	if err := g.openApps(&pc); err != nil {
 		return err
 	}
+	if !g.o.Overlay.NoICE {
+		if err := g.openTURN(&pc); err != nil {
+			return err
+		}
+	}
 	var err error
 	g.peer, err = overlay.New(pc)
 	return err

@@ -56,14 +56,15 @@ type TLSConfig struct {
 
 // OverlayConfig is the peer.
 type OverlayConfig struct {
-	Document     string `yaml:"document"`      // overlay configuration document; empty: overlay.xml in identity
-	Identity     string `yaml:"identity"`      // directory made by `identity issue`
-	Listen       List   `yaml:"listen"`        // tls://host:port, dtls://host:port
-	SIPListen    List   `yaml:"sip_listen"`    // the same for SIP from other gateways; empty: host of each of listen, any port
-	Advertise    List   `yaml:"advertise"`     // host:port that peers dial, with tls:// or dtls:// when they differ; empty: listen
-	SIPAdvertise List   `yaml:"sip_advertise"` // the same for sip_listen
-	Bootstrap    List   `yaml:"bootstrap"`     // host:port of peers, besides the document's
-	First        bool   `yaml:"first"`         // may be the first peer of the overlay (RFC 6940 §6.4.2.1)
+	Document     string     `yaml:"document"`      // overlay configuration document; empty: overlay.xml in identity
+	Identity     string     `yaml:"identity"`      // directory made by `identity issue`
+	Listen       List       `yaml:"listen"`        // tls://host:port, dtls://host:port
+	SIPListen    List       `yaml:"sip_listen"`    // the same for SIP from other gateways; empty: host of each of listen, any port
+	Advertise    List       `yaml:"advertise"`     // host:port that peers dial, with tls:// or dtls:// when they differ; empty: listen
+	SIPAdvertise List       `yaml:"sip_advertise"` // the same for sip_listen
+	Bootstrap    List       `yaml:"bootstrap"`     // host:port of peers, besides the document's
+	TURN         TURNConfig `yaml:"turn"`          // for an overlay with ICE
+	First        bool       `yaml:"first"`         // may be the first peer of the overlay (RFC 6940 §6.4.2.1)
 	// Refresh is how often a node that was enrolled over the network looks for a newer configuration document; 0: never.
 	Refresh time.Duration `yaml:"refresh"`
 }
@@ -116,6 +117,7 @@ func DefaultConfig() Config {
 		Overlay: OverlayConfig{
 			Identity: "identity",
 			Listen:   List{"tls://0.0.0.0:6084"},
+			TURN:     TURNConfig{Ports: "49152-65535"},
 			Refresh:  time.Hour,
 		},
 		Registrar: RegistrarConfig{
@@ -147,7 +149,8 @@ func LoadConfig(path string) (Config, error) {
 }
 
 func (c *Config) resolvePaths(dir string) {
-	for _, p := range []*string{&c.Data, &c.SIP.TLS.Cert, &c.SIP.TLS.Key, &c.SIP.TLS.CA, &c.SIP.TLS.ClientCA, &c.Overlay.Document, &c.Overlay.Identity, &c.Registrar.Users} {
+	for _, p := range []*string{&c.Data, &c.SIP.TLS.Cert, &c.SIP.TLS.Key, &c.SIP.TLS.CA, &c.SIP.TLS.ClientCA, &c.Overlay.Document, &c.Overlay.Identity, &c.Overlay.TURN.Secret,
+		&c.Registrar.Users} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -186,6 +189,7 @@ func (c *Config) check(path string) error {
 	}
 	c.SIP.check(bad)
 	c.Overlay.checkSockets(bad)
+	c.Overlay.TURN.check(bad)
 	if r := c.Overlay.Refresh; r != 0 && r < time.Second {
 		bad("overlay.refresh", "%v: want at least a second, or 0 for never", r)
 	}

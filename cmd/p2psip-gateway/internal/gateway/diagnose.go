@@ -19,9 +19,11 @@ type PeersReport struct {
 
 // PeerReport is one overlay link and the node at its other end.
 type PeerReport struct {
-	Peer            string    `json:"peer"`
-	Address         string    `json:"address"`
-	Transport       string    `json:"transport"` // tls | dtls
+	Peer      string `json:"peer"`
+	Address   string `json:"address"`
+	Transport string `json:"transport"` // tls | dtls | dtls-ice
+	// Pair is the candidate pair that ICE has chosen: "srflx 192.0.2.1:4000 (10.0.0.2:6084) -> relay 203.0.113.1:50000".
+	Pair            string    `json:"pair,omitempty"`
 	Direction       string    `json:"direction"` // out: this node connected; in
 	Ready           bool      `json:"ready"`     // the peer is part of the ring: it may be routed through
 	RTTms           float64   `json:"rtt_ms"`    // 0 before the first measurement
@@ -86,6 +88,9 @@ func (g *Gateway) peers() PeersReport {
 	for _, l := range g.peer.Links() {
 		p := PeerReport{Peer: l.Peer.String(), Address: l.Address, Transport: l.Transport, Direction: "in", Ready: l.Ready,
 			RTTms: millis(l.RTT), Since: l.Since.UTC(), SinceSecondsAgo: int64(time.Since(l.Since).Seconds())}
+		if l.Pair.Local.Type != "" {
+			p.Pair = l.Pair.String()
+		}
 		if l.Dialed {
 			p.Direction = "out"
 		}

@@ -68,6 +68,7 @@ type Gateway struct {
 	admin     net.Listener
 	links     net.Listener // of the peer; nil without TLS
 	packets   *net.UDPConn // of the peer; nil without DTLS
+	turn      *net.UDPConn // of the peer's TURN server; nil without one
 	apps      net.Listener // of the peer, for SIP over TLS; nil without
 	datagrams *net.UDPConn // likewise over DTLS
 }
@@ -267,7 +268,7 @@ func (g *Gateway) Close() {
 			_ = l.Close()
 		}
 	}
-	for _, l := range []*net.UDPConn{g.packets, g.datagrams} {
+	for _, l := range []*net.UDPConn{g.packets, g.datagrams, g.turn} {
 		if l != nil {
 			_ = l.Close()
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/p2psip/p2psip-gateway/overlay"
@@ -12,7 +13,11 @@ import (
 // openLinks binds the sockets of overlay links into c: one for TLS, one for DTLS, or both.
 func (g *Gateway) openLinks(c *overlay.Config) (err error) {
 	o := g.o.Config.Overlay
-	if g.links, g.packets, err = open("overlay.listen", o.Listen); err != nil {
+	list := o.Listen
+	if !g.o.Overlay.NoICE {
+		list = withDTLS(list)
+	}
+	if g.links, g.packets, err = open("overlay.listen", list); err != nil {
 		return err
 	}
 	c.Listener, c.Packets = g.links, g.packets
@@ -31,12 +36,37 @@ func (g *Gateway) openApps(c *overlay.Config) (err error) {
 			list = append(list, scheme+"://"+net.JoinHostPort(host, "0"))
 		}
 	}
+	if !g.o.Overlay.NoICE {
+		list = dtlsOnly(list)
+	}
 	if g.apps, g.datagrams, err = open("overlay.sip_listen", list); err != nil {
 		return err
 	}
 	c.AppListener, c.AppPackets = g.apps, g.datagrams
 	c.AppAdvertise, c.AppPacketAdvertise = advertised(o.SIPAdvertise, "tls"), advertised(o.SIPAdvertise, "dtls")
 	return nil
+}
+
+// withDTLS is list with a socket for DTLS: without ICE there may be none. It is where that for TLS is, as a bootstrap node has
+// one port for both (RFC 6940 §11.1).
+func withDTLS(list List) List {
+	only := dtlsOnly(list)
+	if slices.Contains(list, only[0]) {
+		return list
+	}
+	return append(slices.Clone(list), only...)
+}
+
+// dtlsOnly is the socket for DTLS of list, or one where the first is. Connections for applications that ICE makes are over
+// nothing else.
+func dtlsOnly(list List) List {
+	for _, l := range list {
+		if strings.HasPrefix(l, "dtls://") {
+			return List{l}
+		}
+	}
+	_, hostport, _ := strings.Cut(list[0], "://")
+	return List{"dtls://" + hostport}
 }
 
 // open binds what list names: a socket for TLS, one for DTLS, or both.

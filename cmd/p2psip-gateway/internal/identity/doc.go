@@ -22,6 +22,7 @@ package identity
 const (
 	DocumentFile = "overlay.xml"
 
+	turnSecretFile = "turn.secret" // what its TURN servers and their users share, when it uses ICE
 	caKeyFile      = "ca.key"
 	caCertFile     = "ca.crt"
 	signerKeyFile  = "signer.key"

@@ -57,11 +57,27 @@ func Issue(r Request, now time.Time) (Issued, error) {
 	if err := write(filepath.Join(r.Out, DocumentFile), doc, certMode); err != nil {
 		return Issued{}, err
 	}
+	if err := copySecret(r.Dir, r.Out); err != nil {
+		return Issued{}, err
+	}
 	i := issuer{r: r, now: now, a: a, o: o}
 	if err := i.node(); err != nil {
 		return Issued{}, err
 	}
 	return i.done, i.users()
+}
+
+// copySecret gives a gateway what it needs for the TURN servers of the overlay, if there are any (docs/decisions/0006).
+func copySecret(from, to string) error {
+	path := filepath.Join(from, turnSecretFile)
+	if !exists(path) {
+		return nil
+	}
+	b, err := read(path, "the secret of TURN servers and their users", "")
+	if err != nil {
+		return err
+	}
+	return write(filepath.Join(to, turnSecretFile), b, keyMode)
 }
 
 type issuer struct {

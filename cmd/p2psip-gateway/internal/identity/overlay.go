@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -31,6 +32,18 @@ func Template(domain string) *config.Overlay {
 		config.Kind{ID: wire.KindSIPGateway, Model: wire.SingleValue, Access: config.NodeMatch, MaxCount: 1, MaxSize: 1000})
 	return o
 }
+
+// WithICE makes o an overlay whose links go through NATs (RFC 6940 §6.5.1.3). Its links are DTLS over UDP, which is
+// what ICE is for, and TURN servers are found in it (§9).
+func WithICE(o *config.Overlay) {
+	o.NoICE = false
+	o.TurnDensity = turnDensity
+	o.Kinds = append(o.Kinds, required(wire.KindTURNService, 1, 64))
+}
+
+// turnDensity says how often a TURN server records itself. RFC 6940 §9 wants "the reciprocal of the estimate of what percentage
+// of peers will act as TURN servers": one in four. A Find looks at what one peer holds, so in a small overlay fewer would do.
+const turnDensity = 4
 
 func required(id wire.KindID, count, size int) config.Kind {
 	k, _ := config.Registered(id)
@@ -115,6 +128,12 @@ func (o *Overlay) Save(dir string) error {
 	}
 	if err := makeDir(dir); err != nil {
 		return err
+	}
+	if !o.Config.NoICE {
+		// Base 32, 128 random bits.
+		if err := write(filepath.Join(dir, turnSecretFile), []byte(rand.Text()+"\n"), keyMode); err != nil {
+			return err
+		}
 	}
 	var err error
 	if o.Authority != nil {
