@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -95,6 +96,9 @@ func (g *Gateway) openSIP() error {
 	if g.names, err = newNames(c.Domain, addresses); err != nil {
 		return err
 	}
+	if err := g.openLoad(); err != nil {
+		return err
+	}
 	g.usage = sipusage.NewService(g.peer, g.aorOf)
 	g.publisher = sipusage.NewPublisher(g.peer, g.o.Self, g.o.Keyring)
 	g.shown = sipusage.NewCertificates(g.peer, g.o.Self)
@@ -111,9 +115,23 @@ func (g *Gateway) openSIP() error {
 	return nil
 }
 
+// openLoad makes the overload control, which watches the first listener for UDP.
+func (g *Gateway) openLoad() (err error) {
+	g.load = newOverload(g.o.Config.SIP.QueueDelay, g.o.Config.SIP.Emergency)
+	var at netip.AddrPort
+	for _, l := range g.flows.Listeners() {
+		if l.Transport == flow.UDP {
+			at = l.Local
+			break
+		}
+	}
+	g.waits, err = newWaits(at)
+	return err
+}
+
 // core makes what our role wants.
 func (g *Gateway) core(sender sip.Sender) (*handler, error) {
-	h := &handler{names: g.names, answered: g.answered("gateway")}
+	h := &handler{names: g.names, answered: g.answered("gateway"), load: g.load}
 	if g.o.Config.Role == RoleRedirect {
 		h.core = redirect.New(redirect.Config{
 			AOR: g.names.aor, Locator: g.locator, Directory: g.usage, Now: time.Now,

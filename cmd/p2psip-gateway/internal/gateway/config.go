@@ -40,8 +40,12 @@ type SIPConfig struct {
 	Listen    List      `yaml:"listen"`    // udp://, tcp://, tls://, ws://, wss://, host:port, and ?options
 	Advertise string    `yaml:"advertise"` // host name or IP address that phones are told; empty: the listener's own
 	TLS       TLSConfig `yaml:"tls"`
-	DSCP      int       `yaml:"dscp"`              // mark of what phones are sent, 0 to 63
-	Origins   List      `yaml:"websocket_origins"` // hosts whose pages may open a WebSocket, besides our own; * in a name stands for anything
+	// QueueDelay is how long messages may wait before new requests are refused (503); 0: as long as it takes. Emergency lists user parts
+	// that are served all the same.
+	QueueDelay time.Duration `yaml:"queue_delay"`
+	Emergency  List          `yaml:"emergency"`
+	DSCP       int           `yaml:"dscp"`              // mark of what phones are sent, 0 to 63
+	Origins    List          `yaml:"websocket_origins"` // hosts whose pages may open a WebSocket, besides our own; * in a name stands for anything
 }
 
 // TLSConfig names PEM files. Without them a tls:// listener uses a certificate that is made at the start and signed by nobody.
@@ -113,7 +117,7 @@ func DefaultConfig() Config {
 	return Config{
 		Role: RoleProxy,
 		Data: "data",
-		SIP:  SIPConfig{Listen: List{"udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"}, DSCP: 24},
+		SIP:  SIPConfig{Listen: List{"udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"}, DSCP: 24, QueueDelay: 200 * time.Millisecond},
 		Overlay: OverlayConfig{
 			Identity: "identity",
 			Listen:   List{"tls://0.0.0.0:6084"},

@@ -55,6 +55,8 @@ type Gateway struct {
 
 	bindings  *location.Bindings
 	flows     *flow.Table
+	load      *overload
+	waits     *waits
 	layer     *transaction.Layer
 	proxy     *proxy.Proxy // nil on a redirect peer
 	peer      *overlay.Peer
@@ -156,6 +158,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	frontDone.Go(func() { g.shown.Run(front) })
 	frontDone.Go(func() { g.expire(front) })
 	frontDone.Go(func() { g.rememberPeers(front) })
+	frontDone.Go(func() { g.load.run(front, g.waits.measure) })
 	if err := g.announce(); err != nil {
 		errs <- err
 	}
@@ -256,6 +259,9 @@ func (g *Gateway) Close() {
 	}
 	if g.flows != nil {
 		g.flows.Close()
+	}
+	if g.waits != nil {
+		g.waits.close()
 	}
 	if g.layer != nil {
 		g.layer.Close()

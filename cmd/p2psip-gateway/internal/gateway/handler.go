@@ -24,6 +24,7 @@ type handler struct {
 	register interface{ Request(sip.ServerTransaction) } // nil on a redirect peer
 	core     core
 	names    *names
+	load     *overload // nil: everything is let in
 	answered func(tx sip.ServerTransaction, status int, word string)
 }
 
@@ -34,6 +35,9 @@ const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, 
 func (h *handler) Request(tx sip.ServerTransaction) {
 	req := tx.Request()
 	switch {
+	case h.load != nil && !h.load.admit(req):
+		h.answered(tx, overloaded.Status, overloaded.Word)
+		h.load.refuse(tx, ourTag)
 	case req.Method == "REGISTER" && h.register != nil:
 		h.register.Request(tx)
 	case req.Method == "REGISTER":
@@ -55,8 +59,11 @@ func (h *handler) aboutUs(req *message.Message) bool {
 	return err == nil && uri.User == "" && h.names.ours(uri.Host, uri.Port) && !req.Has(message.Route)
 }
 
+// ourTag marks the To of our own answers, which make no dialog.
+const ourTag = "p2psip-gateway"
+
 func (h *handler) answer(tx sip.ServerTransaction, status int) {
-	res := message.NewResponse(tx.Request(), status, "", "p2psip-gateway")
+	res := message.NewResponse(tx.Request(), status, "", ourTag)
 	// RFC 3261 §11.2, §21.4.6: Allow in the answer to OPTIONS and in a 405.
 	res.Set(message.Allow, allow)
 	if status == 200 {

@@ -1,0 +1,197 @@
+package gateway
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/metrics"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// Overload control. What is measured is how long a message waits before it is looked at, for that is what phones suffer from: past T1
+// (500 ms) they send everything again, and the work grows with the load. Of new requests so many are let in that the wait stays near its
+// limit; the rest get 503 with a Retry-After that differs. Dialogs and emergency calls are always let in.
+
+const (
+	loadInterval = 200 * time.Millisecond // between two measurements
+	loadPatience = 2                      // measurements over the limit before anything is refused: a hiccup is no overload
+	allLoad      = 1000                   // the share of new requests that are let in, in thousandths
+	leastLoad    = 20                     // is always let in, or nobody would know that it is over
+	retrySpread  = 10                     // seconds: Retry-After is 1 to this
+)
+
+// overload says which part of the new requests is let in. Safe for concurrent use.
+type overload struct {
+	limit     time.Duration // of the wait; 0: no limit
+	emergency []string      // user parts of Request-URIs
+	share     atomic.Int64
+	late      int // measurements over the limit in a row
+}
+
+func newOverload(limit time.Duration, emergency []string) *overload {
+	o := &overload{limit: limit, emergency: emergency}
+	o.share.Store(allLoad)
+	return o
+}
+
+// admit reports whether a request is to be served.
+func (o *overload) admit(req *message.Message) bool {
+	share := o.share.Load()
+	return share >= allLoad || rand.Int64N(allLoad) < share || message.Tag(req.Get(message.To)) != "" || o.urgent(req)
+}
+
+// urgent reports whether a request is about an emergency: RFC 3261 §20.26, RFC 5031, or a number of the configuration.
+func (o *overload) urgent(req *message.Message) bool {
+	if message.EqualFold(req.Other("Priority"), "emergency") {
+		return true
+	}
+	uri, err := message.ParseURI(req.RequestURI)
+	if err != nil {
+		return false
+	}
+	const sos = "service:sos"
+	return uri.Scheme == "urn" && len(uri.Rest) >= len(sos) && message.EqualFold(uri.Rest[:len(sos)], sos) || slices.Contains(o.emergency, uri.User)
+}
+
+// observe takes a measurement: over the limit fewer are let in, under it more.
+func (o *overload) observe(wait time.Duration) {
+	share := o.share.Load()
+	if wait <= o.limit {
+		o.late = 0
+		o.share.Store(min(allLoad, share+allLoad/20))
+		return
+	}
+	if o.late++; o.late >= loadPatience {
+		o.share.Store(max(leastLoad, share*3/4))
+	}
+}
+
+// run measures until ctx ends.
+func (o *overload) run(ctx context.Context, measure func() time.Duration) {
+	if o.limit <= 0 {
+		return
+	}
+	t := time.NewTicker(loadInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			o.observe(measure())
+		}
+	}
+}
+
+var overloaded = &sip.Refusal{Status: 503, Word: "GWY503", Text: "too much to do"}
+
+// refuse answers what is not let in. RFC 3261 §21.5.4: "The server MAY indicate when the client should retry the request in a Retry-After
+// header field"; not everybody at the same time.
+func (o *overload) refuse(tx sip.ServerTransaction, tag string) {
+	res := overloaded.Response(tx.Request(), tag)
+	res.Set(message.RetryAfter, strconv.Itoa(1+rand.IntN(retrySpread)))
+	tx.Respond(res)
+}
+
+// waits measures how long messages wait: in the kernel, by a STUN Binding request that a UDP listener of ours answers in its turn, and for
+// a processor, by what the Go scheduler says.
+type waits struct {
+	conn     net.Conn // nil without a listener for UDP
+	answered bool     // ever; a listener that may not be asked says nothing
+	request  [stunHeader]byte
+	sample   []metrics.Sample
+	before   []uint64
+}
+
+const stunHeader = 20
+
+// newWaits asks the listener at an address; one that is not valid leaves it out.
+func newWaits(at netip.AddrPort) (*waits, error) {
+	w := &waits{sample: []metrics.Sample{{Name: "/sched/latencies:seconds"}}}
+	if !at.IsValid() {
+		return w, nil
+	}
+	if at.Addr().IsUnspecified() {
+		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		if at.Addr().Is6() {
+			loopback = netip.IPv6Loopback()
+		}
+		at = netip.AddrPortFrom(loopback, at.Port())
+	}
+	conn, err := net.Dial("udp", at.String())
+	if err != nil {
+		return nil, err
+	}
+	w.conn = conn
+	return w, nil
+}
+
+func (w *waits) close() {
+	if w.conn != nil {
+		_ = w.conn.Close()
+	}
+}
+
+func (w *waits) measure() time.Duration { return max(w.scheduler(), w.kernel()) }
+
+// kernel is how long a datagram waits at the listener: as long as a measurement takes when it is not answered by then.
+func (w *waits) kernel() time.Duration {
+	if w.conn == nil {
+		return 0
+	}
+	begin := time.Now()
+	// RFC 8489 §5: type Binding request, length 0, magic cookie, transaction ID.
+	binary.BigEndian.PutUint32(w.request[:], 0x00010000)
+	binary.BigEndian.PutUint32(w.request[4:], 0x2112a442)
+	binary.BigEndian.PutUint64(w.request[12:], rand.Uint64())
+	_, _ = w.conn.Write(w.request[:])
+	_ = w.conn.SetReadDeadline(begin.Add(stunWait))
+	var b [512]byte
+	for {
+		n, err := w.conn.Read(b[:])
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && w.answered:
+			return stunWait
+		case err != nil:
+			return 0
+		case n >= stunHeader && [stunHeader - 4]byte(b[4:stunHeader]) == [stunHeader - 4]byte(w.request[4:]):
+			w.answered = true
+			return time.Since(begin)
+		}
+	}
+}
+
+// stunWait is how long an answer is waited for: any limit that makes sense is less.
+const stunWait = time.Second
+
+// scheduler is how long nine of ten goroutines waited for a processor since the last call, at most.
+func (w *waits) scheduler() time.Duration {
+	metrics.Read(w.sample)
+	h := w.sample[0].Value.Float64Histogram()
+	var all, seen uint64
+	fresh := make([]uint64, len(h.Counts))
+	for i, n := range h.Counts {
+		fresh[i] = n
+		if i < len(w.before) {
+			fresh[i] -= w.before[i]
+		}
+		all += fresh[i]
+	}
+	w.before = append(w.before[:0], h.Counts...)
+	for i, n := range fresh {
+		if seen += n; all > 0 && seen*10 >= all*9 {
+			return time.Duration(h.Buckets[i] * float64(time.Second))
+		}
+	}
+	return 0
+}
