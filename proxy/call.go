@@ -26,6 +26,7 @@ type call struct {
 	fork     fork
 	legs     []leg // by branch number
 	seen     []location.AOR
+	followed int             // legs that ended in a redirection which was followed
 	instance string          // the device that is called; "": all of the user's
 	ctx      context.Context // of lookups; nil before the first
 	stop     context.CancelFunc
@@ -39,11 +40,13 @@ type call struct {
 // leg is what the driver knows of a branch.
 type leg struct {
 	target
-	spare []target       // other flows of the same device, not tried yet (RFC 5626 §7)
-	hops  []location.Hop // to be tried one after the other (RFC 3263 §4.3)
-	at    int            // which one is being tried
-	try   int            // how many were tried before, of every flow
-	tx    sip.ClientTransaction
+	spare  []target       // other flows of the same device, not tried yet (RFC 5626 §7)
+	hops   []location.Hop // to be tried one after the other (RFC 3263 §4.3)
+	at     int            // which one is being tried
+	try    int            // how many were tried before, of every flow
+	parent int            // the branch whose redirection led here, counted from 1; 0: none
+	status int            // of the redirection that ended it
+	tx     sip.ClientTransaction
 }
 
 // event is something that happened to a call.
@@ -268,6 +271,10 @@ func (c *call) response(now time.Time, e *event) {
 	}
 	if res.StatusCode >= 200 {
 		c.p.counters.branches[resultOf(res.StatusCode)].Add(1)
+		l.status = res.StatusCode
+		if c.recurse(e.branch, res) {
+			return
+		}
 	}
 	c.fork.response(now, e.branch, res)
 }

@@ -317,6 +317,7 @@ func TestACKToANameWaitsForTheResolver(t *testing.T) {
 }
 
 // Conformance: H-39
+// Feature: PRX-35
 func TestH39_CancelCrossesTheOverlayWithItsReason(t *testing.T) {
 	g1, g2 := newGateway(t, 1, nil), newGateway(t, 2, nil)
 	join(g1, g2)

@@ -162,6 +162,12 @@ func (f *fork) failed(b *branch, res *message.Message) {
 	}
 }
 
+// drop ends branch i without a result: others have taken its place.
+func (f *fork) drop(i int) {
+	b := &f.branches[i]
+	b.state, b.breadth = over, 0
+}
+
 // fail ends branch i without a response: as if c had come (RFC 3261 §16.8, §16.9).
 func (f *fork) fail(i int, c code) {
 	b := &f.branches[i]

@@ -133,7 +133,7 @@ func (c *call) addRemotes(found []location.Remote, uri string, depth int) {
 
 // nothingFound notes the reason when an AOR has led nowhere at all.
 func (c *call) nothingFound() {
-	if len(c.legs) > 0 || len(c.fork.results) > 0 || c.fork.held > 0 {
+	if len(c.legs) > c.followed || len(c.fork.results) > 0 || c.fork.held > 0 {
 		return
 	}
 	// RFC 3261 §16.5: a resource "that does not exist" is 404, an empty target set 480. Over the overlay nobody asks us
@@ -221,5 +221,6 @@ func (c *call) send(branch int) {
 	l := &c.legs[branch]
 	hop := c.in.via(l.hops[l.at])
 	m := c.p.branchOf(c.in, &l.target, hop, c.fork.branches[branch].breadth)
+	c.history(m, branch)
 	l.tx = c.p.c.Sender.Send(m, hop, newBranch(c.in.hash), &user{c: c, branch: branch, try: l.try})
 }

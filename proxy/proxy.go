@@ -44,6 +44,8 @@ type Config struct {
 	RequireAuth   bool
 	// Secret protects route tokens. With the same one after a restart, dialogs go on. Optional: drawn.
 	Secret []byte
+	// Recurse follows redirections instead of passing them to the caller. History writes History-Info (RFC 7044).
+	Recurse, History bool
 	// MaxCalls limits the requests under way. Optional: 20000.
 	MaxCalls int
 	// Now and After are the clock; After calls f after d unless stopped. Optional: time.Now, time.AfterFunc.

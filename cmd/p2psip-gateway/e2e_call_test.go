@@ -59,6 +59,7 @@ func TestE2ECancelWhileRingingIs487(t *testing.T) {
 }
 
 // Conformance: H-30
+// Feature: PRX-35
 func TestE2ETwoPhonesOfOneAORRingAndTheLoserIsCancelled(t *testing.T) {
 	d := sharedDev(t)
 	one, two := newPhone(t, "1005", "udp"), newPhone(t, "1005", "udp")

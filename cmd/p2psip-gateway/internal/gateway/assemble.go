@@ -159,6 +159,7 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 		Sender: sender, Locator: g.locator, Resolver: resolver, Domain: g.o.Config.Domain, NodeGR: node, GRUUs: gruus,
 		Ours: g.names.ours, AOR: g.names.aor, Trusted: within(trusted), Secret: secret,
 		Authenticator: g.authenticator(server, message.ProxyAuthorization), Realm: g.o.Config.Domain, RequireAuth: !g.o.OpenCalls,
+		Recurse: g.o.Config.Proxy.Recurse, History: g.o.Config.Proxy.HistoryInfo,
 		Refused: func(r proxy.Refusal) { g.refused("proxy", r) },
 	})
 	h.core = g.proxy

@@ -30,6 +30,7 @@ type Config struct {
 	SIP       SIPConfig       `yaml:"sip"`
 	Overlay   OverlayConfig   `yaml:"overlay"`
 	Registrar RegistrarConfig `yaml:"registrar"`
+	Proxy     ProxyConfig     `yaml:"proxy"`
 	Security  SecurityConfig  `yaml:"security"`
 	Admin     AdminConfig     `yaml:"admin"`
 	Log       LogConfig       `yaml:"log"`
@@ -94,6 +95,12 @@ type ExpiresConfig struct {
 	Min     time.Duration `yaml:"min"`
 	Max     time.Duration `yaml:"max"`
 	Jitter  Percent       `yaml:"jitter"` // up to which part of it is taken off at random
+}
+
+// ProxyConfig is the proxy.
+type ProxyConfig struct {
+	Recurse     bool `yaml:"recurse"`      // redirections are followed here instead of passed to the caller
+	HistoryInfo bool `yaml:"history_info"` // History-Info is written (RFC 7044)
 }
 
 // SecurityConfig says who may call.
