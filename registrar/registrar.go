@@ -62,6 +62,8 @@ type Config struct {
 	PublishWait time.Duration
 	Required    bool
 	Now         func() time.Time
+	// Changed is told of each AOR whose bindings a REGISTER changed. It must not block. Optional.
+	Changed func(location.AOR)
 	// Answered is told of each answer: its status code, and the word of the refusal if it is one. It must not block.
 	Answered func(tx sip.ServerTransaction, status int, word string)
 }
@@ -108,6 +110,9 @@ func (r *Registrar) Request(tx sip.ServerTransaction) {
 		if err != nil {
 			r.refuse(tx, failure(err))
 			return
+		}
+		if r.c.Changed != nil {
+			r.c.Changed(aor)
 		}
 		r.publish(tx, &change, set)
 	})

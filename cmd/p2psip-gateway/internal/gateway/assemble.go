@@ -20,6 +20,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/proxy"
 	"github.com/p2psip/p2psip-gateway/redirect"
 	"github.com/p2psip/p2psip-gateway/registrar"
+	"github.com/p2psip/p2psip-gateway/registrar/regevent"
 	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/digest"
 	"github.com/p2psip/p2psip-gateway/sip/flow"
@@ -155,6 +156,8 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 	node := sipusage.NodeGR(g.peer.NodeID())
 	gruus := location.NewGRUUs(secret, g.o.Config.Domain, node)
 	h.register = g.registrar(server, gruus)
+	g.events = g.notifier(sender, server, gruus)
+	h.events = g.events
 	g.proxy = proxy.New(proxy.Config{
 		Sender: sender, Locator: g.locator, Resolver: resolver, Domain: g.o.Config.Domain, NodeGR: node, GRUUs: gruus,
 		Ours: g.names.ours, AOR: g.names.aor, Trusted: within(trusted), Secret: secret,
@@ -178,7 +181,23 @@ func (g *Gateway) registrar(server *digest.Server, gruus *location.GRUUs) *regis
 		Known: g.locator.ours, Trusted: within(trusted), Alive: g.flows.Alive,
 		DefaultExpires: c.Expires.Default, MinExpires: c.Expires.Min, MaxExpires: c.Expires.Max, MaxContacts: c.MaxContacts,
 		PublishWait: c.PublishWait, Required: c.Publish == "required", Now: time.Now,
-		Answered: g.answered("registrar"),
+		Answered: g.answered("registrar"), Changed: g.bindingsChanged,
+	})
+}
+
+// notifier tells of registrations (RFC 3680). Networks that register without credentials may know.
+func (g *Gateway) notifier(sender sip.Sender, server *digest.Server, gruus *location.GRUUs) *regevent.Notifier {
+	trusted, _ := parsePrefixes(g.o.Config.Registrar.Trusted) // checked when the configuration was read
+	if !g.o.Config.Registrar.GRUU {
+		gruus = nil
+	}
+	return regevent.New(regevent.Config{
+		Sender: sender, Bindings: g.bindings, AOR: g.names.aor, Auth: g.authenticator(server, message.Authorization), Trusted: within(trusted), GRUUs: gruus,
+		Domain: g.o.Config.Domain, NodeGR: sipusage.NodeGR(g.peer.NodeID()), Now: time.Now, Answered: g.answered("registrar"),
+		After: func(d time.Duration, f func()) func() {
+			t := time.AfterFunc(d, f)
+			return func() { t.Stop() }
+		},
 	})
 }
 

@@ -316,3 +316,39 @@ func TestRFC3428_MessagesPassBothWays(t *testing.T) {
 		}
 	})
 }
+
+// A subscriber at one gateway, the phone at another: the gateway with the binding tells of it.
+//
+// Feature: REG-32
+func TestRFC3680_RegistrationsAreToldAcrossTheOverlay(t *testing.T) {
+	gs := ring(t, 2, 1)
+	p, watcher := newPhone(t, "1001", gs[1]), newPhone(t, "1001", gs[0])
+	p.register(300)
+	eventually(t, "the record of 1001", func() error { return found(gs[0], "1001", gs[1]) })
+	s := watcher.start("SUBSCRIBE", "1001", "Event: reg", "Expires: 600")
+	s.response(200)
+	told := func(state string, parts ...string) {
+		t.Helper()
+		req, _ := watcher.take("NOTIFY", 200)
+		if got := req.Other("Subscription-State"); !strings.HasPrefix(got, state) {
+			t.Errorf("Subscription-State %q, want %s", got, state)
+		}
+		for _, part := range parts {
+			if !strings.Contains(string(req.Body), part) {
+				t.Errorf("told %s, want %s", req.Body, part)
+			}
+		}
+	}
+	told("active", `version="0" state="full"`, `aor="sip:1001@`+testDomain+`"`, `state="active" event="registered"`)
+	s.request("SUBSCRIBE", "Event: reg", "Expires: 600")
+	s.response(200)
+	told("active", `version="1" state="full"`)
+	p.register(0)
+	told("active", `version="2" state="partial"`, `state="terminated" event="unregistered"`)
+	s.request("SUBSCRIBE", "Event: reg", "Expires: 0")
+	s.response(200)
+	told("terminated", `version="3" state="full"`)
+	if n := gs[1].events.Subscriptions(); n != 0 {
+		t.Errorf("%d subscriptions left", n)
+	}
+}

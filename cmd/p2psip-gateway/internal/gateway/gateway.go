@@ -21,6 +21,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/sipusage"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/proxy"
+	"github.com/p2psip/p2psip-gateway/registrar/regevent"
 	"github.com/p2psip/p2psip-gateway/sip/digest"
 	"github.com/p2psip/p2psip-gateway/sip/flow"
 	"github.com/p2psip/p2psip-gateway/sip/transaction"
@@ -56,6 +57,7 @@ type Gateway struct {
 	bindings  *location.Bindings
 	flows     *flow.Table
 	load      *overload
+	events    *regevent.Notifier // nil on a redirect peer
 	waits     *waits
 	layer     *transaction.Layer
 	proxy     *proxy.Proxy // nil on a redirect peer
@@ -204,11 +206,19 @@ func (g *Gateway) expire(ctx context.Context) {
 			return
 		case now := <-t.C:
 			for aor, left := range g.bindings.Sweep(now) {
+				g.bindingsChanged(aor)
 				if len(left) == 0 {
 					g.publisher.Withdraw(aor, func(error) {})
 				}
 			}
 		}
+	}
+}
+
+// bindingsChanged tells who wants to know.
+func (g *Gateway) bindingsChanged(aor location.AOR) {
+	if g.events != nil {
+		g.events.Changed(aor)
 	}
 }
 
@@ -256,6 +266,9 @@ func (g *Gateway) Joined() <-chan struct{} { return g.peer.Joined() }
 func (g *Gateway) Close() {
 	if g.proxy != nil {
 		g.proxy.Close()
+	}
+	if g.events != nil {
+		g.events.Close()
 	}
 	if g.flows != nil {
 		g.flows.Close()

@@ -24,6 +24,9 @@ type handler struct {
 	register interface{ Request(sip.ServerTransaction) } // nil on a redirect peer
 	core     core
 	names    *names
+	events   interface {
+		Take(sip.ServerTransaction) bool
+	} // nil on a redirect peer
 	load     *overload // nil: everything is let in
 	answered func(tx sip.ServerTransaction, status int, word string)
 }
@@ -42,6 +45,7 @@ func (h *handler) Request(tx sip.ServerTransaction) {
 		h.register.Request(tx)
 	case req.Method == "REGISTER":
 		h.answer(tx, 405)
+	case req.Method == "SUBSCRIBE" && h.events != nil && h.events.Take(tx):
 	case req.Method == "OPTIONS" && h.aboutUs(req):
 		h.answer(tx, 200)
 	default:
