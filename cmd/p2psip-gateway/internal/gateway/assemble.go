@@ -76,7 +76,10 @@ func (g *Gateway) openSIP() error {
 	if err != nil {
 		return err
 	}
-	fc := flow.Config{Listen: listeners, Domain: c.Domain, Origins: c.SIP.Origins, DSCP: c.SIP.DSCP, Wildcards: c.SIP.TLS.Wildcards,
+	if err := g.openGuard(listeners); err != nil {
+		return err
+	}
+	fc := flow.Config{Listen: listeners, Banned: g.guard.Banned, Domain: c.Domain, Origins: c.SIP.Origins, DSCP: c.SIP.DSCP, Wildcards: c.SIP.TLS.Wildcards,
 		ShowCertificate: c.SIP.TLS.Cert != "", DialNode: g.dialNode, Log: g.o.Log}
 	if fc.Certificate, err = sipCertificate(c.SIP.TLS, certificateHosts(c), g.o.Log); err != nil {
 		return err
@@ -112,7 +115,7 @@ func (g *Gateway) openSIP() error {
 		return err
 	}
 	layer.Serve(h)
-	g.layer = layer
+	g.layer, g.guard.next = layer, layer
 	return nil
 }
 
@@ -132,7 +135,7 @@ func (g *Gateway) openLoad() (err error) {
 
 // core makes what our role wants.
 func (g *Gateway) core(sender sip.Sender) (*handler, error) {
-	h := &handler{names: g.names, answered: g.answered("gateway"), load: g.load}
+	h := &handler{names: g.names, answered: g.answered("gateway"), checked: g.guard.Checked, load: g.load}
 	if g.o.Config.Role == RoleRedirect {
 		h.core = redirect.New(redirect.Config{
 			AOR: g.names.aor, Locator: g.locator, Directory: g.usage, Now: time.Now,
@@ -210,7 +213,8 @@ func routes(uris []string) (out []string) {
 }
 
 func (g *Gateway) authenticator(server *digest.Server, field message.Name) *authenticator {
-	return &authenticator{server: server, field: field, algorithms: algorithms(g.o.Config.Registrar.Digest), now: time.Now, refused: func(err error) {
+	return &authenticator{server: server, field: field, algorithms: algorithms(g.o.Config.Registrar.Digest), now: time.Now, refused: func(req *message.Message, err error) {
+		g.guard.Wrong(req)
 		g.refusals.Info().Str("component", "digest").Err(err).Msg("credentials refused")
 	}}
 }
@@ -220,6 +224,9 @@ func (g *Gateway) answered(core string) func(sip.ServerTransaction, int, string)
 	return func(tx sip.ServerTransaction, status int, word string) {
 		req := tx.Request()
 		if word == "" {
+			if req.Method == "REGISTER" && status == 200 {
+				g.guard.Registered(tx.Source())
+			}
 			g.metrics.Response(core, req.Method, status, "")
 			return
 		}

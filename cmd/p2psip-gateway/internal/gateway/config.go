@@ -103,11 +103,6 @@ type ProxyConfig struct {
 	HistoryInfo bool `yaml:"history_info"` // History-Info is written (RFC 7044)
 }
 
-// SecurityConfig says who may call.
-type SecurityConfig struct {
-	Trusted List `yaml:"trusted"` // CIDRs that call as users of the domain without credentials
-}
-
 // AdminConfig is the admin HTTP server.
 type AdminConfig struct {
 	Listen string `yaml:"listen"`
@@ -140,8 +135,9 @@ func DefaultConfig() Config {
 			PublishWait: 300 * time.Millisecond,
 			Digest:      List{"md5"},
 		},
-		Admin: AdminConfig{Listen: "127.0.0.1:8060"},
-		Log:   LogConfig{Level: "info", Format: "text"},
+		Security: defaultSecurity(),
+		Admin:    AdminConfig{Listen: "127.0.0.1:8060"},
+		Log:      LogConfig{Level: "info", Format: "text"},
 	}
 }
 
@@ -204,7 +200,9 @@ func (c *Config) check(path string) error {
 	if r := c.Overlay.Refresh; r != 0 && r < time.Second {
 		bad("overlay.refresh", "%v: want at least a second, or 0 for never", r)
 	}
-	for key, list := range map[string]List{"security.trusted": c.Security.Trusted, "registrar.trusted": c.Registrar.Trusted} {
+	c.Security.check(bad)
+	for key, list := range map[string]List{"security.trusted": c.Security.Trusted, "security.allow": c.Security.Allow, "security.deny": c.Security.Deny,
+		"registrar.trusted": c.Registrar.Trusted} {
 		if _, err := parsePrefixes(list); err != nil {
 			bad(key, "%v", err)
 		}

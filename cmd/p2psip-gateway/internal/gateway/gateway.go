@@ -60,6 +60,7 @@ type Gateway struct {
 	events    *regevent.Notifier // nil on a redirect peer
 	waits     *waits
 	layer     *transaction.Layer
+	guard     *guard       // in front of layer
 	proxy     *proxy.Proxy // nil on a redirect peer
 	peer      *overlay.Peer
 	usage     *sipusage.Service
@@ -164,7 +165,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if err := g.announce(); err != nil {
 		errs <- err
 	}
-	g.flows.Serve(g.layer)
+	g.flows.Serve(g.guard)
 
 	var err error
 	select {
@@ -228,6 +229,9 @@ const expireEvery = time.Second
 // announce tells the overlay what was bound before the start, and at which addresses plain SIP reaches this gateway.
 func (g *Gateway) announce() error {
 	for aor, set := range g.bindings.All(time.Now()) {
+		for _, b := range set {
+			g.guard.Registered(b.Hop)
+		}
 		last := set[0].Expires
 		for _, b := range set[1:] {
 			if b.Expires.After(last) {

@@ -29,6 +29,7 @@ type handler struct {
 	} // nil on a redirect peer
 	load     *overload // nil: everything is let in
 	answered func(tx sip.ServerTransaction, status int, word string)
+	checked  func(req *message.Message, from location.Hop) // the credentials of a request have been looked at
 }
 
 // allow is what the cores between them understand. A proxy forwards any method.
@@ -51,6 +52,7 @@ func (h *handler) Request(tx sip.ServerTransaction) {
 	default:
 		h.core.Request(tx)
 	}
+	h.checked(req, tx.Source())
 }
 
 // aboutUs reports whether an OPTIONS asks for our own capabilities: RFC 3261 §11, "a Request-URI without a user part that means us", or
@@ -94,7 +96,7 @@ type authenticator struct {
 	field      message.Name
 	algorithms []digest.Algorithm
 	now        func() time.Time
-	refused    func(err error)
+	refused    func(req *message.Message, err error)
 }
 
 // Authenticate implements the Authenticator of registrar and proxy.
@@ -105,7 +107,7 @@ func (a *authenticator) Authenticate(req *message.Message) (user string, challen
 		return r.User, nil, true
 	}
 	if r.Verdict == digest.Refused {
-		a.refused(r.Err)
+		a.refused(req, r.Err)
 	}
 	return "", a.server.Challenge(now, r.Verdict == digest.Stale, a.algorithms...), false
 }
@@ -127,12 +129,15 @@ func within(networks []netip.Prefix) func(location.Hop) bool {
 		return nil
 	}
 	return func(h location.Hop) bool {
-		a := h.Remote.Addr().Unmap()
-		for _, n := range networks {
-			if h.Node == "" && n.Contains(a) {
-				return true
-			}
-		}
-		return false
+		return h.Node == "" && contains(networks, h.Remote.Addr().Unmap())
 	}
+}
+
+func contains(networks []netip.Prefix, a netip.Addr) bool {
+	for _, n := range networks {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
 }

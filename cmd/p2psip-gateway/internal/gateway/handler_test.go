@@ -52,7 +52,7 @@ func TestRFC3261_11_OptionsAboutTheGateway(t *testing.T) {
 			t.Fatal(err)
 		}
 		tx, core := &asked{req: req}, &passed{}
-		h := &handler{core: core, names: n, answered: func(sip.ServerTransaction, int, string) {}}
+		h := &handler{core: core, names: n, answered: func(sip.ServerTransaction, int, string) {}, checked: func(*message.Message, location.Hop) {}}
 		h.Request(tx)
 		switch {
 		case c.status == 0 && (core.requests != 1 || tx.res != nil):

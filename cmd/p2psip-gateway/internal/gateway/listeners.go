@@ -72,7 +72,7 @@ func sipListener(s string, c SIPConfig) (l flow.Listen, err error) {
 			ok = false
 		}
 		if err != nil || !ok {
-			return l, fmt.Errorf("%q: %s=%s: want advertise=HOST, clients=none|optional|required, allow=NETWORK,.., deny=NETWORK,..", s, name, value)
+			return l, fmt.Errorf("%q: %s=%s: want advertise=HOST, clients=none|optional|required, allow=NETWORKS or deny=NETWORKS", s, name, value)
 		}
 	}
 	return l, nil

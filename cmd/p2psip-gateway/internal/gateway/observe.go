@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -180,6 +181,7 @@ func (g *Gateway) gauges() metrics.Gauges {
 		Joined: s.State == node.Joined, Stored: storedByName(s), Bindings: g.bindings.Count(), Transactions: int(live(t.Live)),
 		CertificateExpiry: g.peer.Signer().Identity().Cert.NotAfter, Flow: f.Dropped, Transaction: t.Dropped, Published: map[string]int{},
 	}
+	maps.Copy(m.Flow, g.guard.Dropped())
 	for _, n := range f.Connections {
 		m.Connections += n
 	}

@@ -1,0 +1,80 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/proxy"
+	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/flow"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// SecurityConfig says who may call, and how much strangers may ask for.
+type SecurityConfig struct {
+	Trusted List      `yaml:"trusted"` // CIDRs that call as users of the domain without credentials, and without limits
+	Allow   List      `yaml:"allow"`   // the only CIDRs that may use the SIP listeners; empty: all
+	Deny    List      `yaml:"deny"`    // CIDRs that may not
+	Rate    float64   `yaml:"rate"`    // requests a second from one address where no phone is registered; 0: no limit
+	Burst   float64   `yaml:"burst"`   // requests at once from there
+	Stealth bool      `yaml:"stealth"` // no answer to OPTIONS of strangers from the Internet
+	Ban     BanConfig `yaml:"ban"`
+}
+
+// BanConfig is when an address on the Internet is banned, and for how long.
+type BanConfig struct {
+	Failures int           `yaml:"failures"` // wrong passwords within Window, over UDP four times as many; 0: no bans
+	Window   time.Duration `yaml:"window"`
+	Time     time.Duration `yaml:"time"`
+}
+
+func defaultSecurity() SecurityConfig {
+	return SecurityConfig{Rate: 10, Burst: 100, Stealth: true, Ban: BanConfig{Failures: 10, Window: 10 * time.Minute, Time: time.Hour}}
+}
+
+func (c *SecurityConfig) check(bad func(key, format string, args ...any)) {
+	if c.Rate < 0 || c.Rate > 0 && c.Burst < 1 {
+		bad("security.rate", "want rate and burst above 0, or a rate of 0 for no limit")
+	}
+	if c.Ban.Failures < 0 || c.Ban.Failures > 0 && (c.Ban.Window <= 0 || c.Ban.Time <= 0) {
+		bad("security.ban", "want failures, window and time above 0, or failures: 0 for no bans")
+	}
+}
+
+// openGuard makes the guard, and the listeners' share of it.
+func (g *Gateway) openGuard(listeners []flow.Listen) (err error) {
+	c := g.o.Config.Security
+	gc := guardConfig{
+		rate: c.Rate, burst: c.Burst, failures: float64(c.Ban.Failures), window: c.Ban.Window, ban: c.Ban.Time, stealth: c.Stealth,
+		now: time.Now, log: g.refusals, refused: g.turnedAway,
+	}
+	if gc.trusted, err = parsePrefixes(c.Trusted); err != nil {
+		return err
+	}
+	allow, err := parsePrefixes(c.Allow)
+	if err != nil {
+		return err
+	}
+	deny, err := parsePrefixes(c.Deny)
+	if err != nil {
+		return err
+	}
+	for i := range listeners {
+		if l := &listeners[i]; l.Allow == nil {
+			l.Allow = allow
+		}
+		listeners[i].Deny = append(listeners[i].Deny, deny...)
+	}
+	g.guard = newGuard(gc)
+	g.guard.send = func(m *message.Message, from location.Hop, b []byte) {
+		if via, err := m.TopVia(); err == nil {
+			_ = g.flows.Send(g.flows.ResponseHop(from, via), b, nil) // the next one is told
+		}
+	}
+	return nil
+}
+
+// turnedAway counts and logs what the guard let no further.
+func (g *Gateway) turnedAway(r *sip.Refusal, m *message.Message, from location.Hop) {
+	g.refused("guard", proxy.Refusal{Code: r.Word, Status: r.Status, Method: m.Method, Source: from})
+}
