@@ -34,6 +34,7 @@ type world struct {
 	journal  Journal // of the next members
 	document []byte  // that overlay was read from
 	changed  func([]byte)
+	client   bool // the next members are clients
 }
 
 func newWorld(t testing.TB) *world {

@@ -11,6 +11,7 @@ import (
 	"context"
 	crand "crypto/rand"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"runtime"
@@ -46,6 +47,7 @@ type Config struct {
 	Bootstrap                                                    []string // "host:port", besides the configuration document's
 	Known                                                        []string // "host:port" of peers of an earlier run, tried before all others
 	First                                                        bool     // may be the first of its overlay
+	Client                                                       bool     // be a client: route for nobody, store nothing (RFC 6940 §4.2)
 	Applications                                                 []wire.ApplicationID
 	// Accept takes each application connection that another node asked for. It must not block. Nil closes them.
 	Accept func(AppConn)
@@ -114,6 +116,10 @@ func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Client && !c.Overlay.ClientsPermitted {
+		// RFC 6940 §11.1: then nodes "are not allowed to remain clients after the initial join".
+		return nil, fmt.Errorf("overlay: %s does not permit clients", c.Overlay.InstanceName)
+	}
 	var seed [32]byte
 	_, _ = crand.Read(seed[:]) // never fails
 	p := &Peer{
@@ -144,7 +150,7 @@ func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
 	p.node = newNode(node.Config{
 		Overlay: c.Overlay, Document: c.Document, Self: p.self,
 		Candidates: listen, AppCandidates: apps, LinkTypes: p.linkTypes(), Applications: c.Applications,
-		Bootstrap: c.Bootstrap, Known: c.Known, First: c.First, Software: c.Software,
+		Bootstrap: c.Bootstrap, Known: c.Known, First: c.First, Client: c.Client, Software: c.Software,
 		Durable: c.Journal != nil,
 		Rand:    rand.New(rand.NewChaCha8(seed)),
 	})

@@ -212,6 +212,8 @@ func (n *Node) mustLeave(old, o *config.Overlay) string {
 		return badNodeText
 	case err != nil:
 		return err.Error()
+	case n.c.Client && !o.ClientsPermitted:
+		return "clients-permitted false"
 	}
 	if d, must := config.Rejoin(old, o); must {
 		return d.Element + " changed"
@@ -224,7 +226,7 @@ func (n *Node) bad(id wire.NodeID) bool { return slices.Contains(n.c.Overlay.Bad
 
 // leaveForConfiguration leaves in order when there is a ring to leave.
 func (n *Node) leaveForConfiguration() {
-	if n.state == Joined {
+	if n.state.Serves() {
 		n.leave(0)
 	} else if n.leaving == nil {
 		n.leaving = &leaving{}

@@ -14,7 +14,7 @@ import (
 // had been responsible for it until now: to the owner, or as the owner to its replicas. RFC 6940 §7.4.1.1 does the rest: who
 // has the same takes it for done, who has something newer refuses with Error_Data_Too_Old and is asked for it.
 func (n *Node) Restore(now time.Time, r store.Record, signers []trust.ValueSigner) int {
-	if !n.begin(now) {
+	if !n.begin(now) || n.c.Client {
 		return 0
 	}
 	restored := n.store.Restore(n.now, r, signers)

@@ -153,7 +153,7 @@ func (n *Node) dialNext() bool {
 // joinRoundOver is when no link and no address is left to try.
 func (n *Node) joinRoundOver() {
 	j := n.joining
-	if n.c.First && !j.alone && !j.ring {
+	if n.c.First && !n.c.Client && !j.alone && !j.ring {
 		n.becomeFirst()
 		return
 	}
@@ -282,6 +282,10 @@ func (n *Node) joinUpdate(p *peer, u *wire.UpdateReq) {
 func (n *Node) joinStep() {
 	j := n.joining
 	if j.phase == phaseLink && j.updates[j.ap] != nil {
+		if n.c.Client {
+			n.becomeClient(j.ap, j.updates[j.ap])
+			return
+		}
 		j.phase = phaseNeighbors
 		n.timers[timerJoin] = n.now.Add(neighborsWait)
 	}

@@ -23,6 +23,11 @@ type leaving struct {
 
 // leave begins to leave: first our successor gets what it will be responsible for.
 func (n *Node) leave(op OpID) {
+	if n.state == Client { // no peer takes it for a neighbour, so there is nobody to tell
+		n.leaving = &leaving{op: op}
+		n.after(n.left)
+		return
+	}
 	n.state = Leaving
 	n.leaving = &leaving{op: op, failed: make(map[wire.ResourceID]bool)}
 	n.joining, n.timers[timerJoin] = nil, time.Time{}

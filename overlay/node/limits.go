@@ -87,6 +87,9 @@ const (
 	askUpdateInterval = 5 * time.Second
 )
 
+// clientInterval is how often a client asks its peer for the neighbours.
+const clientInterval = time.Minute
+
 // Implementation limits: numbers.
 const (
 	maxRequests         = 4096 // requests that wait for an answer
@@ -95,6 +98,7 @@ const (
 	maxJobs             = 4096 // messages being sealed or verified
 	maxVerifyingPerLink = 512  // so that one link cannot take all of maxJobs
 	maxLinks            = 1024
+	clientHomes         = 2  // peers that a client is linked with: the responsible one and its successor
 	maxUnnamed          = 64 // links of certificates with several Node-IDs of which it is not known which is meant
 	maxLinksPerNode     = 4  // a link made from either side, and their successors
 	maxDials            = 64

@@ -23,13 +23,14 @@ const (
 	timerHeld
 	timerProbe
 	timerUnnamed
+	timerClient
 	timerCount
 )
 
 // runTimers fires what is due. Each function sets its timer again if it wants to be called again.
 func (n *Node) runTimers() {
 	for t, f := range [timerCount]func(){n.joinTimer, n.announceTimer, n.livenessTimer, n.updateTimer, n.fingersTimer,
-		n.copiesTimer, n.leaveTimer, n.avoidTimer, n.heldTimer, n.probeTimer, n.unnamedTimer} {
+		n.copiesTimer, n.leaveTimer, n.avoidTimer, n.heldTimer, n.probeTimer, n.unnamedTimer, n.clientTimer} {
 		if at := n.timers[t]; !at.IsZero() && !at.After(n.now) {
 			n.timers[t] = time.Time{}
 			f()

@@ -44,6 +44,8 @@ type Config struct {
 	// First lets the node be the first of its overlay (RFC 6940 §6.4.2.1: it must be told). It is when no bootstrap
 	// address can be reached.
 	First bool
+	// Client has the node be a client (RFC 6940 §4.2): it routes for nobody and stores nothing. First means nothing then.
+	Client bool
 	// PingInterval is how long a peer may be silent before it is pinged; zero means DefaultPingInterval.
 	PingInterval time.Duration
 	// HoldDown is how long a peer waits before it makes new replicas of old values on a peer that has taken the place of
@@ -183,6 +185,7 @@ func (n *Node) settle() {
 		f()
 	}
 	n.ringSettled()
+	n.clientSettled()
 	n.pump()
 }
 

@@ -90,7 +90,7 @@ func (n *Node) Do(now time.Time, op Op) OpID {
 	n.lastOp++
 	id := n.lastOp
 	handOver, configure := op.(OpConfigure)
-	if !n.begin(now) || n.state != Joined && !configure {
+	if !n.begin(now) || !n.state.Serves() && !configure {
 		n.finishOp(Done{Op: id, Err: ErrNotJoined})
 		return id
 	}

@@ -103,6 +103,10 @@ func codeOf(rest []byte) wire.MessageCode { return wire.MessageCode(binary.BigEn
 // forward passes a message on (RFC 6940 §6.1.2).
 func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.Decision) {
 	request := isRequest(h, raw[size:])
+	if n.c.Client {
+		n.noRoute(c, h, raw[size:]) // RFC 6940 §4.2: clients do not route
+		return
+	}
 	if request && n.endsDiagnostics(c, h, raw[size:], d.Next) {
 		return
 	}
@@ -174,6 +178,9 @@ func (n *Node) nextLink(d wire.Destination) *conn {
 		}
 	}
 	at, ok := point(d)
+	if ok && n.state == Client {
+		return n.clientLink(at)
+	}
 	if !ok || !n.member() {
 		return nil
 	}

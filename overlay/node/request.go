@@ -138,7 +138,11 @@ func (n *Node) transmit(r *request) {
 		n.deliverOwn(r.raw)
 	case route.Forward:
 		if c := n.nextLink(d.Next); c != nil {
-			n.send(c, r.raw)
+			raw := r.raw
+			if len(d.Destinations) != len(r.dest) { // it began with ourselves
+				raw = route.Readdress(raw, d.Destinations)
+			}
+			n.send(c, raw)
 			r.sent = c.id
 		}
 	}
@@ -231,7 +235,7 @@ func (n *Node) mayAnswer(r *request, from, link wire.NodeID) bool {
 		return from == d.Node
 	case d.Type == wire.DestResource:
 		at, ok := point(d)
-		return ok && (!n.member() || r.foreign || n.ring.Plausible(at, from))
+		return ok && (!n.member() && n.state != Client || r.foreign || n.ring.Plausible(at, from))
 	}
 	return true // an opaque ID: only the last node but one knows whom it names
 }

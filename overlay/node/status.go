@@ -17,9 +17,13 @@ const (
 	Starting State = "starting" // looking for a bootstrap node
 	Joining  State = "joining"
 	Joined   State = "joined"
+	Client   State = "client" // linked with the peer that is responsible for it
 	Leaving  State = "leaving"
 	Left     State = "left"
 )
+
+// Serves reports whether the node can store and fetch, and be reached.
+func (s State) Serves() bool { return s == Joined || s == Client }
 
 // Status is a snapshot for people.
 type Status struct {

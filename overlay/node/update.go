@@ -79,7 +79,9 @@ func (n *Node) heardUpdate(p *peer, u *wire.UpdateReq) {
 		n.joinUpdate(p, u)
 		return
 	}
-	if n.member() {
+	if n.state == Client {
+		n.learnHomes(p.id, u)
+	} else if n.member() {
 		n.learn(p.id, slices.Concat(u.Predecessors, u.Successors, u.Fingers))
 	}
 }

@@ -13,9 +13,9 @@ import (
 // requestLifetime is how long a request may wait for its answer.
 const requestLifetime = 15 * time.Second
 
-// ring lists the hosts that are up, by Node-ID.
+// ring lists the hosts that are up and no clients, by Node-ID.
 func (w *World) ring() []*Host {
-	hosts := w.Living()
+	hosts := slices.DeleteFunc(w.Living(), func(h *Host) bool { return h.Client })
 	slices.SortFunc(hosts, func(a, b *Host) int { return a.ID.Compare(b.ID) })
 	return hosts
 }

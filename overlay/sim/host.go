@@ -82,6 +82,7 @@ func (h *Host) start(first bool, bootstrap []string) {
 	h.Node = node.New(node.Config{
 		Overlay:       w.c.Overlay,
 		Self:          h.ID,
+		Client:        h.Client,
 		Candidates:    h.Candidates(),
 		AppCandidates: h.appCandidates(),
 		Applications:  applications,

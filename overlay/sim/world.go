@@ -89,6 +89,8 @@ type Host struct {
 	// Garble spoils the signatures of what the node sends.
 	Garble bool
 
+	// Client has the node be a client when it is started next.
+	Client bool
 	// Also are further Node-IDs in the certificate that the host shows on links.
 	Also []wire.NodeID
 
@@ -281,7 +283,7 @@ func (w *World) note(s Step) {
 func (w *World) Settle(limit time.Duration) error {
 	joined := func() bool {
 		for _, h := range w.Living() {
-			if h.Node.State() != node.Joined {
+			if !h.Node.State().Serves() {
 				return false
 			}
 		}
@@ -294,7 +296,7 @@ func (w *World) Settle(limit time.Duration) error {
 		return w.violated
 	}
 	for _, h := range w.Living() {
-		if s := h.Node.State(); s != node.Joined {
+		if s := h.Node.State(); !s.Serves() {
 			return fmt.Errorf("host %d is %s after %v", h.Index, s, limit)
 		}
 	}

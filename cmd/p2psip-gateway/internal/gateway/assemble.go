@@ -35,7 +35,10 @@ func (g *Gateway) openPeer() error {
 	pc := overlay.Config{
 		Overlay: g.o.Overlay, Document: g.o.Document, Changed: g.o.Changed, Self: g.o.Self, Bootstrap: c.Bootstrap, Known: g.known.list, First: c.First,
 		Applications: []wire.ApplicationID{wire.ApplicationSIP}, Accept: g.accept,
-		Journal: g.journal, Log: g.o.Log, Software: "p2psip-gateway/" + g.o.Version,
+		Client: c.Role == RoleClient, Log: g.o.Log, Software: "p2psip-gateway/" + g.o.Version,
+	}
+	if !pc.Client { // which holds nothing
+		pc.Journal = g.journal
 	}
 	if err := g.openLinks(&pc); err != nil {
 		return err

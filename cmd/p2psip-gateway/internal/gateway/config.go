@@ -22,6 +22,12 @@ const (
 	RoleRedirect Role = "redirect" // redirect peer
 )
 
+// What a gateway is in the overlay (RFC 6940 §4.2).
+const (
+	RolePeer   = "peer"
+	RoleClient = "client"
+)
+
 // Config is the configuration file of `run`. Relative paths are relative to the file.
 type Config struct {
 	Role      Role            `yaml:"role"`
@@ -67,6 +73,7 @@ type OverlayConfig struct {
 	SIPListen    List       `yaml:"sip_listen"`    // the same for SIP from other gateways; empty: host of each of listen, any port
 	Advertise    List       `yaml:"advertise"`     // host:port that peers dial, with tls:// or dtls:// when they differ; empty: listen
 	SIPAdvertise List       `yaml:"sip_advertise"` // the same for sip_listen
+	Role         string     `yaml:"role"`          // peer | client, which stores and routes nothing for others (RFC 6940 §4.2)
 	Bootstrap    List       `yaml:"bootstrap"`     // host:port of peers, besides the document's
 	TURN         TURNConfig `yaml:"turn"`          // for an overlay with ICE
 	First        bool       `yaml:"first"`         // may be the first peer of the overlay (RFC 6940 §6.4.2.1)
@@ -121,6 +128,7 @@ func DefaultConfig() Config {
 		Data: "data",
 		SIP:  SIPConfig{Listen: List{"udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"}, DSCP: 24, QueueDelay: 200 * time.Millisecond},
 		Overlay: OverlayConfig{
+			Role:     RolePeer,
 			Identity: "identity",
 			Listen:   List{"tls://0.0.0.0:6084"},
 			TURN:     TURNConfig{Ports: "49152-65535"},
@@ -195,6 +203,7 @@ func (c *Config) check(path string) error {
 		oneOf("registrar.digest", d, "md5", "sha-256")
 	}
 	c.SIP.check(bad)
+	c.Overlay.checkRole(bad)
 	c.Overlay.checkSockets(bad)
 	c.Overlay.TURN.check(bad)
 	if r := c.Overlay.Refresh; r != 0 && r < time.Second {
@@ -220,6 +229,16 @@ func (c *Config) check(path string) error {
 		bad("admin.listen", "%q: want a loopback address and port, such as 127.0.0.1:8060: the admin server has no password yet", c.Admin.Listen)
 	}
 	return errors.Join(errs...)
+}
+
+// checkRole finds what is wrong with the role in the overlay.
+func (c *OverlayConfig) checkRole(bad func(key, format string, args ...any)) {
+	switch {
+	case c.Role != RolePeer && c.Role != RoleClient:
+		bad("overlay.role", "%q is none of %s, %s", c.Role, RolePeer, RoleClient)
+	case c.Role == RoleClient && c.First:
+		bad("overlay.first", "a client needs a peer; the first of an overlay has role peer")
+	}
 }
 
 // maxJitter, in percent: half of a lifetime is enough to spread anything.

@@ -39,6 +39,8 @@ func TestMistakesAreNamedWithTheirPlace(t *testing.T) {
 		{"registrar:\n  users: u\n  expires: {defualt: 5m}\n", `gateway.yaml:3:13 E0102 unknown key "defualt"; did you mean "default"?`},
 		{ok + "zzzzzz: 1\n", "known here: role, domain"},
 		{ok + "role: queen\n", `role: "queen" is none of proxy, redirect`},
+		{ok + "overlay: {role: guest}\n", `overlay.role: "guest" is none of peer, client`},
+		{ok + "overlay: {role: client, first: true}\n", "overlay.first: a client needs a peer"},
 		{ok + "sip: {listen: 5060}\n", "want udp|tcp|tls|ws|wss://host:port"},
 		{ok + "security: {trusted: [here]}\n", `"here" is neither an address nor a network`},
 		{ok + "overlay: {listen: [tls://0.0.0.0:6084, udp://0.0.0.0:6084]}\n", `overlay.listen: "udp://0.0.0.0:6084": want tls|dtls://host:port`},

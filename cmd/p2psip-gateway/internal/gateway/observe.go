@@ -34,7 +34,7 @@ func (g *Gateway) status() StatusReport {
 	for _, a := range g.flows.Listeners() {
 		r.SIP = append(r.SIP, ListenerReport{strings.ToLower(a.Transport), net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port)))})
 	}
-	if s.State != node.Joined {
+	if !s.State.Serves() {
 		r.NotReady = append(r.NotReady, "overlay: "+string(s.State))
 	}
 	if end := g.peer.Signer().Identity().Cert.NotAfter; time.Now().After(end) {
@@ -178,7 +178,7 @@ func (g *Gateway) recordReport(ctx context.Context, v overlay.Value) RecordRepor
 func (g *Gateway) gauges() metrics.Gauges {
 	s, f, t := g.peer.Status(), g.flows.Stats(), g.layer.Stats()
 	m := metrics.Gauges{
-		Joined: s.State == node.Joined, Stored: storedByName(s), Bindings: g.bindings.Count(), Transactions: int(live(t.Live)),
+		Joined: s.State.Serves(), Stored: storedByName(s), Bindings: g.bindings.Count(), Transactions: int(live(t.Live)),
 		CertificateExpiry: g.peer.Signer().Identity().Cert.NotAfter, Flow: f.Dropped, Transaction: t.Dropped, Published: map[string]int{},
 	}
 	maps.Copy(m.Flow, g.guard.Dropped())
