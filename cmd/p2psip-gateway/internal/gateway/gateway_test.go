@@ -61,6 +61,32 @@ func TestARegistrationTravelsAndACallFollowsIt(t *testing.T) {
 	})
 }
 
+// A gateway with overlay.role client serves its phones like another.
+//
+// Conformance: C-38
+func TestAGatewayThatIsAClient(t *testing.T) {
+	gs := ringWith(t, 4, 3, func(k int, c *Config) {
+		if k == 3 {
+			c.Overlay.Role = RoleClient
+		}
+	})
+	client := gs[3]
+	alice, bob := newPhone(t, "1001", gs[0]), newPhone(t, "1002", client)
+	for _, p := range []*phone{alice, bob} {
+		if res := p.register(300); res.StatusCode != 200 {
+			t.Fatalf("REGISTER of %s: %d", p.user, res.StatusCode)
+		}
+	}
+	for _, g := range gs {
+		eventually(t, "the record of 1002", func() error { return found(g, "1002", client) })
+	}
+	if r := client.status(); !r.Ready || r.State != "client" || len(r.Overlay.Stored) > 0 {
+		t.Errorf("%+v", r)
+	}
+	alice.call(bob)
+	bob.call(alice)
+}
+
 // found reports whether g finds one record of user, owned by owner and signed for the user.
 func found(g *Gateway, user string, owner *Gateway) error {
 	aor, err := g.canonical(user)

@@ -33,6 +33,12 @@ func ring(t testing.TB, n, users int) []*Gateway {
 // ringOver is a ring whose gateways listen for SIP and for overlay links as said; the first SIP listener is one for UDP.
 func ringOver(t testing.TB, n, users int, sip List, links ...string) []*Gateway {
 	t.Helper()
+	return ringWith(t, n, users, func(_ int, c *Config) { c.SIP.Listen, c.Overlay.Listen = sip, links })
+}
+
+// ringWith is a ring whose configurations are edited; UDP for SIP and TLS for the overlay are what they listen on otherwise.
+func ringWith(t testing.TB, n, users int, edit func(k int, c *Config)) []*Gateway {
+	t.Helper()
 	ov, err := identity.New(identity.Template(testDomain), trust.P256, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -53,12 +59,13 @@ func ringOver(t testing.TB, n, users int, sip List, links ...string) []*Gateway 
 		}
 		c := DefaultConfig()
 		c.Domain, c.Data = testDomain, filepath.Join(t.TempDir(), "data")
-		c.SIP.Listen = sip
-		c.Overlay.Listen, c.Overlay.First = links, k == 0
+		c.SIP.Listen, c.Overlay.Listen = List{"udp://127.0.0.1:0"}, List{"tls://127.0.0.1:0"}
+		c.Overlay.First = k == 0
 		if k > 0 {
 			c.Overlay.Bootstrap = List{gs[0].linkAddress()}
 		}
 		c.Admin.Listen = "127.0.0.1:0"
+		edit(k, &c)
 		g, err := Open(Options{Config: c, Version: "test", Log: zerolog.Nop(), Overlay: ov.Config, Self: self, Users: known,
 			Keyring: identity.IssuingKeyring(ov.Authority, self), OpenCalls: true})
 		if err != nil {
