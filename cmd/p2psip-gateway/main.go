@@ -47,6 +47,7 @@ var commands = []command{
 	{"peer", "ls, ping TARGET, trace TARGET: the links of a running node, and the way to others", runPeer},
 	{"sim", "play a simulated overlay, from a seed: hops, failures, losses, traffic", runSim},
 	{"decode", "show RELOAD messages that are given in hexadecimal as JSON", runDecode},
+	{"explain", "CODE: what a code of an answer, a log line or an error means, and what to do", runExplain},
 	{"version", "version and build", runVersion},
 }
 
