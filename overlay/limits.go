@@ -20,6 +20,7 @@ const (
 	maxOps      = 4096 // local operations under way
 	maxLinks    = 1024 // overlay links, and so 2048 goroutines
 	maxGathers  = 32   // sessions of ICE that gather candidates at a time
+	turnWalk    = 16   // peers that one look for TURN servers asks
 	wantRelays  = 2    // TURN servers that are remembered
 	maxDials    = 32   // connections being opened at a time
 	maxAddress  = 8    // addresses tried for one peer, and of a bootstrap node over each type of link

@@ -29,11 +29,8 @@ func (p *Peer) Links() []LinkInfo {
 	for _, s := range p.Status().Links {
 		if e, ok := p.ends.get(s.ID); ok {
 			i := LinkInfo{ID: s.ID, Peer: s.Peer, Address: e.address, Transport: e.transport, Dialed: e.dialed,
-				Ready: s.Peered, RTT: s.RTT, Since: e.since}
+				Pair: e.pair(), Ready: s.Peered, RTT: s.RTT, Since: e.since}
 			i.Listens = p.listens(s, e)
-			if e.session != nil {
-				i.Pair = e.session.Pair()
-			}
 			list = append(list, i)
 		}
 	}
@@ -57,6 +54,22 @@ type linkEnd struct {
 	dialed             bool
 	since              time.Time
 	session            *ice.Session
+}
+
+// pair is what ICE has chosen; zero without ICE.
+func (e linkEnd) pair() ice.Pair {
+	if e.session == nil {
+		return ice.Pair{}
+	}
+	return e.session.Pair()
+}
+
+// pairText is the pair in words; empty without ICE.
+func (e linkEnd) pairText() string {
+	if p := e.pair(); p.Local.Type != "" {
+		return p.String()
+	}
+	return ""
 }
 
 // linkEnds is a leaf: nothing is called with mu held. It holds the links that p.links counts.
@@ -103,10 +116,4 @@ func (l *linkEnds) transports() map[string]int {
 		n[e.transport]++
 	}
 	return n
-}
-
-// transport is what carries a link; empty when it is gone.
-func (l *linkEnds) transport(id node.LinkID) string {
-	e, _ := l.get(id)
-	return e.transport
 }

@@ -95,7 +95,12 @@ func (p *Peer) carry(ctx context.Context, f fresh, dial node.DialID) bool {
 
 func (l *loop) linkUp(now time.Time, id node.LinkID, c link.Link, dial node.DialID) {
 	l.links[id] = c
-	l.p.logLink(id, c.Peer().Node).Bool("dialed", dial != 0).Str("transport", l.p.ends.transport(id)).Msg("link up")
+	e, _ := l.p.ends.get(id)
+	log := l.p.logLink(id, c.Peer().Node).Bool("dialed", dial != 0).Str("transport", e.transport)
+	if e.session != nil {
+		log = log.Str("pair", e.pairText())
+	}
+	log.Msg("link up")
 	l.node.LinkUp(now, id, c.Peer(), dial)
 }
 

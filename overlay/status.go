@@ -25,7 +25,8 @@ func (p *Peer) Status() node.Status {
 func (l *loop) snapshot(now time.Time) {
 	s := l.node.Status(now)
 	for i, k := range s.Links {
-		s.Links[i].Transport = l.p.ends.transport(k.ID)
+		e, _ := l.p.ends.get(k.ID)
+		s.Links[i].Transport, s.Links[i].Pair = e.transport, e.pairText()
 		c, ok := l.links[k.ID]
 		if !ok {
 			continue

@@ -25,7 +25,8 @@ type traversal struct {
 	turn        TURN
 	found       chan struct{} // holds one token when TURN servers are to be looked for
 	sought      chan struct{} // closed when they were looked for once
-	gathers     chan struct{} // holds one token for each session that gathers
+	gathers     chan struct{} // holds one token for each session of a link that gathers
+	appGathers  chan struct{} // the same for connections for applications
 	awaits      chan struct{} // holds one token for each session that waits for the other side
 
 	mu       sync.Mutex
@@ -39,7 +40,7 @@ type traversal struct {
 
 func newTraversal(c *Config) *traversal {
 	return &traversal{
-		turn: c.TURN, found: make(chan struct{}, 1), sought: make(chan struct{}), gathers: make(chan struct{}, maxGathers), awaits: make(chan struct{}, maxDials),
+		turn: c.TURN, found: make(chan struct{}, 1), sought: make(chan struct{}), gathers: make(chan struct{}, maxGathers), appGathers: make(chan struct{}, maxGathers), awaits: make(chan struct{}, maxDials),
 		sessions: make(map[node.SessionID]*ice.Session), linked: make(map[netip.AddrPort]int),
 		loopback: addressOf(c.Packets).Addr().IsLoopback(),
 	}
@@ -95,6 +96,8 @@ func (p *Peer) gather(ctx context.Context, g node.Gather) (*ice.Session, error) 
 		return nil, fmt.Errorf("overlay: %w", err)
 	}
 	t.gathered(s, g.App)
+	p.cfg.Log.Debug().Str("component", "ice").Bool("app", g.App).Int("candidates", len(s.Parameters().Candidates)).
+		AnErr("missed", s.Missed()).Msg("candidates gathered")
 	return s, nil
 }
 
@@ -198,7 +201,11 @@ func (l *loop) gather(g node.Gather) {
 	gathered := func(o node.Offer, err error) input {
 		return func(now time.Time, l *loop) { l.node.Gathered(now, g.Session, o, err) }
 	}
-	ok := l.spawn(p.ice.gathers, func(opened func()) {
+	tokens := p.ice.gathers
+	if g.App {
+		tokens = p.ice.appGathers
+	}
+	ok := l.spawn(tokens, func(opened func()) {
 		s, err := p.gather(ctx, g)
 		opened()
 		if err != nil {
@@ -296,8 +303,14 @@ func freshICE(a *link.Association, peer trust.Identity, s *ice.Session) fresh {
 
 // attachApp is AppAttach in an overlay with ICE.
 func (p *Peer) attachApp(ctx context.Context, op node.OpAppAttach, target wire.NodeID) (AppConn, error) {
+	select {
+	case <-p.joined:
+	default:
+		return AppConn{}, ErrNotJoined
+	}
 	s, err := p.gather(ctx, node.Gather{App: true, Controlling: true})
 	if err != nil {
+		p.count.session(sessionNoCandidates)
 		return AppConn{}, err
 	}
 	op.Offer = node.Offer(s.Parameters())

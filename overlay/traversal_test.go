@@ -2,7 +2,9 @@ package overlay
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -304,6 +306,32 @@ func TestRFC6940_9_TURNServersAreFoundInTheOverlay(t *testing.T) {
 	}
 }
 
+// One look asks peer after peer, whatever Resource-ID it begins with.
+//
+// Conformance: D-51
+func TestALookForTURNServersGoesAroundTheRing(t *testing.T) {
+	w := newICEWorld(t)
+	turn := func(c *Config) { c.TURN = TURN{Secrets: []TURNSecret{turnSecret}, AllowPrivate: true} }
+	ring := w.iceRing(t, 4)
+	user := w.iceMember(t, ring[0], turn)
+	user.join()
+	settle(t, append(slices.Clone(ring), user))
+	server := ring[2]
+	e := ice.Entries(server.NodeID(), 1, wire.TurnServer{Address: netip.MustParseAddrPort("192.0.2.1:3478")})[0]
+	v := wire.StoredValue{Model: wire.SingleValue, Exists: true, Data: e.Server.AppendTo(nil)}
+	if _, err := server.Store(t.Context(), server.cfg.Self, e.Resource, wire.KindTURNService, v, time.Now(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for range 8 { // from different peers
+		user.ice.mu.Lock()
+		user.ice.relays = nil
+		user.ice.mu.Unlock()
+		if !user.findTURN(t.Context(), rand.New(rand.NewPCG(rand.Uint64(), 1))) {
+			t.Fatalf("not found: %+v", user.Stats().Requests)
+		}
+	}
+}
+
 // A TURN server that gives nothing is forgotten, and another one is looked for.
 func TestTURNServerThatIsGoneIsForgotten(t *testing.T) {
 	w := newICEWorld(t)
@@ -349,6 +377,16 @@ func TestConfigOfAnOverlayWithICE(t *testing.T) {
 	_, err := New(Config{Overlay: w.overlay, Self: w.signer(newKey(t)), Packets: links, Log: zerolog.Nop()})
 	if err == nil || !strings.Contains(err.Error(), "AppPackets") {
 		t.Errorf("got %v", err)
+	}
+	apps := packets(t)
+	defer func() { _ = apps.Close() }()
+	p, err := New(Config{Overlay: w.overlay, Self: w.signer(newKey(t)), Packets: links, AppPackets: apps, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := wire.NewDestinationList(wire.ToNode(w.signer(newKey(t)).Identity().Node))
+	if _, err := p.AppAttach(t.Context(), to, wire.ApplicationSIP); !errors.Is(err, ErrNotJoined) {
+		t.Errorf("before Run: %v", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/ice"
@@ -185,15 +186,39 @@ func (p *Peer) needsTURN() bool {
 	return t.served == nil && len(t.relays)+len(t.turn.Servers) < wantRelays
 }
 
-// findTURN asks once. RFC 6940 §9: "Peers MAY find other servers by selecting a random Resource-ID and then doing a Find
-// request for the appropriate Kind-ID with that Resource-ID."
+// findTURN looks once. RFC 6940 §9: "Peers MAY find other servers by selecting a random Resource-ID and then doing a Find
+// request for the appropriate Kind-ID with that Resource-ID." A peer that has nothing sends us on to the next one: in a small
+// overlay, where one peer may be responsible for nearly everything, random Resource-IDs alone would lead to it all the time.
 func (p *Peer) findTURN(ctx context.Context, random *rand.Rand) bool {
 	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()
-	at, err := p.find(ctx, ice.FindTarget(random), wire.KindTURNService)
-	if err != nil {
-		return false
+	near := ice.FindTarget(random)
+	for range turnWalk {
+		at, from, err := p.find(ctx, near, wire.KindTURNService)
+		if err == nil && p.fetchTURN(ctx, at) {
+			return true
+		}
+		if err != nil && !errors.Is(err, errNotFound) {
+			return false
+		}
+		near = behind(from)
 	}
+	return false
+}
+
+// behind is the first Resource-ID that the peer after id is responsible for.
+func behind(id wire.NodeID) wire.ResourceID {
+	b := id.Bytes()
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i]++; b[i] != 0 {
+			break
+		}
+	}
+	return wire.ResourceID(b)
+}
+
+// fetchTURN remembers the TURN servers that are stored under one Resource-ID; false: there is none but this peer.
+func (p *Peer) fetchTURN(ctx context.Context, at wire.ResourceID) bool {
 	values, err := p.Fetch(ctx, at, wire.KindTURNService)
 	if err != nil {
 		return false
@@ -219,21 +244,24 @@ func (t *traversal) foundTURN(at netip.AddrPort) {
 
 var errNotFound = errors.New("overlay: nothing found")
 
-// find asks for the stored Resource-ID of kind that is closest to near (RFC 6940 §7.4.4).
-func (p *Peer) find(ctx context.Context, near wire.ResourceID, kind wire.KindID) (at wire.ResourceID, err error) {
-	defer func() { p.count.request("find", err) }()
+// find asks for the stored Resource-ID of kind that is closest to near (RFC 6940 §7.4.4). from is who has answered, also with
+// errNotFound.
+func (p *Peer) find(ctx context.Context, near wire.ResourceID, kind wire.KindID) (at wire.ResourceID, from wire.NodeID, err error) {
 	done, err := p.do(ctx, node.OpFind{Resource: near, Kind: kind})
+	p.count.request("find", err)
 	if err != nil {
-		return "", err
+		return "", from, err
 	}
+	from = done.Answer.Sender().Node
 	if ans, ok := done.Answer.Message().Body.(*wire.FindAns); ok {
 		for _, r := range ans.Results {
-			if r.Kind == kind && len(r.Closest) > 0 {
-				return r.Closest, nil
+			// RFC 6940 §7.4.4.2: it "is 0 if no Resource-ID is known".
+			if r.Kind == kind && strings.Trim(string(r.Closest), "\x00") != "" {
+				return r.Closest, from, nil
 			}
 		}
 	}
-	return "", fmt.Errorf("%w: Kind %#x", errNotFound, uint32(kind))
+	return "", from, fmt.Errorf("%w: Kind %#x", errNotFound, uint32(kind))
 }
 
 // inRing waits until the peer is part of the ring; false: ctx has ended.

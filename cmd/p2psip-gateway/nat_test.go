@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -177,6 +178,10 @@ func TestE2ECallsThroughTwoNATs(t *testing.T) {
 		t.Logf("%s: %s", s.namespace, pair)
 		if !strings.Contains(pair, "relay 203.0.113.1:4") { // a symmetric NAT and one that filters by port need a relay
 			t.Errorf("pair %q", pair)
+		}
+		var ring gateway.RingReport
+		if err := n.ask(s, &ring, "ring"); err != nil || !slices.ContainsFunc(ring.Links, func(l gateway.LinkReport) bool { return l.Pair == pair }) {
+			t.Errorf("ring prints %+v, %v", ring.Links, err)
 		}
 		table, err := s.command(n.program, "peer", "ls").Output()
 		if err != nil || !strings.Contains(string(table), pair) {

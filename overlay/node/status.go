@@ -88,8 +88,9 @@ type LinkStatus struct {
 	RTT    time.Duration
 	// Candidates are where the peer listens, when it has told us. They must not be modified.
 	Candidates []wire.IceCandidate
-	// Transport is what carries the link, tls or dtls: the node does not know, and the driver fills it in.
-	Transport string
+	// Transport is what carries the link, tls, dtls or dtls-ice, and Pair the candidate pair that ICE has chosen for it: the node
+	// does not know, and the driver fills them in.
+	Transport, Pair string
 }
 
 // State is where the node stands.

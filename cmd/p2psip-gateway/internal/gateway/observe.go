@@ -97,7 +97,7 @@ func (g *Gateway) ring() RingReport {
 		Fingers: hexIDs(s.Fingers), Links: []LinkReport{}, SizeEstimate: s.SizeEstimate,
 	}
 	for _, l := range s.Links {
-		r.Links = append(r.Links, LinkReport{Peer: l.Peer.String(), Ready: l.Peered, Transport: l.Transport, RTTms: float64(l.RTT.Microseconds()) / 1000})
+		r.Links = append(r.Links, LinkReport{Peer: l.Peer.String(), Ready: l.Peered, Transport: l.Transport, Pair: l.Pair, RTTms: float64(l.RTT.Microseconds()) / 1000})
 	}
 	return r
 }

@@ -87,8 +87,9 @@ type RingReport struct {
 // LinkReport is one overlay link.
 type LinkReport struct {
 	Peer      string  `json:"peer"`
-	Ready     bool    `json:"ready"`     // the peer is part of the ring: it may be routed through
-	Transport string  `json:"transport"` // tls | dtls
+	Ready     bool    `json:"ready"`          // the peer is part of the ring: it may be routed through
+	Transport string  `json:"transport"`      // tls | dtls | dtls-ice
+	Pair      string  `json:"pair,omitempty"` // as in PeerReport
 	RTTms     float64 `json:"rtt_ms"`
 }
 
