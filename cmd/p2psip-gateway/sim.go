@@ -36,6 +36,7 @@ type simOptions struct {
 	name, file, delay string
 	out               string
 	json, print       bool
+	strict            bool
 	seed              uint64
 	given             sim.Scenario
 	fail, churn       float64
@@ -63,7 +64,7 @@ func runSim(ctx context.Context, std stdio, args []string) int {
 		fmt.Fprintf(std.err, "seed %d; to repeat this run: %s\n", s.Seed, repeat)
 	}
 	r := report.Report{Command: repeat, Version: version, Scenario: s}
-	if r.Main, err = playTimed(ctx, std.err, s); err == nil && o.out != "" {
+	if r.Main, err = playTimed(ctx, std.err, s, o.strict); err == nil && o.out != "" {
 		err = o.report(ctx, std, &r)
 	}
 	switch {
@@ -120,6 +121,7 @@ func (o *simOptions) flags(fs *flag.FlagSet) {
 	fs.DurationVar(&o.partition, "partition", 0, "`time` for which half of the peers are cut off from the others, after a tenth of the run")
 	fs.StringVar(&o.out, "out", "", "`directory` for a report with plots, which is made; smaller worlds are played for its curves")
 	fs.BoolVar(&o.json, "json", false, "print one JSON object, and nothing else on standard output")
+	fs.BoolVar(&o.strict, "strict", false, "when the ring is whole again, ask for every invariant that the tests ask for, and fail with what does not hold")
 	fs.BoolVar(&o.print, "print", false, "print the scenario, for a file, and do not play it")
 }
 
@@ -255,7 +257,7 @@ func withSeed(args []string, seed uint64) []string {
 const largeWorld = 20_000
 
 // playTimed plays a scenario and measures how fast that was.
-func playTimed(ctx context.Context, progress io.Writer, s sim.Scenario) (sim.Result, error) {
+func playTimed(ctx context.Context, progress io.Writer, s sim.Scenario, strict bool) (sim.Result, error) {
 	// Small worlds make much garbage and hold little; large ones are to fit into the machine.
 	percent := 400
 	if s.Peers > largeWorld {
@@ -264,7 +266,7 @@ func playTimed(ctx context.Context, progress io.Writer, s sim.Scenario) (sim.Res
 	defer debug.SetGCPercent(debug.SetGCPercent(percent))
 	begin := time.Now()
 	p := newProgress(progress)
-	m, err := s.Play(sim.Options{Progress: p.show, Stop: func() bool { return ctx.Err() != nil }})
+	m, err := s.Play(sim.Options{Progress: p.show, Strict: strict, Stop: func() bool { return ctx.Err() != nil }})
 	p.done()
 	m.EventsPerSecond = float64(m.Events) / time.Since(begin).Seconds()
 	return m, err

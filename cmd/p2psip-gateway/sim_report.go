@@ -36,7 +36,7 @@ func curves(ctx context.Context, w io.Writer, s sim.Scenario, r *report.Report) 
 	base := sim.Scenario{Seed: s.Seed, Delay: s.Delay, MinDelay: s.MinDelay, MaxDelay: s.MaxDelay, Update: s.Update, HoldDown: s.HoldDown}
 	play := func(label string, s sim.Scenario) (sim.Result, error) {
 		fmt.Fprintf(w, "for the report: %s\n", label)
-		return playTimed(ctx, w, s)
+		return playTimed(ctx, w, s, false)
 	}
 	for _, n := range curveSizes {
 		if n > min(s.Peers, largestInCurve) {

@@ -14,7 +14,7 @@ func (w *World) Born() {
 	hosts := slices.Clone(w.hosts)
 	slices.SortFunc(hosts, func(a, b *Host) int { return a.ID.Compare(b.ID) })
 	for _, h := range w.hosts {
-		h.start(false, w.bootstrap(w.hosts))
+		h.start(false, h.bootstrap(w.hosts))
 	}
 	links := make([][]node.BornLink, len(hosts)) // by index of the host
 	for i, h := range hosts {

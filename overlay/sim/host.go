@@ -55,17 +55,21 @@ func (h *Host) candidates(port uint16) []wire.IceCandidate {
 func (h *Host) Start(first bool) {
 	var bootstrap []string
 	if !first {
-		bootstrap = h.w.bootstrap(h.w.Living())
+		bootstrap = h.bootstrap(h.w.Living())
 	}
 	h.start(first, bootstrap)
 	h.restore()
 	h.input("start", func() { h.Node.Tick(h.now()) })
 }
 
-// bootstrap draws the addresses of up to three hosts.
-func (w *World) bootstrap(among []*Host) (addresses []string) {
+// bootstrap draws the addresses of up to three other hosts.
+func (h *Host) bootstrap(among []*Host) (addresses []string) {
 	for range min(3, len(among)) {
-		addresses = append(addresses, among[w.rand.IntN(len(among))].address())
+		other := among[h.w.rand.IntN(len(among))]
+		for tries := 0; other == h && tries < 8 && len(among) > 1; tries++ {
+			other = among[h.w.rand.IntN(len(among))]
+		}
+		addresses = append(addresses, other.address())
 	}
 	return addresses
 }

@@ -212,6 +212,7 @@ func (r *run) strict() error {
 	for _, u := range r.users {
 		u.still = true
 	}
+	r.RunUntil(r.s.Heal, time.Second, func() bool { return r.checkCycle(nil) == nil })
 	r.Run(requestLifetime + r.hold())
 	var records []*Record
 	for _, u := range r.users {

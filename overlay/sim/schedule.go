@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/node"
@@ -108,8 +109,7 @@ func (r *run) rise(h *Host) {
 		return
 	}
 	living := r.Living()
-	known := r.bootstrap(r.hosts)
-	known = append(known, r.bootstrap(living)...)
+	known := append(h.bootstrap(r.hosts), h.bootstrap(living)...)
 	h.start(len(living) == 0, known)
 	h.restore()
 	h.input("start", func() { h.Node.Tick(h.now()) })
@@ -130,7 +130,7 @@ func (r *run) comeBack(h *Host, after time.Duration) {
 
 // depart ends a host: in order, or without a word.
 func (r *run) depart(h *Host, orderly bool, back time.Duration) {
-	if !h.Up || len(r.hosts) < 2 {
+	if !h.Up {
 		return
 	}
 	if orderly && h.Node.State() == node.Joined && !h.paused {
@@ -148,10 +148,16 @@ func (r *run) depart(h *Host, orderly bool, back time.Duration) {
 func (r *run) churn(f *Fault, until time.Duration) {
 	r.poisson(f.Amount, until, func() { r.rise(r.AddHost()) })
 	r.poisson(f.Amount, until, func() {
-		if living := r.Living(); len(living) > 1 {
-			r.depart(living[r.rand.IntN(len(living))], r.rand.Float64() < f.Orderly, f.Back)
+		// Never the last one: who is on its way in or out is not there.
+		if there := r.serving(); len(there) > 1 {
+			r.depart(there[r.rand.IntN(len(there))], r.rand.Float64() < f.Orderly, f.Back)
 		}
 	})
+}
+
+// serving lists the hosts that can be asked for something.
+func (w *World) serving() []*Host {
+	return slices.DeleteFunc(w.Living(), func(h *Host) bool { return !h.serves() })
 }
 
 // poisson has f happen again and again, at random, so often per second on the average.
