@@ -479,31 +479,6 @@ func benchRing(b *testing.B) (*world, []*member) {
 	return w, ring
 }
 
-func BenchmarkStore(b *testing.B) {
-	w, ring := benchRing(b)
-	by, res := w.user(ring[0].cfg.Self, "alice@example.org"), wire.ResourceIDOf("alice@example.org")
-	value := record(ring[0].NodeID())
-	now := time.Now()
-	b.ReportAllocs()
-	for b.Loop() {
-		now = now.Add(time.Millisecond) // RFC 6940 §7.4.1.1: each is newer than the one before it
-		if _, err := ring[0].Store(b.Context(), by, res, wire.KindSIPRegistration, value, now, time.Hour); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkFetch(b *testing.B) {
-	w, ring := benchRing(b)
-	w.register(b, ring[0], "alice@example.org")
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := finds(b, ring[1], ring[0], "alice@example.org", patience); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func BenchmarkAppAttach(b *testing.B) {
 	_, ring := benchRing(b)
 	to := wire.NewDestinationList(wire.ToNode(ring[1].NodeID()))

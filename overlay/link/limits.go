@@ -29,7 +29,6 @@ const (
 	maxAcks        = 1024             // ACKs that wait to be written; past that they are left out, later ones cover them
 	maxFlight      = 256              // frames whose sending time is remembered
 	maxBatch       = 32 << 10         // octets that go into one Write: two TLS records
-	keepBuffer     = 8 << 10          // a writer's buffer above this is not kept by an idle link
 	readBuffer     = 4 << 10          // holds some small frames; larger messages bypass it
 	writeTimeout   = 10 * time.Second // a peer that takes no octets for this long is gone
 	frameTimeout   = 30 * time.Second // a frame that started must end

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
@@ -12,24 +13,28 @@ import (
 // writer is the writer goroutine. It alone closes the connection, which ends the reader.
 func (c *Conn) writer() {
 	defer c.hangUp()
-	var buf []byte
-	for {
-		b, ok := c.batch(buf[:0])
-		if !ok {
-			return
+	for c.wait() {
+		buf := batches.Get().(*[]byte)
+		*buf = c.batch((*buf)[:0])
+		_, err := c.tls.Write(*buf)
+		if cap(*buf) <= 2*maxBatch {
+			batches.Put(buf)
 		}
-		if _, err := c.tls.Write(b); err != nil {
+		if err != nil {
 			c.end(fmt.Errorf("link: write: %w", err), false)
 			if errors.Is(err, os.ErrDeadlineExceeded) { // the peer takes no octets and would take no alert
 				_ = c.tls.NetConn().Close()
 			}
 			return
 		}
-		if buf = b; cap(buf) > keepBuffer {
-			buf = nil
-		}
 	}
 }
+
+// batches holds buffers for what goes into one Write, of all links: an idle link keeps none.
+var batches = sync.Pool{New: func() any {
+	b := make([]byte, 0, maxBatch)
+	return &b
+}}
 
 // hangUp closes the connection. A link that ends in order waits for the peer's closure alert, a second at most:
 // octets left unread at close make TCP reset the connection, and a reset can overtake the last message.
@@ -45,17 +50,20 @@ func (c *Conn) hangUp() {
 	_ = c.tls.Close()
 }
 
-// batch waits for something to write and appends it to b: ACKs first, then as many messages as fit into one Write. It
-// reports false when the link has ended.
-func (c *Conn) batch(b []byte) ([]byte, bool) {
+// wait waits for something to write. It reports false when the link has ended.
+func (c *Conn) wait() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.err == nil && len(c.queue) == 0 && len(c.acks) == 0 {
 		c.wake.Wait()
 	}
-	if c.err != nil && (!c.drain || len(c.queue) == 0) {
-		return nil, false
-	}
+	return c.err == nil || c.drain && len(c.queue) > 0
+}
+
+// batch appends to b what waits to be written: ACKs first, then as many messages as fit into one Write.
+func (c *Conn) batch(b []byte) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, a := range c.acks {
 		b = wire.AppendAck(b, a.seq, a.received)
 	}
@@ -72,7 +80,7 @@ func (c *Conn) batch(b []byte) ([]byte, bool) {
 	if c.err == nil {
 		_ = c.tls.SetWriteDeadline(now.Add(writeTimeout))
 	}
-	return b, true
+	return b
 }
 
 // frame appends one data frame.
