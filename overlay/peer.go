@@ -205,6 +205,9 @@ func (p *Peer) Run(ctx context.Context) error {
 	return l.exit
 }
 
+// AllowsUser reports whether the configuration lets user ("alice@example.org") register in this overlay (RFC 7904 §3.4).
+func (p *Peer) AllowsUser(user string) bool { return p.Config().AllowsUser(user) }
+
 // Joined is closed when the peer is part of the ring.
 func (p *Peer) Joined() <-chan struct{} { return p.joined }
 

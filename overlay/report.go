@@ -18,7 +18,7 @@ func (p *Peer) event(e node.Event) {
 	case node.EventRefused, node.EventStoreRefused, node.EventValueRefused:
 		p.count.event(string(e.Type))
 		p.count.reason(string(e.Type), e.Text)
-	case node.EventLinkRefused, node.EventAnswerRefused, node.EventAttachFailed, node.EventReplicaRefused:
+	case node.EventStoreAhead, node.EventLinkRefused, node.EventAnswerRefused, node.EventAttachFailed, node.EventReplicaRefused:
 		p.count.event(string(e.Type))
 	case node.EventFirst, node.EventJoined:
 		p.joinedOnce()

@@ -415,3 +415,16 @@ func TestRFC7904_3_4_DomainRestriction(t *testing.T) {
 		}
 	}
 }
+
+// RFC 6940 §13.6.5: initial-ttl "SHOULD be set to a value slightly larger than the longest expected path through the network".
+//
+// Conformance: C-23
+func TestRFC6940_13_6_5_InitialTTLThatDoesNotFit(t *testing.T) {
+	for ttl, want := range map[string]string{"3": "more than 1 nodes", "12": "more than 128 nodes", "30": "", "100": "", "200": "round in circles"} {
+		doc := bytes.Replace(write(config.New("example.org")), []byte("<initial-ttl>100<"), []byte("<initial-ttl>"+ttl+"<"), 1)
+		got := strings.Join(mustParse(t, doc).Warnings, " ")
+		if (want == "") != (got == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", ttl, got, want)
+		}
+	}
+}

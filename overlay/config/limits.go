@@ -34,6 +34,9 @@ const (
 	// their certificates, so that a Fetch of one address-of-record would outgrow them.
 	WrittenMaxMessageSize = 65000
 
+	lowTTL    = 20 // of initial-ttl: 32768 nodes
+	ttlMargin = 5  // of initial-ttl over the logarithm of the number of nodes (RFC 6940 §13.6.5)
+
 	maxDocument   = 1 << 20 // octets; the largest we have a use for is 20 KB
 	maxDepth      = 16      // of elements: the grammar needs 7
 	maxElements   = 20000   // in one document: a bad-node list of a large overlay

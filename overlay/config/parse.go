@@ -283,6 +283,15 @@ func (p *parser) maxMessageSize(e *element) (err error) {
 func (p *parser) initialTTL(e *element) error {
 	n, err := number(e, 1, math.MaxUint8)
 	p.o.InitialTTL = uint8(n)
+	// RFC 6940 §13.6.5: it "SHOULD be set to a value slightly larger than the longest expected path through the network. For
+	// Chord, experience has shown that log(2) of the number of nodes in the network + 5 is a safe bound."
+	switch {
+	case err != nil:
+	case n < lowTTL:
+		p.warn(e, "%d is little for more than %d nodes", n, 1<<max(0, n-ttlMargin))
+	case n > DefaultInitialTTL:
+		p.warn(e, "%d is more than any path needs: who makes messages go round in circles may do so that often", n)
+	}
 	return err
 }
 

@@ -22,6 +22,7 @@ const (
 	EventDropped        EventType = "dropped"         // a message; Text is the reason
 	EventRefused        EventType = "refused"         // we answered a request of Peer with an error; Text names it
 	EventStoreRefused   EventType = "store_refused"   // a StoreReq of Peer; Text is the reason, of a closed set
+	EventStoreAhead     EventType = "store_ahead"     // a value of Peer was stored under a time that is far ahead of ours
 	EventValueRefused   EventType = "value_refused"   // a fetched value that Peer answered with; Text is the reason
 	EventAnswerRefused  EventType = "answer_refused"  // an answer from a node that was not asked
 	EventAttachFailed   EventType = "attach_failed"   // Text says how

@@ -32,6 +32,8 @@ const (
 	iceLinkWait = 26 * time.Second
 	// unnamedTime is how long a link whose certificate has several Node-IDs may go without saying which is meant.
 	unnamedTime = 30 * time.Second
+	// storageTimeAhead is from when on a storage time is worth a line in the log: clocks that NTP sets are right to a second.
+	storageTimeAhead = time.Minute
 	// dialStagger is how long one bootstrap address may keep the next one waiting.
 	dialStagger = 500 * time.Millisecond
 	// firstBackoff and maxBackoff bound the pause between attempts to join; it doubles. A node that a person has just

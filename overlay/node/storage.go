@@ -1,6 +1,8 @@
 package node
 
 import (
+	"slices"
+
 	"github.com/p2psip/p2psip-gateway/overlay/chord"
 	"github.com/p2psip/p2psip-gateway/overlay/store"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
@@ -25,6 +27,9 @@ func (n *Node) answerStore(in *inbound, req *wire.StoreReq) {
 		n.refuse(in, e)
 		return
 	}
+	if original && n.ahead(req) {
+		n.event(EventStoreAhead, in.sender, "")
+	}
 	if original {
 		// RFC 6940 §7.4.1.2: "a list of the peers where the data will be replicated by the node processing the request".
 		for i := range ans.Kinds {
@@ -34,6 +39,19 @@ func (n *Node) answerStore(in *inbound, req *wire.StoreReq) {
 	n.respond(in, ans, nil)
 	n.stored(req.Resource, in.sender, original, n.store.Held(req.Resource) == valuesOf(req))
 	n.joinProgress()
+}
+
+// ahead reports whether some value of req was stored, by its storage time, long after now. It is good nevertheless: only the
+// order of the times of one owner matters (RFC 6940 §7.4.1.1). But its owner can not replace it with a clock that is right, so that
+// somebody has to know.
+func (n *Node) ahead(req *wire.StoreReq) bool {
+	limit := uint64(n.now.Add(storageTimeAhead).UnixMilli())
+	for i := range req.Kinds {
+		if slices.ContainsFunc(req.Kinds[i].Values, func(d wire.StoredData) bool { return d.StorageTime > limit }) {
+			return true
+		}
+	}
+	return false
 }
 
 func valuesOf(req *wire.StoreReq) (values int) {

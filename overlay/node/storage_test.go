@@ -261,3 +261,19 @@ func TestRFC6940_6_2_1_RequestFailsAfterFiveTransmissions(t *testing.T) {
 		t.Errorf("%v after %v", d.Err, took)
 	}
 }
+
+// Conformance: D-17
+func TestStorageTimesFarAheadAreTakenAndTold(t *testing.T) {
+	w := ring(t, 3)
+	for i, ahead := range []time.Duration{0, 30 * time.Second, 2 * time.Minute, 24 * 365 * time.Hour} {
+		before := w.Counts[string(node.EventStoreAhead)]
+		r := w.NewRecord("user"+string(rune('a'+i)), w.Host(0))
+		d := do(t, w, r.Home, r.OpStore(w.SignVersion(r, 1, uint64(w.Now().Add(ahead).UnixMilli()))))
+		if d.Err != nil || d.Refused != nil {
+			t.Errorf("%v ahead: %v %v", ahead, d.Err, d.Refused)
+		}
+		if told := w.Counts[string(node.EventStoreAhead)] - before; (told == 1) != (ahead > time.Minute) {
+			t.Errorf("%v ahead: told %d times", ahead, told)
+		}
+	}
+}

@@ -18,6 +18,7 @@ import (
 
 var (
 	errExpired = errors.New("certificate has expired") // nothing may be signed with it any more
+	errDomain  = errors.New("the overlay does not serve this domain")
 	errNoRoom  = errors.New("as many certificates stand there as may")
 )
 

@@ -24,6 +24,8 @@ type Peer interface {
 	Fetch(ctx context.Context, res wire.ResourceID, kind wire.KindID) ([]overlay.Value, error)
 	AppAttach(ctx context.Context, dest wire.DestinationList, app wire.ApplicationID) (overlay.AppConn, error)
 	NodeID() wire.NodeID
+	// AllowsUser reports whether the overlay takes records of a user name (RFC 7904 §3.4).
+	AllowsUser(user string) bool
 	Joined() <-chan struct{}
 }
 

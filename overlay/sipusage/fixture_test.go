@@ -96,6 +96,8 @@ func (r *ring) gateway(name string) *gateway {
 func (g *gateway) NodeID() wire.NodeID     { return g.self.Identity().Node }
 func (g *gateway) Joined() <-chan struct{} { return g.joined }
 
+func (g *gateway) AllowsUser(user string) bool { return g.conf.AllowsUser(user) }
+
 var errNoCertificate = errors.New("no such file")
 
 func (g *gateway) Signer(aor string) (*trust.Signer, error) {

@@ -199,6 +199,8 @@ func label(err error) string {
 	switch {
 	case err == nil:
 		return "ok"
+	case errors.Is(err, errDomain):
+		return "refused"
 	case errors.Is(err, location.ErrForbidden):
 		return "no_certificate"
 	case errors.As(err, &remote):
@@ -213,6 +215,11 @@ func (p *Publisher) place(key string) (res wire.ResourceID, kind wire.KindID, by
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return addressResource(p.peer.NodeID()), wire.KindSIPGateway, p.self, nil
+	}
+	if !p.peer.AllowsUser(key) {
+		// RFC 7904 §3.3: "Before issuing a Store request to the overlay, any Peer SHOULD verify that the AOR of the request is a
+		// valid Resource Name with respect to its domain name and the namespaces defined in the overlay configuration document".
+		return "", 0, nil, fmt.Errorf("sipusage: %s: %w: %w", key, location.ErrForbidden, errDomain)
 	}
 	by, err = p.keys.Signer(key)
 	if err != nil {

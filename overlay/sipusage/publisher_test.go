@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/overlay"
+	"github.com/p2psip/p2psip-gateway/overlay/config"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
@@ -269,6 +270,25 @@ func TestARefreshThatFailsLeavesTheRecordStored(t *testing.T) {
 		}
 		b.after(20 * time.Minute)
 		b.state(alice, LocalOnly)
+	})
+}
+
+// RFC 7904 §3.3: who writes checks the domain, too.
+//
+// Conformance: H-11
+func TestRFC7904_3_3_DomainsAreCheckedBeforeAStore(t *testing.T) {
+	publishing(t, func(b *bench) {
+		restriction, err := config.NewDomainRestriction(true, `other\.example`)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.conf.Domains = restriction
+		b.answered(b.publish(alice, 10*time.Hour), location.ErrForbidden)
+		b.state(alice, LocalOnly)
+		b.written(0, 0)
+		if n := b.p.Stats().Stores["refused"]; n == 0 {
+			b.Error("not counted")
+		}
 	})
 }
 
