@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,8 +23,19 @@ type bench struct {
 	t        *testing.T
 	n        *Notifier
 	bindings *location.Bindings
-	sent     []*notify
 	word     string
+
+	mu   sync.Mutex
+	sent []*notify
+}
+
+// take is what was sent since the last call.
+func (b *bench) take() []*notify {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	sent := b.sent
+	b.sent = nil
+	return sent
 }
 
 // notify is a NOTIFY that was sent.
@@ -34,6 +46,8 @@ type notify struct {
 }
 
 func (b *bench) Send(req *message.Message, to location.Hop, _ string, user sip.ClientUser) sip.ClientTransaction {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.sent = append(b.sent, &notify{req, to, user})
 	return nil
 }
@@ -137,11 +151,11 @@ func (b *bench) open(lines ...string) *transaction {
 // next is the document of the NOTIFY that was sent last, the only one since the last call; it is answered.
 func (b *bench) next(status int) (m *message.Message, doc reginfo) {
 	b.t.Helper()
-	if len(b.sent) != 1 {
-		b.t.Fatalf("%d NOTIFY sent, want 1", len(b.sent))
+	sent := b.take()
+	if len(sent) != 1 {
+		b.t.Fatalf("%d NOTIFY sent, want 1", len(sent))
 	}
-	s := b.sent[0]
-	b.sent = nil
+	s := sent[0]
 	if err := xml.Unmarshal(s.req.Body, &doc); err != nil {
 		b.t.Fatal(err)
 	}
@@ -151,8 +165,8 @@ func (b *bench) next(status int) (m *message.Message, doc reginfo) {
 
 func (b *bench) quiet() {
 	b.t.Helper()
-	if len(b.sent) != 0 {
-		b.t.Fatalf("a NOTIFY: %s", b.sent[0].req.AppendTo(nil))
+	if sent := b.take(); len(sent) != 0 {
+		b.t.Fatalf("a NOTIFY: %s", sent[0].req.AppendTo(nil))
 	}
 }
 
@@ -223,11 +237,11 @@ func TestRFC3680_4_10_ChangesAreNotifiedAtALeisurelyPace(t *testing.T) {
 		pass(pace - time.Millisecond)
 		b.quiet()
 		pass(time.Millisecond)
-		if len(b.sent) != 1 {
+		sent := b.take()
+		if len(sent) != 1 {
 			t.Fatal("no NOTIFY")
 		}
-		s := b.sent[0]
-		b.sent = nil
+		s := sent[0]
 		b.set("sip:d@h") // while a NOTIFY is under way
 		pass(2 * pace)
 		b.quiet()
