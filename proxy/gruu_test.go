@@ -250,3 +250,33 @@ type denied struct{}
 func (denied) Authenticate(*message.Message) (string, []string, bool) {
 	return "", []string{`Digest realm="example.org"`}, false
 }
+
+// Feature: REG-25
+func TestRFC3261_11_AContactIsAskedTheWayThatACallTakes(t *testing.T) {
+	g := withDevices(t, 1)
+	g.dead[1] = true
+	for _, c := range []struct {
+		b    location.Binding
+		hop  location.Hop
+		uri  string
+		want bool
+	}{
+		{flowOf(deskID, 2, 2, 0), stream("TCP", "203.0.113.9:40002", 2), "sip:bob@10.0.0.9:5002;transport=tcp", true},
+		{flowOf(deskID, 1, 1, 0), location.Hop{}, "", false},
+		{location.Binding{Contact: bobPhone, Hop: bob}, bob, bobPhone, true},
+		{location.Binding{Contact: bobPhone, Hop: bob, Path: []string{"<sip:192.0.2.77;lr>"}}, udp("192.0.2.77:5060"), bobPhone, true},
+		{location.Binding{Contact: bobPhone, Hop: bob, Path: []string{"<sip:edge.example;lr>"}}, location.Hop{}, "", false},
+	} {
+		g.sent = nil
+		if got := g.p.Ask(c.b, nil); got != c.want {
+			t.Errorf("%s: asked: %v", c.b.Contact, got)
+		}
+		if !c.want {
+			continue
+		}
+		s := g.branches(1)[0]
+		if s.hop != c.hop || s.req.RequestURI != c.uri || s.req.Method != "OPTIONS" || len(s.req.Values(message.Route)) != len(c.b.Path) {
+			t.Errorf("asked %s over %v: %s", s.req.RequestURI, s.hop, s.req.AppendTo(nil))
+		}
+	}
+}

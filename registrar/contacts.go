@@ -151,7 +151,7 @@ func (r *Registrar) apply(set []location.Binding, c *change, one contact) ([]loc
 		set[at] = b
 		return set, nil
 	}
-	if set, err = r.makeRoom(set, one); err != nil {
+	if set, err = r.makeRoom(set, c.aor, one); err != nil {
 		return nil, err
 	}
 	return append(set, b), nil
@@ -182,9 +182,9 @@ func (r *Registrar) shorten(d time.Duration) time.Duration {
 	return max(d.Truncate(time.Second), r.c.MinExpires)
 }
 
-// makeRoom lets a new contact in: it replaces one of the same device, and at the limit one whose connection is gone, the oldest first. A
+// makeRoom lets a new contact in: it replaces one of the same device, and at the limit one whose connection is gone or that does not answer, the oldest first. A
 // binding that may still be reached is never dropped.
-func (r *Registrar) makeRoom(set []location.Binding, one contact) ([]location.Binding, error) {
+func (r *Registrar) makeRoom(set []location.Binding, aor location.AOR, one contact) ([]location.Binding, error) {
 	if one.instance != "" && one.regID == 0 {
 		set = slices.DeleteFunc(set, func(b location.Binding) bool { return b.Instance == one.instance && b.RegID == 0 })
 	}
@@ -193,7 +193,8 @@ func (r *Registrar) makeRoom(set []location.Binding, one contact) ([]location.Bi
 	}
 	victim := -1
 	for i, b := range set {
-		if !r.c.Alive(b.Hop) && (victim < 0 || b.Updated.Before(set[victim].Updated)) {
+		dead := !r.c.Alive(b.Hop) || r.c.Unreachable != nil && r.c.Unreachable(aor, &b)
+		if dead && (victim < 0 || b.Updated.Before(set[victim].Updated)) {
 			victim = i
 		}
 	}

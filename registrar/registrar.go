@@ -43,6 +43,11 @@ type Config struct {
 	Known func(location.AOR) bool
 	// Trusted names sources that may register any user without credentials; nil: none.
 	Trusted func(location.Hop) bool
+	// Certified lists the users that the certificate of the client on a connection names, verified; none when it names none or there is
+	// none. Optional.
+	Certified func(location.Hop) []location.AOR
+	// Unreachable reports whether a contact is known not to answer: see Prober. Optional.
+	Unreachable func(location.AOR, *location.Binding) bool
 	// Alive reports whether the connection that a binding came over still stands.
 	Alive func(location.Hop) bool
 
@@ -121,7 +126,11 @@ func (r *Registrar) Request(tx sip.ServerTransaction) {
 // authorised reports whether the sender may change the bindings of aor (RFC 3261 §10.3 steps 3 to 5), and answers when it may not: before
 // anything changes.
 func (r *Registrar) authorised(tx sip.ServerTransaction, aor location.AOR) bool {
-	if r.c.Trusted == nil || !r.c.Trusted(tx.Source()) {
+	if !r.certified(tx.Source(), aor) && (r.c.Trusted == nil || !r.c.Trusted(tx.Source())) {
+		if r.c.Certified != nil && len(r.c.Certified(tx.Source())) > 0 {
+			r.refuse(tx, otherUser)
+			return false
+		}
 		user, challenge, ok := r.c.Auth.Authenticate(tx.Request())
 		if !ok {
 			res := challenged.Response(tx.Request(), toTag)
@@ -143,6 +152,11 @@ func (r *Registrar) authorised(tx sip.ServerTransaction, aor location.AOR) bool 
 		return false
 	}
 	return true
+}
+
+// certified reports whether the certificate of the sender names aor: RFC 3261 §26.3.2.1, RFC 5922.
+func (r *Registrar) certified(from location.Hop, aor location.AOR) bool {
+	return r.c.Certified != nil && slices.Contains(r.c.Certified(from), aor)
 }
 
 // target is the address-of-record that req is about.

@@ -171,6 +171,11 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 		Recurse: g.o.Config.Proxy.Recurse, History: g.o.Config.Proxy.HistoryInfo,
 		Refused: func(r proxy.Refusal) { g.refused("proxy", r) },
 	})
+	if p := g.o.Config.Registrar.Probe; p.Interval > 0 {
+		g.prober = registrar.NewProber(registrar.ProbeConfig{
+			All: g.bindings.All, Ask: g.proxy.Ask, Interval: p.Interval, Misses: p.Misses, Now: time.Now,
+		})
+	}
 	h.core = g.proxy
 	return h, nil
 }
@@ -187,7 +192,8 @@ func (g *Gateway) registrar(server *digest.Server, gruus *location.GRUUs) *regis
 		Known: g.locator.ours, Trusted: within(trusted), Alive: g.flows.Alive,
 		DefaultExpires: c.Expires.Default, MinExpires: c.Expires.Min, MaxExpires: c.Expires.Max, MaxContacts: c.MaxContacts,
 		PublishWait: c.PublishWait, Required: c.Publish == "required", Now: time.Now,
-		Answered: g.answered("registrar"), Changed: g.bindingsChanged,
+		Answered: g.answered("registrar"), Changed: g.bindingsChanged, Certified: g.certified,
+		Unreachable: g.unreachable,
 	})
 }
 

@@ -93,7 +93,14 @@ type RegistrarConfig struct {
 	Path        string        `yaml:"path"`    // of phones that do not know it: accept | strict (RFC 3327)
 	GRUU        bool          `yaml:"gruu"`    // given to phones that know them (RFC 5627)
 	// ServiceRoute is the route that phones are to use for their own requests, first hop first: URIs (RFC 3608).
-	ServiceRoute List `yaml:"service_route"`
+	ServiceRoute List        `yaml:"service_route"`
+	Probe        ProbeConfig `yaml:"probe"`
+}
+
+// ProbeConfig is the asking of contacts by OPTIONS whether they are there.
+type ProbeConfig struct {
+	Interval time.Duration `yaml:"interval"` // 0: nobody is asked
+	Misses   int           `yaml:"misses"`   // in a row, and a contact is unreachable
 }
 
 // ExpiresConfig bounds the lifetime of a binding.
@@ -139,6 +146,7 @@ func DefaultConfig() Config {
 			MaxContacts: 10,
 			Path:        "accept",
 			GRUU:        true,
+			Probe:       ProbeConfig{Misses: 3},
 			Publish:     "best-effort",
 			PublishWait: 300 * time.Millisecond,
 			Digest:      List{"md5"},
@@ -191,6 +199,9 @@ func (c *Config) check(path string) error {
 	}
 	oneOf("role", string(c.Role), string(RoleProxy), string(RoleRedirect))
 	oneOf("registrar.publish", c.Registrar.Publish, "best-effort", "required")
+	if p := c.Registrar.Probe; p.Interval != 0 && p.Interval < minProbe || p.Misses < 1 {
+		bad("registrar.probe", "want an interval of 0 or %v and more, and at least one miss, have %v, %d", minProbe, p.Interval, p.Misses)
+	}
 	oneOf("registrar.path", c.Registrar.Path, "accept", "strict")
 	for _, r := range c.Registrar.ServiceRoute {
 		if u, err := message.ParseURI(r); err != nil || !u.IsSIP() {
@@ -240,6 +251,9 @@ func (c *OverlayConfig) checkRole(bad func(key, format string, args ...any)) {
 		bad("overlay.first", "a client needs a peer; the first of an overlay has role peer")
 	}
 }
+
+// minProbe: an OPTIONS that is not answered takes 32 s to fail.
+const minProbe = 30 * time.Second
 
 // maxJitter, in percent: half of a lifetime is enough to spread anything.
 const maxJitter = 50

@@ -21,6 +21,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/sipusage"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/proxy"
+	"github.com/p2psip/p2psip-gateway/registrar"
 	"github.com/p2psip/p2psip-gateway/registrar/regevent"
 	"github.com/p2psip/p2psip-gateway/sip/digest"
 	"github.com/p2psip/p2psip-gateway/sip/flow"
@@ -57,6 +58,7 @@ type Gateway struct {
 	bindings  *location.Bindings
 	flows     *flow.Table
 	load      *overload
+	prober    *registrar.Prober  // nil: nobody is asked
 	events    *regevent.Notifier // nil on a redirect peer
 	waits     *waits
 	layer     *transaction.Layer
@@ -161,6 +163,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	frontDone.Go(func() { g.shown.Run(front) })
 	frontDone.Go(func() { g.expire(front) })
 	frontDone.Go(func() { g.rememberPeers(front) })
+	if g.prober != nil {
+		frontDone.Go(func() { g.prober.Run(front) })
+	}
 	frontDone.Go(func() { g.load.run(front, g.waits.measure) })
 	if err := g.announce(); err != nil {
 		errs <- err

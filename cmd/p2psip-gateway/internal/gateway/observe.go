@@ -81,8 +81,13 @@ func (g *Gateway) describe(aor location.AOR, set []location.Binding, now time.Ti
 		if !g.flows.Alive(b.Hop) {
 			flow = "stale"
 		}
+		rtt, unreachable := g.reach(aor, &b)
+		if unreachable {
+			flow = "unreachable"
+		}
 		out = append(out, Registration{
-			AOR: string(aor), Contact: b.Contact, Transport: strings.ToLower(b.Hop.Transport), Source: b.Hop.Remote.String(), UserAgent: b.UserAgent,
+			RTTms: rtt,
+			AOR:   string(aor), Contact: b.Contact, Transport: strings.ToLower(b.Hop.Transport), Source: b.Hop.Remote.String(), UserAgent: b.UserAgent,
 			CallID: b.CallID, Q: float64(b.Q) / 1000, Expires: b.Expires.UTC(), ExpiresInSeconds: int64(b.Expires.Sub(now).Seconds()),
 			Flow: flow, State: string(g.publisher.State(aor)),
 		})

@@ -69,8 +69,9 @@ type Registration struct {
 	Q                float64   `json:"q"`
 	Expires          time.Time `json:"expires"`
 	ExpiresInSeconds int64     `json:"expires_in_seconds"`
-	Flow             string    `json:"flow"`  // live | stale: whether the connection stands that it was made over
-	State            string    `json:"state"` // of the record in the overlay: stored | pending | local-only
+	Flow             string    `json:"flow"`             // live | stale | unreachable: whether the connection stands that it was made over, and answers are given
+	RTTms            float64   `json:"rtt_ms,omitempty"` // of the last OPTIONS; 0: none was answered
+	State            string    `json:"state"`            // of the record in the overlay: stored | pending | local-only
 }
 
 // RingReport is GET /api/v1/ring.
