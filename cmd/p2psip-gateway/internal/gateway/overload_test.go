@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
@@ -26,7 +27,8 @@ func ask(t *testing.T, start string, lines string) *message.Message {
 func TestRFC3261_21_5_4_OverloadIs503ButDialogsAndEmergenciesGoOn(t *testing.T) {
 	const new, inside = "To: <sip:z@y>\r\n", "To: <sip:z@y>;tag=2\r\n"
 	core := &passed{}
-	h := &handler{core: core, load: newOverload(time.Millisecond, []string{"112"}), answered: func(sip.ServerTransaction, int, string) {}}
+	h := &handler{core: core, load: newOverload(time.Millisecond, []string{"112"}), answered: func(sip.ServerTransaction, int, string) {},
+		checked: func(*message.Message, location.Hop) {}}
 	h.load.share.Store(0)
 	waits := map[string]bool{}
 	for range 200 {
