@@ -62,6 +62,14 @@ func (l *loop) run(ctx context.Context) {
 	defer timer.Stop()
 	stop := ctx.Done()
 	var giveUp <-chan time.Time
+	for waiting := true; waiting; { // what was said before Run comes before the start
+		select {
+		case f := <-l.p.inbox:
+			l.step(f)
+		default:
+			waiting = false
+		}
+	}
 	for !l.over {
 		select {
 		case f := <-l.p.inbox:

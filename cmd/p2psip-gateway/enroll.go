@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"io/fs"
 	"log"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
 	"github.com/p2psip/p2psip-gateway/overlay/enroll"
+	"github.com/p2psip/p2psip-gateway/overlay/lan"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 )
 
@@ -74,8 +77,11 @@ const enrollServeAbout = `Serves the configuration document of an overlay and ce
 the one that init made; accounts are kept in it. Without --tls-cert the overlay's authority certifies the server itself,
 for the name of the overlay and the names given with --host; clients then need its ca.crt (join --ca).`
 
+func discoverable(s string) bool { _, ok := gateway.Discover(s); return ok }
+
 type enrollServeOptions struct {
 	dir, listen, cert, key, format string
+	discover                       string
 	hosts                          values
 	lifetime                       time.Duration
 }
@@ -90,6 +96,7 @@ func runEnrollServe(ctx context.Context, std stdio, args []string) int {
 	fs.StringVar(&o.key, "tls-key", "", "`file` with its key, PEM")
 	fs.Var(&o.hosts, "host", "`name` or address of the server for the certificate that it makes itself; may be given more than once")
 	fs.DurationVar(&o.lifetime, "lifetime", trust.DefaultLifetime, "how long the certificates of nodes and users are valid")
+	fs.StringVar(&o.discover, "discover", "", "`lan`: let gateways find the server on the local network; lan:INTERFACE on that one")
 	fs.StringVar(&o.format, "log-format", "text", "`form` of the log: text or json")
 	if code, ok := parseMaker(fs, args); !ok {
 		return code
@@ -103,6 +110,8 @@ func runEnrollServe(ctx context.Context, std stdio, args []string) int {
 		return usageError(std, fs, errors.New("--host is for the certificate that the server makes itself"))
 	case o.lifetime <= 0:
 		return usageError(std, fs, fmt.Errorf("--lifetime %s: it must be positive", o.lifetime))
+	case o.discover != "" && !discoverable(o.discover):
+		return usageError(std, fs, fmt.Errorf("--discover %s: it must be lan, or lan:INTERFACE", o.discover))
 	case o.format != "text" && o.format != "json":
 		return usageError(std, fs, fmt.Errorf("--log-format %s: it must be text or json", o.format))
 	}
@@ -114,9 +123,39 @@ func runEnrollServe(ctx context.Context, std stdio, args []string) int {
 	if err != nil {
 		return failed(std, fs, &identity.Error{Code: codeListen, What: "cannot listen", Path: "--listen " + o.listen, Err: err})
 	}
+	stop, err := o.announce(ctx, e.server.Overlay().InstanceName, l.Addr())
+	if err != nil {
+		_ = l.Close()
+		return failed(std, fs, &identity.Error{Code: codeListen, What: "cannot be found on the local network", Path: "--discover " + o.discover, Err: err})
+	}
+	defer stop()
 	fmt.Fprintf(std.out, "enrollment server of overlay %s on %s, document sequence %d\n", e.server.Overlay().InstanceName, l.Addr(),
 		e.server.Overlay().Sequence)
 	return e.serve(ctx, std, fs, l)
+}
+
+// announce lets gateways find the server on the local network, until stop.
+func (o *enrollServeOptions) announce(ctx context.Context, name string, at net.Addr) (stop func(), err error) {
+	if o.discover == "" {
+		return func() {}, nil
+	}
+	interfaces, _ := gateway.Discover(o.discover)
+	ap, err := netip.ParseAddrPort(at.String())
+	if err != nil {
+		return nil, err
+	}
+	s := lan.Service{Type: lan.Configuration, Instance: lan.InstanceName([]byte(rand.Text()[:8])), Overlay: name, Port: ap.Port()}
+	if a := ap.Addr().Unmap(); !a.IsUnspecified() {
+		s.Addresses = []netip.Addr{a}
+	}
+	a, err := lan.Open(lan.Config{Overlay: name, Offer: []lan.Service{s}, Interfaces: interfaces})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() { defer close(ended); a.Run(ctx) }()
+	return func() { cancel(); <-ended }, nil
 }
 
 // enrollment is a running `enroll serve`.

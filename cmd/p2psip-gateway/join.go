@@ -11,8 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
 	"github.com/p2psip/p2psip-gateway/overlay/enroll"
+	"github.com/p2psip/p2psip-gateway/overlay/lan"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 )
 
@@ -25,6 +27,7 @@ type joinOptions struct {
 	at, account, passwordFile, code, out, ca, usersFile string
 	users                                               values
 	wait                                                time.Duration
+	discover                                            string
 }
 
 // runJoin is `p2psip-gateway join`.
@@ -38,6 +41,7 @@ func runJoin(ctx context.Context, std stdio, args []string) int {
 	fs.StringVar(&o.ca, "ca", "", "`file` with the authorities that vouch for the HTTPS servers, PEM; without it the system's")
 	fs.Var(&o.users, "user", "`name` of a user to get a certificate for now, with or without @domain; may be given more than once")
 	fs.StringVar(&o.usersFile, "users", "", "`file` with lines \"user password\" of users to get certificates for now; the passwords are not read")
+	fs.StringVar(&o.discover, "discover", "", "`lan`: look for the server of DOMAIN on the local network instead of in the DNS; lan:INTERFACE on that one")
 	fs.DurationVar(&o.wait, "wait", time.Minute, "how long to try")
 	var code int
 	var ok bool
@@ -94,7 +98,10 @@ func (o *joinOptions) newEnrollment(std stdio) (e identity.Enrollment, err error
 	if o.at == "" || o.account == "" || (o.passwordFile == "") == (o.code == "") {
 		return e, errors.New("URL or DOMAIN, --account, and --password-file or --code are needed")
 	}
-	e = identity.Enrollment{Account: o.account, Password: o.code}
+	if o.discover != "" && !discoverable(o.discover) {
+		return e, fmt.Errorf("--discover %s: it must be lan, or lan:INTERFACE", o.discover)
+	}
+	e = identity.Enrollment{Account: o.account, Password: o.code, Discover: o.discover}
 	if o.passwordFile != "" {
 		if e.Password, err = readPassword(std, o.passwordFile); err != nil {
 			return e, err
@@ -118,6 +125,10 @@ func (o *joinOptions) newEnrollment(std stdio) (e identity.Enrollment, err error
 // enrollClient is the client for an account.
 func enrollClient(e identity.Enrollment) (*enroll.Client, error) {
 	c := &enroll.Client{Overlay: e.Overlay, URL: e.URL, Account: e.Account, Password: e.Password}
+	if e.Discover != "" {
+		interfaces, _ := gateway.Discover(e.Discover)
+		c.Resolver = &lan.Resolver{Interfaces: interfaces}
+	}
 	if e.CA != "" {
 		c.Roots = x509.NewCertPool()
 		if !c.Roots.AppendCertsFromPEM([]byte(e.CA)) {

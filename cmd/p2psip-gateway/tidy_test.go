@@ -28,6 +28,7 @@ var layers = map[string][]string{
 	"overlay/ice":      {"overlay/wire"},
 	"overlay/sim":      {"overlay/node", "overlay/chord", "overlay/route", "overlay/store", "overlay/trust", "overlay/config", "overlay/wire"},
 	"overlay/journal":  {},
+	"overlay/lan":      {},
 	"overlay":          {"overlay/node", "overlay/route", "overlay/store", "overlay/link", "overlay/ice", "overlay/trust", "overlay/config", "overlay/wire"},
 	"overlay/enroll":   {"overlay/trust", "overlay/config", "overlay/wire"},
 	"overlay/sipusage": {"overlay", "overlay/trust", "overlay/wire", "location"},
@@ -48,10 +49,10 @@ var layers = map[string][]string{
 
 	"metrics":                              {"overlay", "location"},
 	"cmd/p2psip-gateway/internal/identity": {"overlay/config", "overlay/trust", "overlay/wire"},
-	"cmd/p2psip-gateway/internal/gateway": {"metrics", "overlay", "overlay/node", "overlay/journal", "overlay/sipusage", "overlay/config", "overlay/trust", "overlay/wire",
+	"cmd/p2psip-gateway/internal/gateway": {"metrics", "overlay", "overlay/node", "overlay/journal", "overlay/lan", "overlay/sipusage", "overlay/config", "overlay/trust", "overlay/wire",
 		"proxy", "redirect", "registrar", "registrar/regevent", "location", "sip", "sip/message", "sip/flow", "sip/transaction", "sip/digest", "sip/resolve"},
 	"cmd/p2psip-gateway/internal/report": {"overlay/sim"},
-	"cmd/p2psip-gateway":                 {"cmd/p2psip-gateway/internal/report", "cmd/p2psip-gateway/internal/gateway", "cmd/p2psip-gateway/internal/identity", "overlay", "overlay/config", "overlay/enroll", "overlay/trust", "overlay/wire", "overlay/sim", "sip/digest", "location"},
+	"cmd/p2psip-gateway":                 {"cmd/p2psip-gateway/internal/report", "cmd/p2psip-gateway/internal/gateway", "cmd/p2psip-gateway/internal/identity", "overlay", "overlay/config", "overlay/enroll", "overlay/lan", "overlay/trust", "overlay/wire", "overlay/sim", "sip/digest", "location"},
 }
 
 // pure packages take the time, randomness and verified identities as arguments: no clock, I/O, locks or goroutines.

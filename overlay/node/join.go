@@ -89,7 +89,7 @@ func (n *Node) entrances() []string {
 // bootstrapAddresses are all that are known, in random order: a hundred nodes that start together are not to meet at the
 // first.
 func (n *Node) bootstrapAddresses() []string {
-	list := slices.Clone(n.c.Bootstrap)
+	list := slices.Concat(n.c.Bootstrap, n.found)
 	for _, b := range n.c.Overlay.Bootstrap {
 		host := b.Address
 		if strings.Contains(host, ":") {

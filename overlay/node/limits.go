@@ -119,6 +119,7 @@ const (
 	maxAdmitNext        = 16       // joining nodes that wait for their turn
 	maxLearned          = 64       // Node-IDs of one Update that are looked at
 	maxKnown            = 10       // RFC 6940 §11.4: "The suggested number of peers to cache is 10."
+	maxFound            = 32       // addresses that were found while the node runs
 	maxBootstrap        = 64       // addresses
 	maxJoinRefusals     = 8        // of one attempt to join, before it pauses
 	copyWindow          = 32       // copies of values on their way

@@ -102,6 +102,7 @@ type Node struct {
 	opaque    *route.Opaque
 	ops       map[OpID]*request
 
+	found     []string // bootstrap addresses that the driver has found
 	attaches  []*attach
 	gathering map[SessionID]func(SessionID, Offer, error)
 	joining   *joining

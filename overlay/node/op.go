@@ -89,6 +89,14 @@ type Done struct {
 func (n *Node) Do(now time.Time, op Op) OpID {
 	n.lastOp++
 	id := n.lastOp
+	if found, ok := op.(OpFound); ok {
+		if n.begin(now) {
+			n.noteFound(found.Addresses)
+		}
+		n.finishOp(Done{Op: id})
+		n.settle()
+		return id
+	}
 	handOver, configure := op.(OpConfigure)
 	if !n.begin(now) || !n.state.Serves() && !configure {
 		n.finishOp(Done{Op: id, Err: ErrNotJoined})

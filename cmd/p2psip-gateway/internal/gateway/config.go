@@ -77,6 +77,8 @@ type OverlayConfig struct {
 	Bootstrap    List       `yaml:"bootstrap"`     // host:port of peers, besides the document's
 	TURN         TURNConfig `yaml:"turn"`          // for an overlay with ICE
 	First        bool       `yaml:"first"`         // may be the first peer of the overlay (RFC 6940 §6.4.2.1)
+	// Discover is "lan", or "lan:" and interfaces with commas between: find nodes there, and be found; empty: do not.
+	Discover string `yaml:"discover"`
 	// Refresh is how often a node that was enrolled over the network looks for a newer configuration document; 0: never.
 	Refresh time.Duration `yaml:"refresh"`
 }
@@ -217,6 +219,9 @@ func (c *Config) check(path string) error {
 	c.Overlay.checkRole(bad)
 	c.Overlay.checkSockets(bad)
 	c.Overlay.TURN.check(bad)
+	if _, ok := Discover(c.Overlay.Discover); c.Overlay.Discover != "" && !ok {
+		bad("overlay.discover", "%q: want lan, or lan:INTERFACE,INTERFACE", c.Overlay.Discover)
+	}
 	if r := c.Overlay.Refresh; r != 0 && r < time.Second {
 		bad("overlay.refresh", "%v: want at least a second, or 0 for never", r)
 	}

@@ -54,6 +54,7 @@ func TestMistakesAreNamedWithTheirPlace(t *testing.T) {
 		{ok + "overlay: {turn: {ports: 50000-40000}}\n", "want a range such as 49152-65535"},
 		{ok + "overlay: {turn: {servers: [{address: turn.example.org}]}}\n", "overlay.turn.servers: "},
 		{ok + "overlay: {turn: {max_per_node: -1}}\n", "a limit below 0"},
+		{ok + "overlay: {discover: wan}\n", `overlay.discover: "wan": want lan`},
 		{ok + "overlay: {refresh: 1ms}\n", "overlay.refresh: 1ms: want at least a second"},
 		{ok + "overlay: {listen: []}\n", "overlay.listen: no listener"},
 		{ok + "overlay: {advertise: dtls://192.0.2.10:6084}\n", "overlay.listen has no dtls://"},

@@ -18,6 +18,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay"
 	"github.com/p2psip/p2psip-gateway/overlay/config"
 	"github.com/p2psip/p2psip-gateway/overlay/journal"
+	"github.com/p2psip/p2psip-gateway/overlay/lan"
 	"github.com/p2psip/p2psip-gateway/overlay/sipusage"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/proxy"
@@ -70,6 +71,9 @@ type Gateway struct {
 	shown     *sipusage.Certificates
 	journal   *journal.Journal // of what the peer holds
 	known     *knownPeers
+	lan       *lan.Agent // nil: nobody is looked for
+	found     chan lan.Found
+	met       chan struct{} // closed when the peer was told of the first that was found
 	locator   *locator
 	metrics   *metrics.Metrics
 	admin     net.Listener
@@ -87,7 +91,7 @@ func Open(o Options) (*Gateway, error) {
 	if g.o.Config.Domain == "" {
 		g.o.Config.Domain = o.Overlay.InstanceName
 	}
-	for _, open := range []func() error{g.openData, g.openAdmin, g.openPeer, g.openSIP} {
+	for _, open := range []func() error{g.openData, g.openAdmin, g.openPeer, g.openLAN, g.openSIP} {
 		if err := open(); err != nil {
 			g.Close()
 			return nil, err
@@ -157,7 +161,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer stopBack()
 	var frontDone, backDone sync.WaitGroup
 	errs := make(chan error, 3)
-	backDone.Go(func() { errs <- g.peer.Run(back) })
+	backDone.Go(func() { errs <- g.runPeer(back) })
+	frontDone.Go(func() { g.runLAN(front) })
 	frontDone.Go(func() { errs <- serveAdmin(front, g.admin, adminHandler(g, g.metrics.Handler())) })
 	frontDone.Go(func() { g.publisher.Run(front) })
 	frontDone.Go(func() { g.shown.Run(front) })

@@ -17,7 +17,8 @@ import (
 // those of more users got, with it.
 type Enrollment struct {
 	Overlay  string `json:"overlay"`
-	URL      string `json:"url,omitempty"` // of the configuration document; empty: DNS leads to it
+	URL      string `json:"url,omitempty"`      // of the configuration document; empty: DNS leads to it
+	Discover string `json:"discover,omitempty"` // lan, or lan: and interfaces: in the place of DNS
 	Account  string `json:"account"`
 	Password string `json:"password"` // or the code that goes with the key
 	// CA is the PEM text of the authorities that vouch for the HTTPS servers; empty: the system's.
