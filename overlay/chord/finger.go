@@ -43,13 +43,16 @@ func (r *Ring) Missing() []int {
 	return out
 }
 
-// Useful reports whether a peer is worth a link: it belongs in the Neighbor Table, fills a finger, or there are fewer
+// Useful reports whether a peer is worth a link: it is near, fills a finger, everybody is, or there are fewer
 // than FingerGoal fingers (RFC 6940 §10.7.4.3).
 func (r *Ring) Useful(id wire.NodeID) bool {
 	if id == r.self || r.Has(id) {
 		return false
 	}
-	if len(r.peers) < 2*Neighbors+FingerGoal || r.Wanted(id) {
+	if len(r.peers) < 2*Neighbors+FingerGoal || r.Near(id) {
+		return true
+	}
+	if r.Mesh() {
 		return true
 	}
 	d := PointOf(id).Sub(r.at)

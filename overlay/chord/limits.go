@@ -17,8 +17,13 @@ const (
 
 // Implementation limits.
 const (
-	// MaxPeers bounds the routing table: neighbours, fingers, and as many again that made us their finger.
-	MaxPeers = 2*Neighbors + 2*MaxFingers
+	// MaxPeers bounds the routing table: MaxLinks, and as many again that made us their finger.
+	MaxPeers = 2 * MaxLinks
+	// DefaultLinks is how many peers a peer is linked with: rings of so many are a full mesh. MaxLinks is the most that it
+	// can be told, and MaxNear bounds the successor list and the predecessor list.
+	DefaultLinks = 200
+	MaxLinks     = 400
+	MaxNear      = 40
 	// maxEstimate caps SizeEstimate, which divides by a measured distance that may be tiny.
 	maxEstimate = 1 << 30
 )

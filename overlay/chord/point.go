@@ -54,6 +54,15 @@ func (p Point) Sub(q Point) Point {
 // Less compares p and q as numbers.
 func (p Point) Less(q Point) bool { return p.hi < q.hi || p.hi == q.hi && p.lo < q.lo }
 
+func (p Point) compare(q Point) int {
+	if p.Less(q) {
+		return -1
+	} else if q.Less(p) {
+		return 1
+	}
+	return 0
+}
+
 // Within reports whether p lies in the interval (from, to] of the ring. The interval (x, x] is the whole ring.
 func (p Point) Within(from, to Point) bool {
 	if from == to {
@@ -69,6 +78,9 @@ func (p Point) Resource() wire.ResourceID {
 	binary.BigEndian.PutUint64(b[8:], p.lo)
 	return wire.ResourceID(b[:])
 }
+
+// Scale is the part x of p, 0 to 1, to 53 bits.
+func (p Point) Scale(x float64) Point { return Point{hi: uint64(float64(p.hi) * x)} }
 
 // fraction is p as a share of the whole ring, 0 to 1.
 func (p Point) fraction() float64 { return float64(p.hi)/(1<<64) + float64(p.lo)/(1<<64)/(1<<64) }

@@ -14,16 +14,20 @@ type Ring struct {
 	self  wire.NodeID
 	at    Point
 	peers []entry // ascending by distance
+	links int     // how many peers to be linked with; 0: what RFC 6940 §10.7 asks for and no more
+	near  int     // length of the successor list, and of the predecessor list
 }
 
 type entry struct {
 	id   wire.NodeID
 	at   Point
 	dist Point // clockwise from self
+	said claim
+	down bool // not to be routed through for now
 }
 
-// New returns the ring of a peer that knows nobody else.
-func New(self wire.NodeID) *Ring { return &Ring{self: self, at: PointOf(self)} }
+// New returns the ring of a peer that knows nobody else and keeps the smallest tables that RFC 6940 §10.7 allows.
+func New(self wire.NodeID) *Ring { return &Ring{self: self, at: PointOf(self), near: Neighbors} }
 
 // Self is the peer whose ring it is.
 func (r *Ring) Self() wire.NodeID { return r.self }
@@ -47,7 +51,7 @@ func (r *Ring) Has(id wire.NodeID) bool {
 // neighbour then takes the place of the finger in the middle of the table.
 func (r *Ring) Add(id wire.NodeID) bool {
 	p := PointOf(id)
-	e := entry{id, p, p.Sub(r.at)}
+	e := entry{id: id, at: p, dist: p.Sub(r.at)}
 	i := r.find(e.dist)
 	if p == r.at || i < len(r.peers) && r.peers[i].at == p {
 		return false
@@ -84,23 +88,27 @@ func ids(es []entry) []wire.NodeID {
 	return out
 }
 
-// Successors are up to three peers after this one, nearest first. In a small ring there are fewer, and the same peer may
-// be among the predecessors too.
-func (r *Ring) Successors() []wire.NodeID { return ids(r.peers[:min(Neighbors, len(r.peers))]) }
+// Successors are the peers after this one, nearest first: three, or as many as Widen says. In a small ring there are
+// fewer, and the same peer may be among the predecessors too.
+func (r *Ring) Successors() []wire.NodeID { return ids(r.peers[:min(r.near, len(r.peers))]) }
 
-// Predecessors are up to three peers before this one, nearest first.
+// Predecessors are the peers before this one, nearest first, as many as Successors.
 func (r *Ring) Predecessors() []wire.NodeID {
-	out := ids(r.peers[max(0, len(r.peers)-Neighbors):])
+	out := ids(r.peers[max(0, len(r.peers)-r.near):])
 	slices.Reverse(out)
 	return out
 }
 
-// Neighbors is the Neighbor Table: successors, then those predecessors that are not successors as well.
+// Neighbors is the Neighbor Table: three successors, then those of three predecessors that are not successors as well,
+// nearest first.
 func (r *Ring) Neighbors() []wire.NodeID {
-	if len(r.peers) <= 2*Neighbors {
+	n := len(r.peers)
+	if n <= 2*Neighbors {
 		return ids(r.peers)
 	}
-	return append(r.Successors(), r.Predecessors()...)
+	before := ids(r.peers[n-Neighbors:])
+	slices.Reverse(before)
+	return append(ids(r.peers[:Neighbors]), before...)
 }
 
 // IsNeighbor reports whether id is in the Neighbor Table.
@@ -108,7 +116,10 @@ func (r *Ring) IsNeighbor(id wire.NodeID) bool { return r.Has(id) && r.Wanted(id
 
 // Wanted reports whether a peer belongs in the Neighbor Table, be it in it or not (RFC 6940 §10.7.3: "they are closer
 // than entries in the Neighbor Table").
-func (r *Ring) Wanted(id wire.NodeID) bool {
+func (r *Ring) Wanted(id wire.NodeID) bool { return r.within(id, Neighbors) }
+
+// within reports whether a peer is, or would be, among the k nearest on either side.
+func (r *Ring) within(id wire.NodeID, k int) bool {
 	if id == r.self {
 		return false
 	}
@@ -117,15 +128,15 @@ func (r *Ring) Wanted(id wire.NodeID) bool {
 	if i < len(r.peers) && r.peers[i].id == id {
 		after--
 	}
-	return i < Neighbors || after < Neighbors
+	return i < k || after < k
 }
 
-// Fingers are the peers that are no neighbours, "in numerically ascending order" (RFC 6940 §10.7), at most MaxFingers.
+// Fingers are the peers that are neither successors nor predecessors, "in numerically ascending order" (RFC 6940 §10.7), at most MaxFingers.
 func (r *Ring) Fingers() []wire.NodeID {
-	if len(r.peers) <= 2*Neighbors {
+	if len(r.peers) <= 2*r.near {
 		return nil
 	}
-	out := ids(r.peers[Neighbors : len(r.peers)-Neighbors])
+	out := ids(r.peers[r.near : len(r.peers)-r.near])
 	slices.SortFunc(out, wire.NodeID.Compare)
 	return out[:min(len(out), MaxFingers)]
 }
@@ -170,59 +181,18 @@ func (r *Ring) Owner(p Point) wire.NodeID {
 	return r.self
 }
 
-// NextHop is the peer to which a message for p is routed. ok is false when this peer is responsible itself.
-//
-// RFC 6940 §10.3: "it MUST route the request to the peer in the Routing Table that has the largest Node-ID that is in
-// the interval between the peer and k. If no such node is found, the peer finds the smallest Node-ID that is greater
-// than k and MUST route the message to that node."
-//
-// Deviation: what lies between our two nearest predecessors goes to the nearer of them, which is "most likely to be
-// responsible" (§6.1.2), and not around the ring to the farther one. They are the same peers a hop apart, but the
-// farther one may not have heard of a peer that has just joined between it and us; the message would go back and forth
-// until it had.
-func (r *Ring) NextHop(p Point) (id wire.NodeID, ok bool) {
-	n := len(r.peers)
-	if n == 0 || r.Responsible(p) {
-		return wire.NodeID{}, false
-	}
-	if n >= 2 && p.Within(r.peers[n-2].at, r.peers[n-1].at) {
-		return r.peers[n-1].id, true
-	}
-	if i := r.find(p.Sub(r.at)); i > 0 {
-		return r.peers[i-1].id, true
-	}
-	return r.peers[0].id, true
-}
-
-// Detour is the next hop for p when some peers are not to be used: the nearest before p that is usable or, if there is
-// none, the nearest after this peer. ok is false when there is none at all.
-func (r *Ring) Detour(p Point, usable func(wire.NodeID) bool) (id wire.NodeID, ok bool) {
-	i := r.find(p.Sub(r.at))
-	for k := i - 1; k >= 0; k-- {
-		if usable(r.peers[k].id) {
-			return r.peers[k].id, true
-		}
-	}
-	for _, e := range r.peers[i:] {
-		if usable(e.id) {
-			return e.id, true
-		}
-	}
-	return wire.NodeID{}, false
-}
-
 // Rank counts the known peers from p clockwise that come before id: 0 for the owner of p, 1 and 2 for its replicas. This
 // peer is counted, and id need not be known.
 func (r *Ring) Rank(p Point, id wire.NodeID) int {
-	d := PointOf(id).Sub(p)
-	rank := 0
-	if id != r.self && r.at.Sub(p).Less(d) {
-		rank++
-	}
-	for _, e := range r.peers {
-		if e.id != id && e.at.Sub(p).Less(d) {
+	from, to := p.Sub(r.at), PointOf(id).Sub(r.at)
+	rank := r.find(to) - r.find(from)
+	if to.Less(from) { // the way leads past this peer
+		rank += len(r.peers)
+		if id != r.self {
 			rank++
 		}
+	} else if from == (Point{}) && id != r.self {
+		rank++
 	}
 	return rank
 }
@@ -231,20 +201,31 @@ func (r *Ring) Rank(p Point, id wire.NodeID) int {
 // as close to the Resource-ID as any in our Neighbor Table. Close means clockwise distance from p to the node.
 func (r *Ring) Plausible(p Point, id wire.NodeID) bool {
 	d := PointOf(id).Sub(p)
-	for i, e := range r.peers {
-		if (i < Neighbors || i >= len(r.peers)-Neighbors) && e.at.Sub(p).Less(d) {
+	n := len(r.peers)
+	for i := range min(n, 2*Neighbors) {
+		if i >= Neighbors {
+			i = max(i, n-2*Neighbors+i)
+		}
+		if r.peers[i].at.Sub(p).Less(d) {
 			return false
 		}
 	}
 	return true
 }
 
-// SizeEstimate is the number of peers in the overlay, estimated by how densely the neighbours lie.
+// SizeEstimate is the number of peers in the overlay, estimated by how densely the neighbours lie (RFC 7363 §6.1). With
+// more neighbours it is less uncertain; where some are missing it is too small, so that the larger of two estimates counts.
 func (r *Ring) SizeEstimate() int {
 	n := len(r.peers)
 	if n < 2*Neighbors {
 		return n + 1
 	}
-	span := r.peers[Neighbors-1].at.Sub(r.peers[n-Neighbors].at).fraction()
-	return min(maxEstimate, max(n+1, int(2*Neighbors/max(span, 1.0/maxEstimate)+0.5)))
+	k := min(r.near, 8, n/2)
+	return max(n+1, r.density(k), r.density(min(r.near, 16, n/2)))
+}
+
+// density estimates the number of peers by k successors and k predecessors.
+func (r *Ring) density(k int) int {
+	span := r.peers[k-1].at.Sub(r.peers[len(r.peers)-k].at).fraction()
+	return min(maxEstimate, int(float64(2*k)/max(span, 1.0/maxEstimate)+0.5))
 }

@@ -155,7 +155,7 @@ func compareWithOracle(t *testing.T, rnd *rand.Rand, all []wire.NodeID, dense bo
 		if got, want := r.Responsible(p), o.owner(k) == o.self; got != want {
 			t.Errorf("at %s: responsible for %s is %v", o.self, k, got)
 		}
-		got, ok := r.NextHop(p)
+		got, ok := r.NextHop(p, wire.NodeID{})
 		if want, wantOK := o.nextHop(k); got != want || ok != wantOK {
 			t.Errorf("at %s: next hop to %s is %s, want %s", o.self, k, got, want)
 		}
@@ -195,7 +195,7 @@ func TestRoutingReachesTheOwner(t *testing.T) {
 			k := randomID(rnd, false)
 			here, hops := all[rnd.IntN(len(all))], 0
 			for {
-				next, ok := rings[here].NextHop(PointOf(k))
+				next, ok := rings[here].NextHop(PointOf(k), wire.NodeID{})
 				if !ok {
 					break
 				}
@@ -219,7 +219,7 @@ func TestRFC6940_10_1_SolePeerOwnsEverything(t *testing.T) {
 			t.Errorf("not responsible for %d", b)
 		}
 	}
-	if _, ok := r.NextHop(p8(9)); ok || len(r.Successors()) != 0 || r.Share() != 1 {
+	if _, ok := r.NextHop(p8(9), wire.NodeID{}); ok || len(r.Successors()) != 0 || r.Share() != 1 {
 		t.Error("a sole peer has neighbours")
 	}
 }
@@ -245,7 +245,7 @@ func TestRFC6940_10_1_ResponsibleForMoreThanPredecessorUpToItself(t *testing.T) 
 func TestRFC6940_10_3_RoutesToLargestBetweenPeerAndKey(t *testing.T) {
 	r := ring8(0, 10, 40, 90, 150, 220)
 	for _, c := range []struct{ key, want byte }{{100, 90}, {90, 40}, {91, 90}, {5, 10}, {10, 10}, {151, 220}, {160, 220}, {150, 90}} {
-		if got, ok := r.NextHop(p8(c.key)); !ok || got != id8(c.want) {
+		if got, ok := r.NextHop(p8(c.key), wire.NodeID{}); !ok || got != id8(c.want) {
 			t.Errorf("to %d by %s, want %d", c.key, got.Short(), c.want)
 		}
 	}
@@ -254,26 +254,46 @@ func TestRFC6940_10_3_RoutesToLargestBetweenPeerAndKey(t *testing.T) {
 // Conformance: E-04
 func TestRFC6940_10_3_RoutesToSmallestGreaterWhenNoneIsBetween(t *testing.T) {
 	r := ring8(100, 130, 200, 250)
-	if got, _ := r.NextHop(p8(120)); got != id8(130) {
+	if got, _ := r.NextHop(p8(120), wire.NodeID{}); got != id8(130) {
 		t.Errorf("to 120 by %s, want 130", got.Short())
 	}
 }
 
-func TestDetourAvoidsWhatIsNotUsable(t *testing.T) {
-	r := ring8(0, 10, 40, 90, 150)
+func TestNextHopAvoidsWhatIsDown(t *testing.T) {
 	for _, c := range []struct {
 		key  byte
-		not  []byte
+		down []byte
 		want byte
-	}{{100, nil, 90}, {100, []byte{90}, 40}, {100, []byte{90, 40, 10}, 150}, {5, []byte{10}, 40}} {
-		avoid := ids8(c.not...)
-		got, ok := r.Detour(p8(c.key), func(id wire.NodeID) bool { return !slices.Contains(avoid, id) })
-		if !ok || got != id8(c.want) {
-			t.Errorf("to %d without %v by %s, want %d", c.key, c.not, got.Short(), c.want)
+	}{{100, nil, 90}, {100, []byte{90}, 40}, {100, []byte{90, 40, 10}, 150}, {5, []byte{10}, 40}, {100, []byte{10, 40, 90, 150, 220}, 90}} {
+		r := ring8(0, 10, 40, 90, 150, 220)
+		for _, id := range ids8(c.down...) {
+			r.SetDown(id, true)
+		}
+		if got, ok := r.NextHop(p8(c.key), wire.NodeID{}); !ok || got != id8(c.want) {
+			t.Errorf("to %d with %v down by %s, want %d", c.key, c.down, got.Short(), c.want)
 		}
 	}
-	if _, ok := r.Detour(p8(100), func(wire.NodeID) bool { return false }); ok {
-		t.Error("a way when nobody is usable")
+}
+
+func TestNextHopIsNotWhereTheMessageCameFrom(t *testing.T) {
+	r := ring8(0, 10, 40, 90, 150, 220)
+	if got, _ := r.NextHop(p8(100), id8(90)); got != id8(150) {
+		t.Errorf("back from 90, by %s, want the next one after 100", got.Short())
+	}
+}
+
+func TestNextHopBelievesWhoSaysThatItIsTheOwner(t *testing.T) {
+	r := ring8(0, 10, 40, 90, 150, 220)
+	r.Hear(id8(150), ids8(120, 110, 95), nil)
+	r.Hear(id8(40), nil, ids8(50, 60))
+	for _, c := range []struct{ key, want byte }{{130, 150}, {121, 150}, {120, 150}, {96, 150}, {94, 90}, {55, 40}} {
+		if got, _ := r.NextHop(p8(c.key), wire.NodeID{}); got != id8(c.want) {
+			t.Errorf("to %d by %s, want %d", c.key, got.Short(), c.want)
+		}
+	}
+	r.SetDown(id8(150), true)
+	if got, _ := r.NextHop(p8(130), wire.NodeID{}); got != id8(90) {
+		t.Errorf("past an owner that is down by %s, want 90", got.Short())
 	}
 }
 
@@ -478,14 +498,14 @@ func BenchmarkNextHop(b *testing.B) {
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		r.NextHop(keys[i%len(keys)])
+		r.NextHop(keys[i%len(keys)], wire.NodeID{})
 		i++
 	}
 }
 
 func TestNextHopDoesNotAllocate(t *testing.T) {
 	r := ring8(0, 10, 40, 90, 150, 220)
-	if n := testing.AllocsPerRun(100, func() { r.NextHop(p8(100)) }); n > 1 { // p8 makes one
+	if n := testing.AllocsPerRun(100, func() { r.NextHop(p8(100), wire.NodeID{}) }); n > 1 { // p8 makes one
 		t.Errorf("%v allocations", n)
 	}
 }

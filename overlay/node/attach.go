@@ -55,6 +55,7 @@ type dial struct {
 	probe     string      // address that is dialled to look for a partition
 	node      wire.NodeID // whom an answered Attach came from
 	update    bool        // it wants our Update
+	whole     bool        // with the fingers
 }
 
 const attachTexts = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/" // ice-char (RFC 5245 §15.1)
@@ -158,7 +159,11 @@ func (n *Node) attachLinked(id wire.NodeID) {
 			}
 			if a.update && n.member() && n.announced.ready {
 				// The answer asked for an Update.
-				n.update(p, wire.ChordFull)
+				t := wire.ChordNeighbors
+				if n.ring.Mesh() {
+					t = wire.ChordFull
+				}
+				n.update(p, t)
 			}
 			n.endAttach(a, nil)
 		}
@@ -263,6 +268,11 @@ func (n *Node) answerAttach(in *inbound, req *wire.AttachReq) {
 		n.forbid(in, "too many links")
 		return
 	}
+	if n.peers[in.sender] == nil && last.Type == wire.DestResource && n.ring.Full(len(n.dials)) && n.member() && last != wire.ToResource(joinPoint(in.sender)) &&
+		!n.ring.Near(in.sender) {
+		n.forbid(in, "enough links") // it looks for somebody in this part of the ring: another will do
+		return
+	}
 	delete(n.avoid, in.sender)
 	if !linked && !n.c.Overlay.NoICE {
 		n.answerOffer(in, req)
@@ -272,6 +282,7 @@ func (n *Node) answerAttach(in *inbound, req *wire.AttachReq) {
 	switch {
 	case !linked:
 		d := n.newDial(in.sender, req.SendUpdate)
+		d.whole = n.ring.Mesh() || last == wire.ToResource(joinPoint(in.sender))
 		n.out.Dial = append(n.out.Dial, Dial{Dial: d.id, Peer: d.node, Candidates: req.Candidates})
 	case req.SendUpdate && n.member():
 		n.update(n.peers[in.sender], wire.ChordFull)
@@ -395,7 +406,11 @@ func (n *Node) dialDone(d *dial, c *conn) {
 		// RFC 6940 §6.4.2.3: "it MUST send an Update message back to the sender of the Attach request after completion
 		// of the corresponding ICE check and TLS connection. Note that the sender of such an Attach request may not have
 		// joined".
-		n.update(n.peers[c.node], wire.ChordFull)
+		t := wire.ChordNeighbors
+		if d.whole {
+			t = wire.ChordFull
+		}
+		n.update(n.peers[c.node], t)
 	}
 }
 

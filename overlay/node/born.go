@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
@@ -10,6 +11,8 @@ import (
 type BornLink struct {
 	ID   LinkID
 	Peer wire.NodeID
+	// Predecessors and Successors are of the lists of that peer at least the first and the last.
+	Predecessors, Successors []wire.NodeID
 }
 
 // Born makes a node that has not started a peer of a ring at once, as if it had joined long ago: all nodes at the other ends of
@@ -25,11 +28,14 @@ func (n *Node) Born(now time.Time, links []BornLink) {
 			p = &peer{id: l.Peer, ready: true, born: now}
 			n.peers[l.Peer] = p
 			n.ring.Add(l.Peer)
+			n.ring.Hear(l.Peer, l.Predecessors, l.Successors)
+			n.order = append(n.order, p)
 		}
 		p.heard = now.Add(-n.within(n.c.PingInterval))
 		p.links = append(p.links, c)
 		n.conns[l.ID] = c
 	}
+	slices.SortFunc(n.order, func(a, b *peer) int { return a.id.Compare(b.id) })
 	n.enterRing()
 	n.announced = announced{ready: true, neighbors: n.neighborhood()}
 	n.announced.predecessor, _ = n.ring.Predecessor()

@@ -80,18 +80,12 @@ func (n *Node) clientTimer() {
 
 // clientLink is the way of a client to where d is: over the peer that is nearest before it, or responsible for the client.
 func (n *Node) clientLink(at chord.Point) *conn {
-	id, ok := n.ring.NextHop(at)
+	id, ok := n.ring.NextHop(at, wire.NodeID{})
 	if homes := n.ring.Successors(); !ok && len(homes) > 0 {
 		id, ok = homes[0], true
 	}
 	if !ok {
 		return nil
-	}
-	if c := n.peers[id].link(); !c.stalled {
-		return c
-	}
-	if other, ok := n.ring.Detour(at, func(id wire.NodeID) bool { return !n.peers[id].link().stalled }); ok {
-		id = other
 	}
 	return n.peers[id].link()
 }

@@ -41,6 +41,7 @@ type peer struct {
 	rtt       time.Duration
 	updating  bool // an Update to it waits for its answer
 	updateDue wire.ChordUpdateType
+	told      time.Time // when the last Update to it was made
 	asked     time.Time // when it was asked for its Update
 	left      bool      // it has sent a Leave: what else comes from it makes no peer of it
 	// candidates are where it listens, as its answer to our Attach said; nil when we have sent none.
@@ -86,12 +87,13 @@ func (n *Node) member() bool { return n.state == Joined || n.state == Leaving }
 
 // sortedPeers lists the linked nodes in an order that is the same in every run.
 func (n *Node) sortedPeers() []*peer {
-	out := make([]*peer, 0, len(n.peers))
-	for _, p := range n.peers {
-		out = append(out, p)
-	}
-	slices.SortFunc(out, func(a, b *peer) int { return a.id.Compare(b.id) })
-	return out
+	return slices.Clone(n.order)
+}
+
+// whereInOrder is where a node stands, or would stand, among those that we are linked with.
+func (n *Node) whereInOrder(id wire.NodeID) int {
+	i, _ := slices.BinarySearchFunc(n.order, id, func(p *peer, id wire.NodeID) int { return p.id.Compare(id) })
+	return i
 }
 
 // LinkUp reports a new link with a peer whose certificate was checked; from is the Dial effect that led to it, 0 for a
@@ -148,6 +150,7 @@ func (n *Node) addLink(id LinkID, who wire.NodeID, d *dial) {
 	if p == nil {
 		p = &peer{id: who}
 		n.peers[who] = p
+		n.order = slices.Insert(n.order, n.whereInOrder(who), p)
 	}
 	if len(p.links) >= maxLinksPerNode {
 		oldest := p.links[0]
@@ -155,6 +158,7 @@ func (n *Node) addLink(id LinkID, who wire.NodeID, d *dial) {
 		n.dropConn(oldest)
 	}
 	p.links = append(p.links, c)
+	n.ring.SetDown(who, false)
 	p.heard, p.misses = n.now, 0
 	n.conns[id] = c
 	delete(n.avoid, who)
@@ -186,8 +190,11 @@ func (n *Node) LinkStalled(now time.Time, id LinkID, stalled bool) {
 		return
 	}
 	c.stalled = stalled
+	p := n.peers[c.node]
+	n.ring.SetDown(p.id, p.link().stalled)
 	if stalled {
 		n.reroute(id)
+		n.suspect(p)
 	}
 	n.settle()
 }
@@ -199,6 +206,8 @@ func (n *Node) dropConn(c *conn) {
 	p.links = slices.DeleteFunc(p.links, func(o *conn) bool { return o == c })
 	if len(p.links) == 0 {
 		n.unlinked(p, true)
+	} else {
+		n.ring.SetDown(p.id, p.link().stalled)
 	}
 	n.reroute(c.id)
 	n.joinLinkDown(c)
@@ -207,6 +216,8 @@ func (n *Node) dropConn(c *conn) {
 // unlinked takes a node with which there is no link any more out of the tables. lost says that it went without a word.
 func (n *Node) unlinked(p *peer, lost bool) {
 	delete(n.peers, p.id)
+	i := n.whereInOrder(p.id)
+	n.order = slices.Delete(n.order, i, i+1)
 	if p.ready {
 		n.rangeEnds(p.id)
 		n.notReady(p, lost)
@@ -248,10 +259,12 @@ func (n *Node) reroute(link LinkID) {
 			case r.link != 0 && n.link(r.link) == nil:
 				n.finish(r, result{err: ErrLinkDown})
 			case r.link == 0 && n.table.Again(n.now, r.tx):
+				r.copies++
 				n.transmit(r)
 			}
 		})
 	}
+	n.passAgain(link)
 }
 
 //

@@ -110,7 +110,7 @@ func TestRFC6940_6_6_5_StalledLinkIsNotRoutedOver(t *testing.T) {
 	r := w.NewRecord("user", w.Host(0))
 	store(t, w, r)
 	chain := owner(w, r.Resource)
-	from, hop = chain[3], chain[7] // everybody knows everybody: the way leads over the owner's predecessor
+	from, hop = chain[3], chain[0] // everybody knows everybody: the way leads to the owner
 	var link node.LinkID
 	for _, l := range from.Status().Links {
 		if l.Peer == hop.ID {

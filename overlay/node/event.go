@@ -32,6 +32,7 @@ const (
 	EventConfigRefused  EventType = "config_refused"  // a configuration document from Peer; Text is the reason
 	EventConfigLeave    EventType = "config_leave"    // the new configuration demands that the node leaves; Text says why
 	EventPartition      EventType = "partition"       // Peer is in a ring that we are not in; the two are being merged
+	EventRerouted       EventType = "rerouted"        // a request that was passed on went another way, by Peer: its hop is gone
 	EventLeft           EventType = "left"
 )
 

@@ -186,6 +186,7 @@ func (n *Node) enterRing() {
 	n.timers[timerFingers] = n.now.Add(n.jitter(n.c.Overlay.ChordPingInterval))
 	n.timers[timerProbe] = n.now.Add(n.jitter(n.c.ProbeInterval))
 	n.announced = announced{changed: true}
+	n.wakeUpkeep()
 	n.checkAll()
 }
 

@@ -83,6 +83,22 @@ const (
 	// costs one connection of a bootstrap node per peer, and bounds for how long phones of two halves can not call each
 	// other.
 	DefaultProbeInterval = time.Minute
+	// passedTime is for how long a request that was passed on may be sent another way: past that its maker sends a copy.
+	passedTime = 3 * time.Second
+	// Peers that are no direct neighbours may be silent for longer. nextPatience is a factor for those after them, and all
+	// others together are pinged, by both sides of a link, about once in farInterval.
+	nextPatience = 4
+	farInterval  = 4 * time.Second
+	// alarmTime is within what time two dead peers make a peer ask all others for a sign of life, and how soon it may do so
+	// again. Who was heard for less than freshTime is alive.
+	alarmTime = 10 * time.Second
+	freshTime = 2 * time.Second
+	// spreadTime is how long peers that are no neighbours may wait to hear that the Neighbor Table has changed.
+	spreadTime = 5 * time.Second
+	// upkeepInterval is how often a peer looks for links that are missing or too many, while there are any; seekPause is for
+	// how long a part of the ring in which nobody new was found is left alone.
+	upkeepInterval = 2 * time.Second
+	seekPause      = 10 * time.Minute
 	// linkIdle is when a second link with the same node, over which nothing comes, is closed.
 	linkIdle = 5 * time.Minute
 	// askUpdateInterval is how often a linked peer that should be a neighbour is asked for its Update.
@@ -106,6 +122,10 @@ const (
 	maxDials            = 64
 	maxGathering        = 128 // sessions of ICE whose candidates are being gathered
 	maxAttaches         = 48  // of ours: 16 fingers and neighbours of a storm of joins
+	maxSeeking          = 16  // of these, for links that only make paths shorter
+	maxPassed           = 128 // requests that were passed on, kept to be sent another way
+	maxSpared           = 8   // links given up at a time
+	closePlaces         = 8   // peers on either side that hear at once that the Neighbor Table has changed
 	maxAvoid            = 256
 	maxBanned           = 256
 	maxCandidates       = 8        // configuration documents that wait to be examined, of at most max-message-size each
@@ -117,7 +137,7 @@ const (
 	maxViaOctets        = 110 * 22 // a Via List of one Node-ID per hop, of which the TTL allows 100
 	compressedVia       = 8 * 18   // octets from which on an opaque ID stands for a Via List: with fewer, the answer may find another way
 	maxAdmitNext        = 16       // joining nodes that wait for their turn
-	maxLearned          = 64       // Node-IDs of one Update that are looked at
+	maxLearned          = 256      // Node-IDs of one Update that are looked at
 	maxKnown            = 10       // RFC 6940 §11.4: "The suggested number of peers to cache is 10."
 	maxFound            = 32       // addresses that were found while the node runs
 	maxBootstrap        = 64       // addresses

@@ -24,13 +24,15 @@ const (
 	timerProbe
 	timerUnnamed
 	timerClient
+	timerUpkeep
+	timerSpread
 	timerCount
 )
 
 // runTimers fires what is due. Each function sets its timer again if it wants to be called again.
 func (n *Node) runTimers() {
 	for t, f := range [timerCount]func(){n.joinTimer, n.announceTimer, n.livenessTimer, n.updateTimer, n.fingersTimer,
-		n.copiesTimer, n.leaveTimer, n.avoidTimer, n.heldTimer, n.probeTimer, n.unnamedTimer, n.clientTimer} {
+		n.copiesTimer, n.leaveTimer, n.avoidTimer, n.heldTimer, n.probeTimer, n.unnamedTimer, n.clientTimer, n.upkeepTimer, n.spreadTimer} {
 		if at := n.timers[t]; !at.IsZero() && !at.After(n.now) {
 			n.timers[t] = time.Time{}
 			f()
@@ -55,33 +57,66 @@ func (n *Node) leaveTimer() {
 // livenessTimer pings every node that was silent: "connectivity pings" (RFC 6940 §10.7.1).
 func (n *Node) livenessTimer() {
 	next := n.now.Add(n.c.PingInterval)
-	for _, p := range n.sortedPeers() {
-		switch silent := p.heard.Add(n.patience(p)); {
+	if len(n.order) > 2*chord.Neighbors {
+		next = n.now.Add(nextPatience * n.c.PingInterval)
+	}
+	var due []*peer
+	for i, p := range n.order {
+		silent := p.heard.Add(n.patience(p))
+		switch {
+		case !silent.After(n.now) && !p.pinging, p.updateDue != 0 && !p.updating, len(p.links) > 1:
+			due = append(due, n.order[i])
 		case silent.After(n.now):
 			next = earlier(next, silent)
-		case !p.pinging:
-			n.ping(p)
 		}
-		n.closeIdle(p)
-		if p.updateDue != 0 && !p.updating {
-			n.update(p, p.updateDue)
+	}
+	for _, p := range due {
+		if n.peers[p.id] == p {
+			n.attend(p)
+		}
+		if silent := p.heard.Add(n.patience(p)); silent.After(n.now) {
+			next = earlier(next, silent)
 		}
 	}
 	n.timers[timerLiveness] = next
 }
 
+func (n *Node) attend(p *peer) {
+	if !p.pinging && !p.heard.Add(n.patience(p)).After(n.now) {
+		n.ping(p)
+	}
+	n.closeIdle(p)
+	if p.updateDue != 0 && !p.updating {
+		n.update(p, p.updateDue)
+	}
+}
+
 // patience is how long a node may be silent. Who is pinged hears from us too; so that one ping does for both sides, the
 // larger Node-ID leaves it to the smaller one.
+//
+// The successor and the predecessor watch a peer closely, and those next to them less so: what they find, the Updates of the
+// others tell (see missed). A link that only makes paths shorter may rest: who uses it finds out whether it is alive.
 func (n *Node) patience(p *peer) time.Duration {
-	if n.c.Self.Compare(p.id) > 0 {
-		return n.c.PingInterval * 5 / 4
+	d := n.c.PingInterval
+	if p.ready {
+		switch place := n.ring.Place(p.id); {
+		case place == 0:
+		case place < chord.Neighbors:
+			d *= nextPatience
+		default:
+			d = max(nextPatience*d, time.Duration(n.ring.Len())*farInterval)
+		}
 	}
-	return n.c.PingInterval
+	if n.c.Self.Compare(p.id) > 0 {
+		d = d * 5 / 4
+	}
+	return d
 }
 
 // ping asks a linked node for a sign of life, once. After two in vain it is dead.
 func (n *Node) ping(p *peer) {
 	p.pinging = true
+	asked := n.now
 	n.request(outgoing{dest: toNode(p.id), link: p.link().id, body: &wire.PingReq{}, once: true, done: func(r result) {
 		p.pinging = false
 		switch {
@@ -89,13 +124,14 @@ func (n *Node) ping(p *peer) {
 		case r.err == nil:
 			p.misses, p.rtt = 0, r.rtt
 		case errors.Is(r.err, ErrOverload):
-		case n.now.Sub(p.heard) < n.c.PingInterval: // something else came from it
+		case p.heard.After(asked): // something else came from it
 		default:
-			if p.misses++; p.misses >= missedPings {
+			if p.misses++; p.misses >= missedPings || p.link().stalled {
+				n.suspect(p)
 				n.closePeer(p)
 				return
 			}
-			n.ping(p)
+			n.suspect(p)
 		}
 	}})
 }

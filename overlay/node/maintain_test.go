@@ -56,7 +56,7 @@ func TestPeriodicRecovery(t *testing.T) {
 
 // Conformance: E-08 E-14 E-27
 func TestRFC6940_10_7_4_3_FingersWhereThereArePeers(t *testing.T) {
-	w := sim.New(sim.Config{Seed: 11, Peers: 40, MaxDelay: 5 * time.Millisecond})
+	w := sim.New(sim.Config{Seed: 11, Peers: 40, Links: -1, MaxDelay: 5 * time.Millisecond})
 	w.Start(2 * time.Second)
 	w.Run(2 * time.Second)
 	if err := w.Settle(10 * time.Second); err != nil {
@@ -79,7 +79,7 @@ func TestRFC6940_10_7_4_3_FingersWhereThereArePeers(t *testing.T) {
 // Conformance: E-26
 func TestRFC6940_10_7_4_2_PingsForInvalidFingers(t *testing.T) {
 	pings := 0
-	w := sim.New(sim.Config{Seed: 2, Peers: 40, MaxDelay: 3 * time.Millisecond, Overlay: func() *config.Overlay {
+	w := sim.New(sim.Config{Seed: 2, Peers: 40, Links: -1, MaxDelay: 3 * time.Millisecond, Overlay: func() *config.Overlay {
 		o := sim.Overlay()
 		o.ChordPingInterval = 2 * time.Second
 		return o

@@ -56,6 +56,9 @@ type Config struct {
 	Document []byte
 	// ProbeInterval is how often to look for a partition; zero means DefaultProbeInterval.
 	ProbeInterval time.Duration
+	// Links is how many peers to be linked with. Zero means chord.DefaultLinks, and below zero is what RFC 6940 §10.7 asks
+	// for and no more.
+	Links int
 	// MessageRate is how many messages per second a neighbour may send; zero means DefaultMessageRate.
 	MessageRate int
 	// Software is what SOFTWARE_VERSION says (RFC 7851 §5.3); empty: nothing.
@@ -89,6 +92,7 @@ type Node struct {
 	conns   map[LinkID]*conn
 	unnamed map[LinkID]*conn
 	peers   map[wire.NodeID]*peer
+	order   []*peer // the same, by Node-ID
 	dials   map[DialID]*dial
 	avoid   map[wire.NodeID]avoided // nodes that could not be attached to lately
 
@@ -111,6 +115,9 @@ type Node struct {
 	announced announced
 	given     given
 	leaving   *leaving
+	links     linkage
+	suspects  suspects
+	passed    []passed
 	copies    copies
 
 	configuring configuring
@@ -167,6 +174,7 @@ func New(c Config) *Node {
 	if c.Durable {
 		n.store.Track()
 	}
+	n.ring.Widen(c.Links)
 	return n
 }
 

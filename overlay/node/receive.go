@@ -110,6 +110,10 @@ func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.De
 	if request && n.endsDiagnostics(c, h, raw[size:], d.Next) {
 		return
 	}
+	if r := n.requests[h.Transaction]; r != nil && r.foreign && request {
+		n.finish(r, result{}) // it has come back: who has sent it to us is in our ring
+		return
+	}
 	if h.TTL == 0 {
 		n.dropFor(c.node, route.TTLExceeded)
 		n.refuseTransit(c, h, raw[size:], wire.ErrorTTLExceeded, "")
@@ -131,7 +135,7 @@ func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.De
 		// to where it wants to join.
 		n.entering(c.node, c.id)
 	}
-	out := n.nextLink(d.Next)
+	out := n.nextLinkFrom(d.Next, c.node)
 	if out != nil && request && codeOf(raw[size:]) == wire.CodeAttachReq && d.Next == wire.ToResource(joinPoint(out.node)) {
 		out = n.pastEarlierLife(out, d.Next)
 	}
@@ -153,6 +157,9 @@ func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.De
 		n.refuseTransit(c, h, raw[size:], wire.ErrorMessageTooLarge, "")
 		return
 	}
+	if request {
+		n.keepPassed(out, d.Next, longer)
+	}
 	n.relay(out, longer)
 }
 
@@ -169,7 +176,10 @@ func (n *Node) noRoute(c *conn, h *wire.Header, rest []byte) {
 const notJoinedText = "not joined"
 
 // nextLink is the link that leads towards d; nil when there is none.
-func (n *Node) nextLink(d wire.Destination) *conn {
+func (n *Node) nextLink(d wire.Destination) *conn { return n.nextLinkFrom(d, wire.NodeID{}) }
+
+// nextLinkFrom is the same for a message that came from a node.
+func (n *Node) nextLinkFrom(d wire.Destination, from wire.NodeID) *conn {
 	if d.Type == wire.DestNode {
 		// RFC 6940 §6.1.2: "If the first entry on the Destination List is in the peer's Connection Table, the peer MUST
 		// forward the message to that peer directly."
@@ -184,7 +194,7 @@ func (n *Node) nextLink(d wire.Destination) *conn {
 	if !ok || !n.member() {
 		return nil
 	}
-	id, ok := n.ring.NextHop(at)
+	id, ok := n.ring.NextHop(at, from)
 	if !ok && n.leaving != nil && n.leaving.yielded {
 		if s := n.ring.Successors(); len(s) > 0 {
 			id, ok = s[0], true
@@ -193,13 +203,7 @@ func (n *Node) nextLink(d wire.Destination) *conn {
 	if !ok {
 		return nil
 	}
-	c := n.peers[id].link()
-	if c.stalled {
-		if other, ok := n.ring.Detour(at, func(id wire.NodeID) bool { return !n.peers[id].link().stalled }); ok {
-			return n.peers[other].link()
-		}
-	}
-	return c
+	return n.peers[id].link()
 }
 
 // pastEarlierLife is the link that leads from a node to the one behind it. Only the node itself looks for who that is, when
@@ -208,7 +212,7 @@ func (n *Node) nextLink(d wire.Destination) *conn {
 // Deviation: RFC 6940 §10.3 has such an Attach go to the node, whose Node-ID is the largest before the Resource-ID.
 func (n *Node) pastEarlierLife(to *conn, d wire.Destination) *conn {
 	at, _ := point(d)
-	if other, ok := n.ring.Detour(at, func(id wire.NodeID) bool { return id != to.node }); ok {
+	if other, ok := n.ring.NextHop(at, to.node); ok {
 		return n.peers[other].link()
 	}
 	return to

@@ -124,7 +124,7 @@ func TestRFC6940_10_7_3_ChangeOfRangeIsToldToEveryLink(t *testing.T) {
 func TestRFC6940_10_7_2_LostFingerIsLookedFor(t *testing.T) {
 	for _, reactive := range []bool{true, false} {
 		o := sim.Overlay()
-		w := sim.New(sim.Config{Seed: 11, Peers: 40, MaxDelay: 3 * time.Millisecond, Overlay: o})
+		w := sim.New(sim.Config{Seed: 11, Peers: 40, Links: -1, MaxDelay: 3 * time.Millisecond, Overlay: o})
 		w.Start(2 * time.Second)
 		w.Run(2 * time.Second)
 		if err := w.Settle(10 * time.Second); err != nil {

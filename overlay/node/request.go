@@ -34,6 +34,7 @@ type request struct {
 	raw       []byte // as sealed; nil before
 	sent      LinkID // the link of the last copy
 	begun     time.Time
+	copies    int         // sent after the first
 	hint      *wire.Error // from a node on the way
 	untrusted bool        // an answer came that was not believed
 }
@@ -153,6 +154,7 @@ func (n *Node) collect() {
 	again, failed := n.table.Collect(n.now)
 	for _, tx := range again {
 		if r := n.requests[tx]; r != nil {
+			r.copies++
 			n.transmit(r)
 		}
 	}

@@ -10,8 +10,9 @@ import (
 
 // announced is what the others were told of our place in the ring.
 type announced struct {
-	ready       bool // we may tell: see joined
-	changed     bool // the ring has changed since it was last looked at
+	ready       bool      // we may tell: see joined
+	changed     bool      // the ring has changed since it was last looked at
+	spread      time.Time // the first change that is to be spread
 	neighbors   []wire.NodeID
 	predecessor wire.NodeID
 }
@@ -26,7 +27,7 @@ func (n *Node) update(p *peer, t wire.ChordUpdateType) {
 		p.updateDue = max(p.updateDue, t)
 		return
 	}
-	p.updating, p.updateDue = true, 0
+	p.updating, p.updateDue, p.told = true, 0, n.now
 	n.request(outgoing{dest: toNode(p.id), link: p.link().id, body: n.updateBody(t), done: func(r result) {
 		p.updating = false
 		if r.err != nil {
@@ -75,6 +76,9 @@ func (n *Node) heardUpdate(p *peer, u *wire.UpdateReq) {
 		p.ready = true
 		n.ready(p)
 	}
+	if u.Type >= wire.ChordNeighbors {
+		n.ring.Hear(p.id, u.Predecessors, u.Successors)
+	}
 	if n.joining != nil && !n.member() {
 		n.joinUpdate(p, u)
 		return
@@ -82,6 +86,7 @@ func (n *Node) heardUpdate(p *peer, u *wire.UpdateReq) {
 	if n.state == Client {
 		n.learnHomes(p.id, u)
 	} else if n.member() {
+		n.missed(p, u)
 		n.learn(p.id, slices.Concat(u.Predecessors, u.Successors, u.Fingers))
 	}
 }
@@ -92,6 +97,7 @@ func (n *Node) ready(p *peer) {
 		return
 	}
 	n.announced.changed = true
+	n.wakeUpkeep()
 	if n.ring.IsNeighbor(p.id) {
 		n.event(EventNeighborUp, p.id, "")
 	}
@@ -106,6 +112,7 @@ func (n *Node) notReady(p *peer, lost bool) {
 	}
 	n.announced.changed = true
 	n.forgetHolder(p.id)
+	n.wakeUpkeep()
 	if !neighbor {
 		n.event(EventPeerLost, p.id, "")
 		n.fingerLost(p.id)
@@ -124,7 +131,7 @@ func (n *Node) reattach(id wire.NodeID) {
 	if !n.member() || n.isBanned(id) || n.bad(id) {
 		return
 	}
-	via, ok := n.ring.NextHop(chord.PointOf(id))
+	via, ok := n.ring.NextHop(chord.PointOf(id), wire.NodeID{})
 	if !ok {
 		if via, ok = n.ring.Predecessor(); !ok {
 			return
@@ -144,7 +151,7 @@ func (n *Node) learn(teacher wire.NodeID, ids []wire.NodeID) {
 		switch {
 		case id == n.c.Self || id.Len() != n.c.Self.Len():
 		case p != nil:
-			if !p.ready && n.ring.Wanted(id) {
+			if !p.ready && n.ring.Near(id) {
 				n.askUpdate(p)
 			}
 		case n.attaching(id):
@@ -152,12 +159,12 @@ func (n *Node) learn(teacher wire.NodeID, ids []wire.NodeID) {
 			if n.ring.Wanted(id) {
 				n.learnAgain(id, teacher)
 			}
-		case n.ring.Wanted(id):
+		case n.ring.Near(id) && (n.ring.Wanted(id) || len(n.attaches) < maxAttaches/2):
 			// RFC 6940 §10.7.3: "x MUST attempt to Attach to the new peers". §10.6: "When a peer needs to Attach to a
 			// new peer in its Neighbor Table, it MUST source-route the Attach request through the peer from which it
 			// learned".
 			n.attachTo(wire.NewDestinationList(wire.ToNode(teacher), wire.ToNode(id)), 0, n.neighborAttached)
-		case n.ring.Useful(id) && len(n.attaches) < maxAttaches/2:
+		case len(n.attaches) < maxAttaches/2 && n.ring.Useful(id):
 			n.attachTo(toNode(id), 0, func(wire.NodeID, error) {})
 		}
 	}
@@ -201,7 +208,7 @@ func (n *Node) announce() {
 
 // neighborhood is the Neighbor Table in a form that can be compared.
 func (n *Node) neighborhood() []wire.NodeID {
-	return append(n.ring.Successors(), n.ring.Predecessors()...)
+	return n.ring.Neighbors()
 }
 
 // ringSettled draws the consequences of a change of the routing table, once for all changes of one input.
@@ -234,8 +241,27 @@ func (n *Node) ringSettled() {
 	// RFC 6940 §10.7.3: "if the Neighbor Table changes and the peer is using reactive recovery, the peer MUST send an
 	// Update request to each member of its Connection Table"; "When a peer discovers that its range of responsible IDs
 	// has changed, it MUST send an Update to all entries in its Connection Table": clients are among them.
-	if n.c.Overlay.ChordReactive || rangeChanged {
-		for _, p := range n.sortedPeers() {
+	//
+	// Where the range has not changed, those who are farther away are told a little later, and once for several changes.
+	if !n.c.Overlay.ChordReactive && !rangeChanged {
+		return
+	}
+	for _, p := range n.sortedPeers() {
+		if rangeChanged || !p.ready || n.ring.Place(p.id) < closePlaces {
+			n.update(p, wire.ChordNeighbors)
+		} else if n.timers[timerSpread].IsZero() {
+			n.announced.spread, n.timers[timerSpread] = n.now, n.now.Add(n.jitter(spreadTime))
+		}
+	}
+}
+
+// spreadTimer tells the others of changes of the Neighbor Table.
+func (n *Node) spreadTimer() {
+	if n.state != Joined {
+		return
+	}
+	for _, p := range n.sortedPeers() {
+		if !p.told.After(n.announced.spread) {
 			n.update(p, wire.ChordNeighbors)
 		}
 	}

@@ -16,40 +16,88 @@ func (w *World) Born() {
 	for _, h := range w.hosts {
 		h.start(false, h.bootstrap(w.hosts))
 	}
-	links := make([][]node.BornLink, len(hosts)) // by index of the host
-	for i, h := range hosts {
-		for _, k := range tables(hosts, i) {
-			far := hosts[k]
-			if slices.ContainsFunc(links[far.Index], func(l node.BornLink) bool { return l.Peer == h.ID }) {
-				continue // it wanted the link as well
+	links := make([][]node.BornLink, len(hosts)) // by place in the ring
+	for i, near := range w.tables(hosts) {
+		for _, k := range near {
+			if int(k) < i {
+				continue // it has made the link
 			}
-			p := w.join(h, far)
-			links[h.Index] = append(links[h.Index], node.BornLink{ID: p.ends[0].id, Peer: far.ID})
-			links[far.Index] = append(links[far.Index], node.BornLink{ID: p.ends[1].id, Peer: h.ID})
+			p := w.join(hosts[i], hosts[k])
+			links[i] = append(links[i], bornLink(hosts, int(k), p.ends[0].id))
+			links[k] = append(links[k], bornLink(hosts, i, p.ends[1].id))
 		}
 	}
-	for _, h := range w.hosts {
-		h.input("born", func() { h.Node.Born(h.now(), links[h.Index]) })
+	for i, h := range hosts {
+		for k := range links[i] {
+			l := &links[i][k]
+			l.Predecessors, l.Successors = ends(hosts, h, l.Peer)
+		}
+		h.input("born", func() { h.Node.Born(h.now(), links[i]) })
+		links[i] = nil
 	}
 }
 
-// tables lists those with whom the i'th host of a ring, in order of Node-IDs, has links of its own making.
-func tables(ring []*Host, i int) (out []int) {
+func bornLink(ring []*Host, k int, id node.LinkID) node.BornLink {
+	return node.BornLink{ID: id, Peer: ring[k].ID}
+}
+
+// ends are the first and the last of the lists of a peer of h.
+func ends(ring []*Host, h *Host, id wire.NodeID) (predecessors, successors []wire.NodeID) {
+	k, _ := slices.BinarySearchFunc(ring, id, func(h *Host, id wire.NodeID) int { return h.ID.Compare(id) })
 	n := len(ring)
-	r := chord.New(ring[i].ID)
-	add := func(k int) {
-		if k != i && r.Add(ring[k].ID) {
-			out = append(out, k)
+	far := min(chord.New(id).Widen(h.w.c.Links).Lists(), n-1)
+	at := func(d int) wire.NodeID { return ring[(k+n+d)%n].ID }
+	return []wire.NodeID{at(-1), at(-far)}, []wire.NodeID{at(far)}
+}
+
+// tables lists those with whom each host of a ring, in order of Node-IDs, has links.
+func (w *World) tables(ring []*Host) [][]int32 {
+	n := len(ring)
+	t := make([][]int32, n)
+	link := func(i, k int) {
+		if at, ok := slices.BinarySearch(t[i], int32(k)); !ok && i != k {
+			t[i] = slices.Insert(t[i], at, int32(k))
+			at, _ = slices.BinarySearch(t[k], int32(i))
+			t[k] = slices.Insert(t[k], at, int32(i))
 		}
 	}
-	for d := 1; d <= min(chord.Neighbors, n-1); d++ {
-		add((i + d) % n)
-		add((i + n - d) % n)
+	near := chord.New(ring[0].ID).Widen(w.c.Links).Lists()
+	for i := range ring {
+		for d := 1; d <= min(near, n-1); d++ {
+			link(i, (i+d)%n)
+		}
+	}
+	for _, i := range w.rand.Perm(n) {
+		w.fingers(ring, t, i, link)
+	}
+	return t
+}
+
+// fingers has the i'th host of a ring look for the links that it misses.
+func (w *World) fingers(ring []*Host, t [][]int32, i int, link func(i, k int)) {
+	r := chord.New(ring[i].ID).Widen(w.c.Links)
+	for _, k := range t[i] {
+		r.Add(ring[k].ID)
+	}
+	add := func(k int) {
+		if r.Add(ring[k].ID) {
+			link(i, k)
+		}
+	}
+	if r.Mesh() {
+		for k := range ring {
+			add(k)
+		}
+		return
 	}
 	for _, f := range r.Missing() {
 		add(ownerOf(ring, r.FingerStart(f)))
 	}
-	return out
+	for _, g := range r.Gaps() {
+		if k := ownerOf(ring, g.Start.Add(g.Limit.Scale(w.rand.Float64()))); !r.Enough() && len(t[k]) < w.c.links() {
+			add(k)
+		}
+	}
 }
 
 // ownerOf is the index, in a ring in order of Node-IDs, of the host that is responsible for a position.

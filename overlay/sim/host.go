@@ -94,6 +94,7 @@ func (h *Host) start(first bool, bootstrap []string) {
 		First:         first,
 		PingInterval:  w.c.Ping,
 		HoldDown:      w.c.HoldDown,
+		Links:         w.c.Links,
 		MessageRate:   w.c.MessageRate,
 		Document:      w.c.Document,
 		ProbeInterval: w.c.Probe,

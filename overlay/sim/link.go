@@ -30,6 +30,7 @@ type end struct {
 	last time.Time // arrival of the last message towards it
 	from *Host     // at the other end
 	gone bool      // closed here, or found to be down
+	wait bool      // something that left here is not acknowledged
 }
 
 // sides returns the end at h and the other one.
@@ -238,10 +239,14 @@ func (h *Host) send(f node.Forward) {
 	switch {
 	case h.w.blocked(h, far.host) || far.host.silent:
 		h.w.unanswered(head.Transaction)
+		h.waits(p)
 	case far.host.linked && !far.up():
 		h.w.unanswered(head.Transaction)
 		p.reset(near, far)
 	default:
+		if far.host.paused {
+			h.waits(p)
+		}
 		for _, part := range parts {
 			h.w.carry(h, far, part)
 		}

@@ -13,7 +13,7 @@ type Result struct {
 	TraceHash string `json:"trace_hash"`
 
 	Lookups      int     `json:"lookups"` // that ended while it was measured
-	Failed       int     `json:"failed"`  // of them
+	Failed       int     `json:"failed"`  // of them; where nobody has a copy any more, nothing found is no failure
 	HopsMean     float64 `json:"hops_mean"`
 	HopsP99      float64 `json:"hops_p99"`
 	TimeoutsMean float64 `json:"timeouts_mean"` // messages to dead peers, per lookup
@@ -94,8 +94,10 @@ func (r *run) counted() func(found) {
 		p.Timeouts += f.timeouts
 		m.Took = append(m.Took, f.took)
 		if !f.ok {
-			m.Failed++
-			p.Failed++
+			if f.why != NoCopyLeft { // who was asked is the owner, and has nothing
+				m.Failed++
+				p.Failed++
+			}
 			if m.FailedWhy == nil {
 				m.FailedWhy = make(map[string]int)
 			}
@@ -168,7 +170,7 @@ func (r *run) finish() {
 	}
 	if m.Lookups > 0 {
 		m.TimeoutsMean = float64(m.timeouts) / float64(m.Lookups)
-		m.HopsMean = float64(m.hops) / float64(max(1, m.Lookups-m.Failed))
+		m.HopsMean = float64(m.hops) / float64(max(1, m.Lookups-m.Failed-m.FailedWhy[NoCopyLeft]))
 		m.HopsP99 = float64(percentile(m.HopCounts, 0.99))
 		slices.Sort(m.Took)
 		sum := time.Duration(0)

@@ -24,6 +24,7 @@ type Scenario struct {
 	HoldDown           time.Duration // of the node; 0: its default
 	Update             time.Duration // chord-update-interval of the overlay; 0: its default
 	Durable            bool          // what a peer stores outlives it
+	Links              int           // of a peer; 0: the node's default, below 0: no more than the RFC asks for
 	Users              int           // registrations
 	Refresh            time.Duration // between two Stores of one registration; 0: one is enough
 	Roam               time.Duration // after which a user moves to another gateway, on the average; 0: never
@@ -99,7 +100,7 @@ func (s Scenario) fill() Scenario {
 // config is the world that the scenario plays in.
 func (s *Scenario) config() Config {
 	c := Config{Seed: s.Seed, Peers: s.Peers, MinDelay: s.MinDelay, MaxDelay: s.MaxDelay, Crypto: -1, HoldDown: s.HoldDown,
-		Network: s.Network, Skew: s.Skew, Durable: s.Durable, RealSize: true}
+		Network: s.Network, Skew: s.Skew, Durable: s.Durable, Links: s.Links, RealSize: true}
 	switch s.Delay {
 	case "lan":
 		c.Network.Delay = LANDelay()
@@ -152,7 +153,7 @@ type field struct {
 func (s *Scenario) fields() []field {
 	return []field{{"join", &s.Join}, {"loss", &s.Network.Loss}, {"resend", &s.Network.Resend}, {"duplicate", &s.Network.Duplicate},
 		{"reorder", &s.Network.Reorder}, {"skew", &s.Skew}, {"hold-down", &s.HoldDown}, {"update", &s.Update}, {"durable", &s.Durable},
-		{"users", &s.Users}, {"refresh", &s.Refresh}, {"roam", &s.Roam}, {"lookups", &s.Lookups}, {"warm", &s.Warm}, {"run", &s.Run},
+		{"links", &s.Links}, {"users", &s.Users}, {"refresh", &s.Refresh}, {"roam", &s.Roam}, {"lookups", &s.Lookups}, {"warm", &s.Warm}, {"run", &s.Run},
 		{"heal", &s.Heal}, {"audit", &s.Audit}}
 }
 

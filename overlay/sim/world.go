@@ -23,6 +23,7 @@ type Config struct {
 	Skew     time.Duration // by how much the clock of a host is wrong, at most
 	HoldDown time.Duration // 0 means the node's default
 	Ping     time.Duration // 0 means the node's default
+	Links    int           // of a node, as in node.Config; 0 means the node's default
 	// MessageRate is how many messages per second a link may carry; 0 means the node's default.
 	MessageRate int
 	Overlay     *config.Overlay

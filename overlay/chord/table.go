@@ -1,0 +1,111 @@
+package chord
+
+import (
+	"math/bits"
+
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// Widen has the peer keep more links than RFC 6940 §10.7 asks for, up to links in all: 0 stands for DefaultLinks, and what is
+// below it for the minimum. A fifth of them are successors, and a fifth predecessors. It returns r.
+//
+// In a ring of no more than links peers everybody is worth a link. In a larger one there are three kinds of peers that are:
+// the near ones; one in each of many equal slots of the ring; and some between the near ones and the first slot. Since a
+// link serves both its ends, and each peer knows how far the lists of the others reach, a message is with somebody who
+// knows the owner after one hop in most cases.
+func (r *Ring) Widen(links int) *Ring {
+	if links == 0 {
+		links = DefaultLinks
+	}
+	r.links = max(0, min(links, MaxLinks))
+	r.near = max(Neighbors, min(r.links/5, MaxNear))
+	return r
+}
+
+// Lists is the length of the successor list and of the predecessor list, in a ring that is large enough.
+func (r *Ring) Lists() int { return r.near }
+
+// Near reports whether a peer belongs in the successor list or the predecessor list, be it in it or not.
+func (r *Ring) Near(id wire.NodeID) bool { return r.within(id, r.near) }
+
+// mesh reports whether the ring is small enough for a link with everybody.
+func (r *Ring) mesh(size int) bool { return r.links > 0 && size <= r.links }
+
+// slot is a part of the ring in which one peer is worth a link: an interval of distances from this peer, of which the
+// upper 64 bits are enough.
+type slot struct{ start, width uint64 }
+
+// slots are the intervals of a ring of the given size. The numbers were found by trying: see TestHopsOfWideTables.
+func (r *Ring) slots(size int) []slot {
+	if r.links <= 2*r.near || r.mesh(size) {
+		return nil
+	}
+	rest := r.links - 2*r.near
+	span := 2 * float64(r.near) / float64(size) // of the ring, that the lists of one peer cover
+	middle := int(max(1, min(float64(r.links)/12, 1/(span*float64(rest))+0.5)))
+	far := max(2, (rest-2*middle)*7/10)
+	out := make([]slot, 0, far+middle)
+	width, _ := bits.Div64(1, 0, uint64(far))
+	for j := 1; j < far; j++ {
+		out = append(out, slot{uint64(j) * width, width})
+	}
+	reach := uint64(span * (1 << 63) * 2)
+	for j := middle; j > 0 && reach < width; j-- {
+		if start := uint64(j) * reach; start < width {
+			out = append(out, slot{start, reach / 2})
+		}
+	}
+	return out
+}
+
+// Gap is an interval of the ring in which a peer is worth a link and none is known. Limit is its length.
+type Gap struct{ Start, Limit Point }
+
+// Gaps lists them, those that help most first, for a ring of Widen.
+func (r *Ring) Gaps() []Gap {
+	var out []Gap
+	for _, s := range r.slots(r.SizeEstimate()) {
+		if !r.filled(s) {
+			out = append(out, Gap{r.at.Add(Point{hi: s.start}), Point{hi: s.width}})
+		}
+	}
+	return out
+}
+
+func (r *Ring) filled(s slot) bool {
+	k := r.find(Point{hi: s.start})
+	return k < len(r.peers) && r.peers[k].dist.hi-s.start < s.width
+}
+
+// Mesh reports whether everybody is worth a link, because the ring is small.
+func (r *Ring) Mesh() bool { return r.mesh(r.SizeEstimate()) }
+
+// Spare is the peer whose link is worth least, when there are more than Widen allows: the one whose two neighbours in the
+// table lie closest together. The near ones, and twice as many again, are never spared: others may need them.
+func (r *Ring) Spare() (id wire.NodeID, ok bool) {
+	n := len(r.peers)
+	if r.links == 0 || n <= r.links {
+		return wire.NodeID{}, false
+	}
+	best := Point{^uint64(0), ^uint64(0)}
+	for i := 2 * r.near; i < n-2*r.near; i++ {
+		if gap := r.peers[i+1].dist.Sub(r.peers[i-1].dist); gap.Less(best) {
+			id, ok, best = r.peers[i].id, true, gap
+		}
+	}
+	return id, ok
+}
+
+// Enough reports whether a peer need not look for more links, and Full whether it need not accept more: in between there is
+// room for those that others look for.
+func (r *Ring) Enough() bool { return r.links > 0 && len(r.peers) >= r.links*7/8 }
+
+// Full reports whether there are as many peers as Widen allows, with some more that are on their way.
+func (r *Ring) Full(more int) bool { return r.links > 0 && len(r.peers)+more >= r.links }
+
+// Place is how many peers are nearer to this one than id, on the side where there are fewer: 0 for the successor and the
+// predecessor.
+func (r *Ring) Place(id wire.NodeID) int {
+	i := r.find(PointOf(id).Sub(r.at))
+	return min(i, max(0, len(r.peers)-1-i))
+}

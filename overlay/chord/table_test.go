@@ -1,0 +1,145 @@
+package chord
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// settled is a ring of n peers that have all found their links: the near ones, and a random peer in each gap that accepts more.
+func settled(rnd *rand.Rand, n, links int) (all []wire.NodeID, rings map[wire.NodeID]*Ring) {
+	for range n {
+		all = append(all, randomID(rnd, false))
+	}
+	slices.SortFunc(all, wire.NodeID.Compare)
+	rings = make(map[wire.NodeID]*Ring)
+	for i, self := range all {
+		r := New(self).Widen(links)
+		for d := 1; d <= min(r.Lists(), (n-1)/2); d++ {
+			r.Add(all[(i+d)%n])
+			r.Add(all[(i+n-d)%n])
+		}
+		rings[self] = r
+	}
+	o := oracle{all: all}
+	for _, i := range rnd.Perm(n) {
+		r := rings[all[i]]
+		for _, g := range r.Gaps() {
+			id := o.owner(at128(g.Start.Add(g.Limit.Scale(rnd.Float64()))))
+			if !r.Enough() && !rings[id].Full(0) && r.Add(id) {
+				rings[id].Add(all[i])
+			}
+		}
+	}
+	for _, r := range rings {
+		for _, id := range r.Peers() {
+			r.Hear(id, rings[id].Predecessors(), rings[id].Successors())
+		}
+	}
+	return all, rings
+}
+
+func at128(p Point) wire.NodeID { return at(p.hi, p.lo) }
+
+// follow counts the hops to the owner of k.
+func follow(t *testing.T, rings map[wire.NodeID]*Ring, here wire.NodeID, k Point) (hops int) {
+	var from wire.NodeID
+	for ; ; hops++ {
+		next, ok := rings[here].NextHop(k, from)
+		if !ok {
+			return hops
+		}
+		from, here = here, next
+		if hops > 30 {
+			t.Fatalf("%v is not reached", k)
+		}
+	}
+}
+
+// TestHopsOfWideTables follows messages through rings whose peers have up to 200 links.
+func TestHopsOfWideTables(t *testing.T) {
+	for _, c := range []struct {
+		peers int
+		mean  float64
+	}{{120, 1}, {1000, 2}} {
+		rnd := rand.New(rand.NewPCG(8, uint64(c.peers)))
+		all, rings := settled(rnd, c.peers, DefaultLinks)
+		most := 0
+		for _, r := range rings {
+			if c.peers <= DefaultLinks {
+				for _, id := range all {
+					if r.Useful(id) {
+						r.Add(id)
+					}
+				}
+				for _, id := range r.Peers() {
+					r.Hear(id, rings[id].Predecessors(), rings[id].Successors())
+				}
+			}
+			most = max(most, r.Len())
+		}
+		sum := 0
+		const messages = 5000
+		for range messages {
+			sum += follow(t, rings, all[rnd.IntN(len(all))], Point{rnd.Uint64(), rnd.Uint64()})
+		}
+		if mean := float64(sum) / messages; mean > c.mean || most > DefaultLinks {
+			t.Errorf("%d peers: %.2f hops, and up to %d links", c.peers, mean, most)
+		} else {
+			t.Logf("%d peers: %.2f hops, and up to %d links", c.peers, mean, most)
+		}
+	}
+}
+
+func TestSpareKeepsTheNearAndTheLonely(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(9, 9))
+	r := New(randomID(rnd, false)).Widen(100)
+	for range 300 {
+		r.Add(randomID(rnd, false))
+	}
+	near := append(r.Successors(), r.Predecessors()...)
+	widest := func() (w Point) {
+		for i := 1; i < r.Len(); i++ {
+			if d := r.peers[i].dist.Sub(r.peers[i-1].dist); w.Less(d) {
+				w = d
+			}
+		}
+		return w
+	}
+	before := widest()
+	for id, ok := r.Spare(); ok; id, ok = r.Spare() {
+		if slices.Contains(near, id) {
+			t.Fatalf("%s is near and spared", id)
+		}
+		r.Remove(id)
+	}
+	if r.Len() != 100 {
+		t.Errorf("%d links are left of 300, want 100", r.Len())
+	}
+	if after := widest(); after.hi/4 > before.hi {
+		t.Errorf("the widest gap grew from %x to %x", before.hi, after.hi)
+	}
+}
+
+func TestAbsentAreThoseWhomAListLeavesOut(t *testing.T) {
+	r := ring8(0, 10, 20, 30, 40, 50, 200, 220, 240)
+	for _, c := range []struct {
+		of         byte
+		list       []byte
+		successors bool
+		want       []byte
+	}{
+		{10, []byte{30, 40}, true, []byte{20}}, {10, []byte{20, 30}, true, nil}, {220, []byte{0, 20}, true, []byte{240, 10}},
+		{50, []byte{20, 40}, false, []byte{30}}, {10, []byte{0, 220}, false, []byte{240}}, {10, nil, true, nil},
+	} {
+		got := r.Absent(id8(c.of), ids8(c.list...), c.successors)
+		slices.SortFunc(got, func(a, b wire.NodeID) int {
+			return PointOf(a).Sub(p8(c.of)).compare(PointOf(b).Sub(p8(c.of)))
+		})
+		if !slices.Equal(got, ids8(c.want...)) {
+			t.Errorf("of %d, %v: %v, want %v", c.of, c.list, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package node
+
+import (
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/chord"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// linkage is the search for links that make paths shorter. RFC 6940 §10.7.4.2: "A peer MAY choose to keep connections to
+// multiple peers that can act for a given Finger Table entry."
+type linkage struct {
+	seeking int                       // Attaches under way
+	paused  map[chord.Point]time.Time // parts of the ring, by where they begin, in which nobody new was found
+	size    int                       // of the ring when they were paused
+}
+
+// wakeUpkeep has the links looked at soon: something has changed.
+func (n *Node) wakeUpkeep() {
+	if n.c.Links >= 0 && n.timers[timerUpkeep].IsZero() {
+		n.timers[timerUpkeep] = n.now.Add(n.jitter(upkeepInterval))
+	}
+}
+
+// upkeepTimer gives up links that are too many, and looks for some that are missing.
+func (n *Node) upkeepTimer() {
+	if n.state != Joined {
+		return
+	}
+	n.spare()
+	if n.seekGaps() {
+		n.timers[timerUpkeep] = n.now.Add(n.jitter(upkeepInterval))
+	}
+}
+
+// spare closes links that are worth least when there are more than there should be. The other side finds another.
+func (n *Node) spare() {
+	for range maxSpared {
+		id, ok := n.ring.Spare()
+		if !ok {
+			return
+		}
+		p := n.peers[id]
+		for _, c := range p.links {
+			n.out.Close = append(n.out.Close, c.id)
+		}
+		n.abandon(p)
+		n.leaveAlone(id)
+	}
+}
+
+// abandon takes a node out of the tables whose links are being closed and that is not lost.
+func (n *Node) abandon(p *peer) {
+	links := p.links
+	p.links = nil
+	for _, c := range links {
+		delete(n.conns, c.id)
+	}
+	n.unlinked(p, false)
+	for _, c := range links {
+		n.reroute(c.id)
+	}
+}
+
+// seekGaps attaches to peers in parts of the ring where one is missing: to whoever owns a random point there. It reports
+// whether there may be more to do.
+func (n *Node) seekGaps() bool {
+	if n.ring.Enough() {
+		return false
+	}
+	l := &n.links
+	if size := n.ring.SizeEstimate(); size > 2*l.size || l.size > 2*size {
+		l.paused, l.size = make(map[chord.Point]time.Time), size
+	}
+	more := false
+	for _, g := range n.ring.Gaps() {
+		if l.paused[g.Start].After(n.now) {
+			continue
+		}
+		more = true
+		if l.seeking >= maxSeeking || len(n.attaches) >= maxAttaches/2 {
+			return true
+		}
+		l.paused[g.Start] = n.now.Add(askUpdateInterval) // one at a time
+		n.seekGap(g)
+	}
+	return more
+}
+
+func (n *Node) seekGap(g chord.Gap) {
+	at := g.Start.Add(n.randomPart(g.Limit))
+	before := n.ring.Len()
+	ok := n.attachTo(wire.NewDestinationList(wire.ToResource(at.Resource())), 0, func(id wire.NodeID, err error) {
+		n.links.seeking--
+		if err == nil && n.ring.Len() <= before && n.ring.Has(id) {
+			n.links.paused[g.Start] = n.now.Add(seekPause) // it is one that we know: there is nobody in between
+		}
+		n.wakeUpkeep()
+	})
+	if ok {
+		n.links.seeking++
+	}
+}
+
+// randomPart draws a point below limit.
+func (n *Node) randomPart(limit chord.Point) chord.Point { return limit.Scale(n.c.Rand.Float64()) }
