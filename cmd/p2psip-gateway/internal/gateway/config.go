@@ -38,6 +38,7 @@ type Config struct {
 	Registrar RegistrarConfig `yaml:"registrar"`
 	Proxy     ProxyConfig     `yaml:"proxy"`
 	Security  SecurityConfig  `yaml:"security"`
+	NAT       NATConfig       `yaml:"nat"`
 	Admin     AdminConfig     `yaml:"admin"`
 	Log       LogConfig       `yaml:"log"`
 }
@@ -154,6 +155,7 @@ func DefaultConfig() Config {
 			Digest:      List{"md5"},
 		},
 		Security: defaultSecurity(),
+		NAT:      defaultNAT(),
 		Admin:    AdminConfig{Listen: "127.0.0.1:8060"},
 		Log:      LogConfig{Level: "info", Format: "text"},
 	}
@@ -226,7 +228,8 @@ func (c *Config) check(path string) error {
 		bad("overlay.refresh", "%v: want at least a second, or 0 for never", r)
 	}
 	c.Security.check(bad)
-	for key, list := range map[string]List{"security.trusted": c.Security.Trusted, "security.allow": c.Security.Allow, "security.deny": c.Security.Deny,
+	c.NAT.check(bad)
+	for key, list := range map[string]List{"nat.lan": c.NAT.LAN, "security.trusted": c.Security.Trusted, "security.allow": c.Security.Allow, "security.deny": c.Security.Deny,
 		"registrar.trusted": c.Registrar.Trusted} {
 		if _, err := parsePrefixes(list); err != nil {
 			bad(key, "%v", err)

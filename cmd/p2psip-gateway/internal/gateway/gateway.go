@@ -167,6 +167,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	frontDone.Go(func() { g.publisher.Run(front) })
 	frontDone.Go(func() { g.shown.Run(front) })
 	frontDone.Go(func() { g.expire(front) })
+	frontDone.Go(func() { g.keepalives().run(front) })
 	frontDone.Go(func() { g.rememberPeers(front) })
 	if g.prober != nil {
 		frontDone.Go(func() { g.prober.Run(front) })

@@ -60,11 +60,15 @@ type datagrams struct {
 }
 
 func (d *datagrams) next() (*message.Message, error) {
-	n, err := d.Read(d.buf)
-	if err != nil {
-		return nil, err
+	for {
+		n, err := d.Read(d.buf)
+		if err != nil {
+			return nil, err
+		}
+		if n > 4 { // else a keep-alive
+			return message.Parse(d.buf[:n])
+		}
 	}
-	return message.Parse(d.buf[:n])
 }
 
 type octets struct {

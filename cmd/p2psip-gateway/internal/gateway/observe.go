@@ -76,6 +76,7 @@ func (g *Gateway) registrations() RegistrationsReport {
 
 func (g *Gateway) describe(aor location.AOR, set []location.Binding, now time.Time) []Registration {
 	out := make([]Registration, 0, len(set))
+	lan, _ := parsePrefixes(g.o.Config.NAT.LAN) // checked when the configuration was read
 	for _, b := range set {
 		flow := "live"
 		if !g.flows.Alive(b.Hop) {
@@ -89,7 +90,7 @@ func (g *Gateway) describe(aor location.AOR, set []location.Binding, now time.Ti
 			RTTms: rtt,
 			AOR:   string(aor), Contact: b.Contact, Transport: strings.ToLower(b.Hop.Transport), Source: b.Hop.Remote.String(), UserAgent: b.UserAgent,
 			CallID: b.CallID, Q: float64(b.Q) / 1000, Expires: b.Expires.UTC(), ExpiresInSeconds: int64(b.Expires.Sub(now).Seconds()),
-			Flow: flow, State: string(g.publisher.State(aor)),
+			Flow: flow, NAT: natOf(b, lan), State: string(g.publisher.State(aor)),
 		})
 	}
 	return out

@@ -70,6 +70,7 @@ type Registration struct {
 	Expires          time.Time `json:"expires"`
 	ExpiresInSeconds int64     `json:"expires_in_seconds"`
 	Flow             string    `json:"flow"`             // live | stale | unreachable: whether the connection stands that it was made over, and answers are given
+	NAT              string    `json:"nat"`              // why the phone is taken to be behind a NAT: address | name | websocket; empty: it is not
 	RTTms            float64   `json:"rtt_ms,omitempty"` // of the last OPTIONS; 0: none was answered
 	State            string    `json:"state"`            // of the record in the overlay: stored | pending | local-only
 }

@@ -1,0 +1,179 @@
+package gateway
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// natSites makes, in a network of its own, a public side with the gateways' address, and two sites with a phone behind a NAT each. A NAT
+// draws a new port for each destination (RFC 4787 §4.1: address and port-dependent mapping), lets in answers only, and forgets a UDP
+// mapping after two seconds. In the world it is 30 seconds to minutes.
+const natSites = `
+ip link set lo up
+ip link add wan type bridge
+ip address add 203.0.113.1/24 dev wan
+ip link set wan up
+for i in 1 2; do
+	for n in nat phone; do
+		ip netns add $P-$n$i
+		ip -n $P-$n$i link set lo up
+	done
+	ip link add out netns $P-nat$i type veth peer name site$i
+	ip link set site$i master wan up
+	ip -n $P-nat$i address add 203.0.113.1$i/24 dev out
+	ip -n $P-nat$i link set out up
+	ip link add lan netns $P-nat$i type veth peer name eth0 netns $P-phone$i
+	ip -n $P-nat$i address add 10.$i.0.1/24 dev lan
+	ip -n $P-nat$i link set lan up
+	ip -n $P-phone$i address add 10.$i.0.2/24 dev eth0
+	ip -n $P-phone$i link set eth0 up
+	ip -n $P-phone$i route add default via 10.$i.0.1
+	ip netns exec $P-nat$i sh -e -c '
+		echo 1 >/proc/sys/net/ipv4/ip_forward
+		nft "table ip nat {
+			chain post { type nat hook postrouting priority 100; oifname out masquerade random,fully-random; }
+			chain unasked { type filter hook input priority 0; iifname out drop; }
+			chain closed { type filter hook forward priority 0; iifname out ct state new drop; }
+		}"
+		echo 2 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout
+		echo 2 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream'
+done
+`
+
+const natVariable = "P2PSIP_NAT_TEST"
+
+// inside has f run in the network namespace of a name.
+func inside(t *testing.T, name string, f func()) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine, and nobody else gets it
+		ns, err := os.Open("/run/netns/" + name)
+		if err == nil {
+			defer func() { _ = ns.Close() }()
+			if _, _, errno := syscall.RawSyscall(sysSetns, ns.Fd(), syscall.CLONE_NEWNET, 0); errno != 0 {
+				err = errno
+			} else {
+				f()
+			}
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+const sysSetns = 308 // linux/amd64; package syscall has no name for it
+
+// Phones behind two NATs register at two gateways and call each other, in both directions, after having been silent for longer than
+// their NATs remember anything. The time-outs are shortened: NATs forget in 2 s, keep-alives go out every second.
+//
+// Feature: NAT-01 NAT-03 NAT-04
+func TestPhonesBehindNATsAreReachedAfterIdleTime(t *testing.T) {
+	if os.Getenv(natVariable) == "" {
+		if os.Geteuid() != 0 {
+			t.Fatal("this test makes network namespaces: it must run as root")
+		}
+		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
+		cmd.Env = append(os.Environ(), natVariable+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+			t.Errorf("in a network of its own: %v\n%s", err, out)
+		}
+		return
+	}
+	prefix := fmt.Sprintf("p2psip-nat-%d", os.Getpid())
+	t.Cleanup(func() {
+		for _, n := range []string{"nat1", "nat2", "phone1", "phone2"} {
+			_ = exec.Command("ip", "netns", "del", prefix+"-"+n).Run()
+		}
+	})
+	sh := exec.Command("sh", "-e")
+	sh.Stdin, sh.Env = strings.NewReader(natSites), append(os.Environ(), "P="+prefix)
+	if out, err := sh.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s(the test needs ip and nft: run .ci/deps)", err, out)
+	}
+	for _, method := range []string{"options", "crlf"} {
+		t.Run(method, func(t *testing.T) { afterIdleTime(t, prefix, method) })
+	}
+}
+
+func afterIdleTime(t *testing.T, prefix, method string) {
+	gs := ringWith(t, 2, 4, func(_ int, c *Config) {
+		c.SIP.Listen = List{"udp://203.0.113.1:0", "tcp://203.0.113.1:0"}
+		c.NAT.Keepalive.UDP, c.NAT.Keepalive.Stream, c.NAT.Keepalive.Method = time.Second, time.Second, method
+	})
+	var phones []*phone
+	for i, g := range gs {
+		for k, l := range g.flows.Listeners() {
+			inside(t, fmt.Sprintf("%s-phone%d", prefix, i+1), func() {
+				phones = append(phones, newPhoneOn(t, userName(2*i+k), l.Transport, l.Local))
+			})
+		}
+	}
+	for i, p := range phones {
+		if res := p.register(300); res.StatusCode != 200 {
+			t.Fatalf("REGISTER: %d", res.StatusCode)
+		}
+		eventually(t, "the record of "+p.user, func() error { return found(gs[0], p.user, gs[i/2]) })
+	}
+	// What comes meanwhile comes from the gateway: the phones say nothing for five intervals.
+	for range 5 {
+		for _, p := range []*phone{phones[0], phones[2]} {
+			if method == "options" {
+				p.receive(func(m *message.Message) bool { return m.Method == "OPTIONS" })
+				continue
+			}
+			d := p.conn.(*datagrams)
+			if n, err := d.Read(d.buf); err != nil || string(d.buf[:n]) != "\r\n\r\n" {
+				t.Fatalf("%q, %v", d.buf[:n], err)
+			}
+		}
+	}
+	for i, caller := range phones {
+		for k, callee := range phones {
+			if i != k && i/2 != k/2 {
+				callee.call(caller) // rings after idle time first
+				caller.call(callee)
+			}
+		}
+	}
+}
+
+// Feature: NAT-02
+func TestHowANATIsFound(t *testing.T) {
+	lan := []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")}
+	hop := func(transport, at string) location.Hop {
+		return location.Hop{Transport: transport, Remote: netip.MustParseAddrPort(at)}
+	}
+	for name, c := range map[string]struct {
+		b    location.Binding
+		want string
+	}{
+		"its own address":                {location.Binding{Contact: "sip:a@192.0.2.1:5060", Hop: hop("UDP", "192.0.2.1:5060")}, natNone},
+		"another port, as some send":     {location.Binding{Contact: "sip:a@192.0.2.1:5060", Hop: hop("UDP", "192.0.2.1:50321")}, natNone},
+		"its own IPv6 address":           {location.Binding{Contact: "sip:a@[2001:db8::1]:5060", Hop: hop("UDP", "[2001:db8::1]:5060")}, natNone},
+		"a private address":              {location.Binding{Contact: "sip:a@10.0.0.1:5060", Hop: hop("UDP", "192.0.2.1:5060")}, natAddress},
+		"another public address":         {location.Binding{Contact: "sip:a@198.51.100.1", Hop: hop("TCP", "192.0.2.1:5060")}, natAddress},
+		"a name":                         {location.Binding{Contact: "sip:a@pc.example.org", Hop: hop("TLS", "192.0.2.1:5060")}, natName},
+		"a page":                         {location.Binding{Contact: "sip:a@x.invalid;transport=ws", Hop: hop("WSS", "192.0.2.1:5060")}, natWebSocket},
+		"an address, but in our LAN":     {location.Binding{Contact: "sip:a@10.0.0.1", Hop: hop("UDP", "192.168.1.1:5060")}, natNone},
+		"an address behind an own proxy": {location.Binding{Contact: "sip:a@10.0.0.1", Path: []string{"<sip:p;lr>"}, Hop: hop("UDP", "192.0.2.1:5060")}, natNone},
+	} {
+		if have := natOf(c.b, lan); have != c.want {
+			t.Errorf("%s: %q, want %q", name, have, c.want)
+		}
+	}
+}
