@@ -30,6 +30,17 @@ func (w *world) signed(t testing.TB) []byte {
 	return doc
 }
 
+// secondSigner is another node that may be named as a signer.
+func (w *world) secondSigner(t testing.TB) *trust.Signer {
+	t.Helper()
+	k := key(t, trust.P256, 1)
+	cert, err := w.authority.IssueNode(now, "signer2@example.org", k.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newSigner(t, k, cert)
+}
+
 func parseConfig(t testing.TB, doc []byte) *config.Configuration {
 	t.Helper()
 	d, err := config.Parse(doc)
@@ -77,12 +88,7 @@ func TestRFC6940_11_1_SignedDocument(t *testing.T) {
 // Conformance: C-30 F-36
 func TestRFC6940_11_1_SignerRotation(t *testing.T) {
 	w := newWorld(t, trust.P256)
-	k := key(t, trust.P256, 1)
-	cert, err := w.authority.IssueNode(now, "signer2@example.org", k.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	second := newSigner(t, k, cert)
+	second := w.secondSigner(t)
 	first, next := w.node.Identity().Node, second.Identity().Node
 	version := func(by *trust.Signer, signers ...wire.NodeID) *config.Configuration {
 		o := *w.overlay

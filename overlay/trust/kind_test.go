@@ -30,12 +30,7 @@ func kindBlock(t testing.TB, o *config.Overlay, k config.Kind, by *trust.Signer)
 // Conformance: C-31 F-37
 func TestRFC6940_6_5_4_2_KindUpdate(t *testing.T) {
 	w := newWorld(t, trust.P256)
-	k := key(t, trust.P256, 1)
-	cert, err := w.authority.IssueNode(now, "signer2@example.org", k.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	second := newSigner(t, k, cert)
+	second := w.secondSigner(t)
 	o := parseConfig(t, w.signed(t)).Overlay
 	both := *o
 	both.KindSigners = append(both.KindSigners, second.Identity().Node)
