@@ -39,11 +39,41 @@ func TestRingWithICE(t *testing.T) {
 					t.Errorf("host %d fetched %d values", h.Index, len(got))
 				}
 			}
-			w.Run(30 * time.Second)
-			if w.Sessions > 4 { // those of the host that died, and its own
-				t.Errorf("%d sessions are neither used nor released", w.Sessions)
+			if !w.RunUntil(time.Minute, time.Millisecond, func() bool { return w.Sessions() == 0 }) {
+				t.Errorf("%d sessions are neither used nor released", w.Sessions())
 			}
 		})
+	}
+}
+
+// RFC 6940 §6.5.1.12: a link is renewed by another Attach. That one comes over the link: it does not say that the link is lost.
+//
+// Conformance: A-27
+func TestRFC6940_6_5_1_12_RenewedLinkIsNotLost(t *testing.T) {
+	w := ring(t, 3, traversing)
+	w.Run(time.Minute)
+	lost := w.Counts["neighbor_lost"]
+	a, b := w.Host(0), w.Host(1)
+	links := func() (n int) {
+		for _, l := range a.Status().Links {
+			if l.Peer == b.ID {
+				n++
+			}
+		}
+		return n
+	}
+	before := links()
+	for _, l := range a.Status().Links {
+		if l.Peer == b.ID {
+			a.Node.Renew(w.Now(), l.ID)
+		}
+	}
+	if !w.RunUntil(20*time.Second, time.Millisecond, func() bool { return links() > before }) {
+		t.Errorf("%d links, as before", before)
+	}
+	w.Run(time.Second)
+	if got := w.Counts["neighbor_lost"]; got != lost {
+		t.Errorf("%d neighbours were lost by it", got-lost)
 	}
 }
 

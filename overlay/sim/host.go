@@ -82,6 +82,7 @@ func (h *Host) start(first bool, bootstrap []string) {
 	h.paused, h.backlog, h.slow, h.busy = false, nil, 0, time.Time{}
 	h.receive = h.received
 	h.links = links{}
+	h.ice = traversal{make(map[node.SessionID]bool), make(map[wire.NodeID]int)}
 	h.ops = make(map[node.OpID]func(node.Done))
 	h.Node = node.New(node.Config{
 		Overlay:       w.c.Overlay,

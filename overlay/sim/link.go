@@ -98,6 +98,10 @@ func (h *Host) dial(d node.Dial) {
 			h.dialTimeout(d.Dial, dialTimeout-took)
 			return
 		}
+		if d.Session != 0 {
+			h.meet(target, d, awaitFailed)
+			return
+		}
 		w.connect(h, target, d.Dial)
 	})
 }

@@ -67,7 +67,6 @@ type World struct {
 	lookups   map[wire.TransactionID]*lookup // that are under way and watched
 	hash      digest
 	violated  error          // the first invariant that was broken while running
-	Sessions  int            // of ICE that hosts hold and have neither used nor released
 	Counts    map[string]int // node events by type and, for drops, reason
 	Messages  int            // delivered on links
 	Octets    int            // sent on links, with the header of each frame
@@ -112,6 +111,7 @@ type Host struct {
 	receive func(from node.LinkID, raw []byte)
 	ops     map[node.OpID]func(node.Done)
 	gateway *identity
+	ice     traversal
 }
 
 // epoch is where virtual time starts.
