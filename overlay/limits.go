@@ -21,6 +21,7 @@ const (
 	maxLinks    = 1024 // overlay links, and so 2048 goroutines
 	maxGathers  = 32   // sessions of ICE that gather candidates at a time
 	turnWalk    = 16   // peers that one look for TURN servers asks
+	maxDead     = 64   // TURN servers that are left alone
 	wantRelays  = 2    // TURN servers that are remembered
 	maxDials    = 32   // connections being opened at a time
 	maxAddress  = 8    // addresses tried for one peer, and of a bootstrap node over each type of link
@@ -50,6 +51,7 @@ const (
 	turnLifetime  = 20 * time.Minute       // of a TURN-SERVICE entry; a server that is gone is not found for longer
 	turnTimeout   = 20 * time.Second       // to store all entries, or to find one
 	turnRefresh   = 10 * time.Minute       // between looks for TURN servers when there are enough, and earlier when one fails
+	turnAvoid     = 5 * time.Minute        // that a TURN server which gave nothing is left alone
 	turnFirst     = time.Second            // that a session waits for the first look to end
 	turnPause     = time.Second            // after a look that found nothing; it doubles
 	turnRetry     = 30 * time.Second       // the longest such pause

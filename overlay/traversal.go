@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -31,10 +32,11 @@ type traversal struct {
 
 	mu       sync.Mutex
 	sessions map[node.SessionID]*ice.Session
-	views    ice.Views              // all peers that tell us our address
-	open     ice.Views              // those of them that answer everybody
-	linked   map[netip.AddrPort]int // links with each of them
-	relays   []netip.AddrPort       // TURN servers found in the overlay
+	views    ice.Views                    // all peers that tell us our address
+	open     ice.Views                    // those of them that answer everybody
+	linked   map[netip.AddrPort]int       // links with each of them
+	relays   []netip.AddrPort             // TURN servers found in the overlay
+	dead     map[netip.AddrPort]time.Time // until when those that gave nothing are left alone
 	served   *ice.TURN
 }
 
@@ -42,6 +44,7 @@ func newTraversal(c *Config) *traversal {
 	return &traversal{
 		turn: c.TURN, found: make(chan struct{}, 1), sought: make(chan struct{}), gathers: make(chan struct{}, maxGathers), appGathers: make(chan struct{}, maxGathers), awaits: make(chan struct{}, maxDials),
 		sessions: make(map[node.SessionID]*ice.Session), linked: make(map[netip.AddrPort]int),
+		dead:     make(map[netip.AddrPort]time.Time),
 		loopback: addressOf(c.Packets).Addr().IsLoopback(),
 	}
 }
@@ -131,15 +134,21 @@ func (t *traversal) gathered(s *ice.Session, app bool) {
 		}
 		t.views.Learn(v.Server, v.Mapped)
 	}
-	before := len(t.relays)
-	t.relays = slices.DeleteFunc(t.relays, s.Refused)
-	if len(t.relays) < before {
-		t.seek()
-	}
+	t.relays = slices.DeleteFunc(t.relays, func(at netip.AddrPort) bool {
+		if s.Refused(at) {
+			t.buried(at, time.Now())
+		}
+		return s.Refused(at)
+	})
 }
 
-// seek has TURN servers looked for.
-func (t *traversal) seek() {
+// buried has a TURN server that gave nothing left alone for a while, as its entry in the overlay outlives it, and another one
+// looked for.
+func (t *traversal) buried(at netip.AddrPort, now time.Time) {
+	maps.DeleteFunc(t.dead, func(_ netip.AddrPort, until time.Time) bool { return until.Before(now) })
+	if len(t.dead) < maxDead {
+		t.dead[at] = now.Add(turnAvoid)
+	}
 	select {
 	case t.found <- struct{}{}:
 	default:

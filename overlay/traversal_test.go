@@ -179,6 +179,30 @@ func TestRFC6940_6_6_3_1_ICESeedsTheRTO(t *testing.T) {
 	}
 }
 
+// RFC 6940 §4.2: a client needs links through NATs as a peer does.
+func TestRFC6940_4_2_ClientWithICE(t *testing.T) {
+	w := newICEWorld(t)
+	w.overlay.ClientsPermitted = true
+	ring := w.iceRing(t, 3)
+	client := w.iceMember(t, ring[0], func(c *Config) { c.Client = true })
+	client.join()
+	w.register(t, client, "alice@example.org")
+	if err := finds(t, ring[1], client, "alice@example.org", patience); err != nil {
+		t.Error(err)
+	}
+	for _, way := range [][2]*member{{client, ring[1]}, {ring[2], client}} {
+		way[0].reach(t, way[1].NodeID(), wire.ToNode(way[1].NodeID()))
+		to := wire.NewDestinationList(wire.ToNode(way[1].NodeID()))
+		ours, err := way[0].AppAttach(t.Context(), to, wire.ApplicationSIP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs := <-way[1].inbound
+		carries(t, ours, theirs)
+		_, _ = ours.Close(), theirs.Close()
+	}
+}
+
 // RFC 6940 §6.5.1.4: STUN servers are the peers that we are linked with, and no longer when the link is lost.
 //
 // Conformance: A-30
@@ -347,6 +371,9 @@ func TestTURNServerThatIsGoneIsForgotten(t *testing.T) {
 	s.Close()
 	if _, turn := m.ice.servers(false, m.NodeID()); len(turn) != 0 {
 		t.Errorf("still there: %+v", turn)
+	}
+	if m.ice.foundTURN(addressOf(gone)) {
+		t.Error("it was taken again at once")
 	}
 }
 

@@ -227,19 +227,23 @@ func (p *Peer) fetchTURN(ctx context.Context, at wire.ResourceID) bool {
 	for _, v := range values {
 		server, err := wire.ParseTurnServer(v.Value.Data)
 		if err == nil && usable(server.Address) && v.Signer.Node != p.self {
-			p.ice.foundTURN(plain(server.Address))
-			found = true
+			found = p.ice.foundTURN(plain(server.Address)) || found
 		}
 	}
 	return found
 }
 
-func (t *traversal) foundTURN(at netip.AddrPort) {
+// foundTURN remembers a TURN server; false: it is to be left alone.
+func (t *traversal) foundTURN(at netip.AddrPort) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.dead[at].After(time.Now()) {
+		return false
+	}
 	if !slices.Contains(t.relays, at) && len(t.relays) < wantRelays {
 		t.relays = append(t.relays, at)
 	}
+	return true
 }
 
 var errNotFound = errors.New("overlay: nothing found")
