@@ -59,6 +59,9 @@ func (p *Peer) openPackets() error {
 	switch {
 	case err == nil:
 		p.dtls, p.dialDTLS = d, d.Dial
+		if p.ice != nil {
+			p.ice.server, p.ice.client = d.Server, d.Client
+		}
 	case p.cfg.Packets != nil || p.cfg.AppPackets != nil:
 		return fmt.Errorf("overlay: %w", err)
 	}

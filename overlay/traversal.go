@@ -22,13 +22,15 @@ import (
 type traversal struct {
 	links, apps *ice.Mux // the sockets of links and of connections for applications
 	rest        *ice.Rest
-	loopback    bool
-	turn        TURN
-	found       chan struct{} // holds one token when TURN servers are to be looked for
-	sought      chan struct{} // closed when they were looked for once
-	gathers     chan struct{} // holds one token for each session of a link that gathers
-	appGathers  chan struct{} // the same for connections for applications
-	awaits      chan struct{} // holds one token for each session that waits for the other side
+	// server and client are the two sides of a DTLS handshake over a pair.
+	server, client shaker
+	loopback       bool
+	turn           TURN
+	found          chan struct{} // holds one token when TURN servers are to be looked for
+	sought         chan struct{} // closed when they were looked for once
+	gathers        chan struct{} // holds one token for each session of a link that gathers
+	appGathers     chan struct{} // the same for connections for applications
+	awaits         chan struct{} // holds one token for each session that waits for the other side
 
 	mu       sync.Mutex
 	sessions map[node.SessionID]*ice.Session
@@ -246,7 +248,7 @@ func (l *loop) await(a node.Await) {
 		return func(now time.Time, l *loop) { l.node.AwaitFailed(now, a.Session, err) }
 	}
 	ok := l.spawn(p.ice.awaits, func(opened func()) {
-		f, err := p.meet(ctx, meeting{p.ice.take(a.Session), a.Answer, a.Peer, p.dtls.Server})
+		f, err := p.meet(ctx, meeting{p.ice.take(a.Session), a.Answer, a.Peer, p.ice.server})
 		opened()
 		if err != nil || !p.carry(ctx, f, 0) {
 			p.post(ctx, failed(errors.Join(err, ErrOverload)))
@@ -297,7 +299,7 @@ func (p *Peer) meet(ctx context.Context, m meeting) (fresh, error) {
 
 // answer goes on when this side has answered an Attach: it is the DTLS client.
 func (p *Peer) answer(ctx context.Context, id node.SessionID, remote node.Offer, peer wire.NodeID) (fresh, error) {
-	f, err := p.meet(ctx, meeting{p.ice.take(id), remote, peer, p.dtls.Client})
+	f, err := p.meet(ctx, meeting{p.ice.take(id), remote, peer, p.ice.client})
 	f.client = true
 	return f, err
 }
@@ -335,7 +337,7 @@ func (p *Peer) attachApp(ctx context.Context, op node.OpAppAttach, target wire.N
 		s.Close()
 		return AppConn{}, ErrUntrusted
 	}
-	f, err := p.meet(ctx, meeting{s, node.Offer{Ufrag: ans.Ufrag, Password: ans.Password, Candidates: ans.Candidates}, from, p.dtls.Server})
+	f, err := p.meet(ctx, meeting{s, node.Offer{Ufrag: ans.Ufrag, Password: ans.Password, Candidates: ans.Candidates}, from, p.ice.server})
 	if err != nil {
 		return AppConn{}, fmt.Errorf("%w: %w", ErrTimeout, err)
 	}

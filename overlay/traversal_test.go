@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func newICEWorld(t testing.TB) *world {
 }
 
 // iceMember starts a peer with ICE; change may alter its configuration.
-func (w *world) iceMember(t testing.TB, first *member, change func(*Config)) *member {
+func (w *world) iceMember(t testing.TB, first *member, change func(*Config), tamper ...func(*Peer)) *member {
 	t.Helper()
 	m := &member{t: t, cable: &cable{}, inbound: make(chan AppConn, 16)}
 	c := Config{Overlay: w.overlay, Self: w.signer(newKey(t)), Log: zerolog.Nop(), First: first == nil, Packets: packets(t),
@@ -51,6 +52,9 @@ func (w *world) iceMember(t testing.TB, first *member, change func(*Config)) *me
 		t.Fatal(err)
 	}
 	m.Peer = p
+	for _, f := range tamper {
+		f(p)
+	}
 	m.run()
 	return m
 }
@@ -114,6 +118,55 @@ func TestRingWithICE(t *testing.T) {
 	}
 	for _, m := range slices.Backward(ring) {
 		m.stop()
+	}
+}
+
+// shaky is one side of a handshake over connections that lose datagrams.
+func (e *ether) shaky(shake shaker) shaker {
+	return func(ctx context.Context, under net.Conn, want wire.NodeID) (*link.Association, trust.Identity, error) {
+		return shake(ctx, etherConn{under, e}, want)
+	}
+}
+
+// One datagram in twenty is lost on every link, in each direction: no Store that was acknowledged is lost.
+//
+// Conformance: A-14 A-15
+func TestRingWithICEThatLosesDatagrams(t *testing.T) {
+	t.Parallel() // it waits for timers
+	const records = 5
+	w := newICEWorld(t)
+	var ring []*member
+	for i := range 5 {
+		var first *member
+		if i > 0 {
+			first = ring[0]
+		}
+		e := &ether{loss: 0.05, rand: rand.New(rand.NewPCG(1, uint64(i)))}
+		m := w.iceMember(t, first, nil, func(p *Peer) {
+			p.ice.server, p.ice.client, p.dialDTLS = e.shaky(p.dtls.Server), e.shaky(p.dtls.Client), e.dial(p.dtls)
+		})
+		m.ether = e
+		m.join()
+		ring = append(ring, m)
+	}
+	settle(t, ring)
+	for i := range records {
+		w.register(t, ring[i%len(ring)], fmt.Sprintf("user%d@example.org", i))
+	}
+	replicated(t, ring, records)
+	for i := range records {
+		for _, m := range ring {
+			if err := finds(t, m, ring[i%len(ring)], fmt.Sprintf("user%d@example.org", i), patience); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for _, m := range ring {
+		m.ether.mu.Lock()
+		if m.ether.lost == 0 {
+			t.Error("nothing was lost")
+		}
+		m.ether.mu.Unlock()
 	}
 }
 
