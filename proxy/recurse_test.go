@@ -73,6 +73,7 @@ func TestRFC3261_16_7_4_WhatIsNotFollowed(t *testing.T) {
 		{"305", bobURI, alice, 305, "sip:carol@example.org", nil},
 		{"no sips", "sips:bob@example.org", alice, 302, "sip:carol@example.org", func(g *gateway) {
 			g.bindings["bob@example.org"][0].Hop = stream("TLS", "203.0.113.9:40000", 9)
+			g.bindings["carol@example.org"][0].Hop = stream("TLS", "203.0.113.7:40000", 7)
 		}},
 		{"outside, for a stranger", bobURI, udp("198.51.100.66:5060"), 302, "sip:x@elsewhere.example", nil},
 		{"over the overlay", bobURI, location.Hop{Node: "node9"}, 302, "sip:carol@example.org", nil},

@@ -135,6 +135,21 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// Feature: RDR-06
+func TestRFC3261_8_3_OtherMethodsAreRedirectedToo(t *testing.T) {
+	for _, method := range []string{"MESSAGE", "SUBSCRIBE", "OPTIONS", "PUBLISH", "REFER"} {
+		w := &world{remote: map[location.AOR][]location.Remote{"bob@example.org": {{Node: "one"}}}}
+		s, _ := ask(t, w, "UDP", "sip:known@example.org")
+		tx := request(t, "UDP", "sip:bob@example.org")
+		tx.req.Method = method
+		s.Request(tx)
+		res := <-tx.got
+		if got := res.Values(message.Contact); res.StatusCode != 302 || len(got) != 1 || got[0] != "<sip:bob@one.example:5060;transport=udp>" {
+			t.Errorf("%s: %d to %q", method, res.StatusCode, got)
+		}
+	}
+}
+
 func TestRFC3261_8_3_CancelledInviteIs487(t *testing.T) {
 	w := &world{blocked: make(chan struct{})}
 	s, tx := ask(t, w, "UDP", "sip:bob@example.org")

@@ -269,6 +269,22 @@ func TestRFC5627_5_1_AnotherCallIDVoidsTemporaryGRUUs(t *testing.T) {
 	if four := register("y"); valid(three) || !valid(four) {
 		t.Error("a GRUU of before the removal is valid")
 	}
+	b.want(b.register("Contact: *", "Expires: 0", "Call-ID: z"), 200)
+	flow := func(id int, callID string) string {
+		b.now = b.now.Add(time.Second)
+		line := fmt.Sprintf("Contact: <sip:a@h:%d>;reg-id=%d;%s", 5000+id, id, device)
+		res := b.want(b.register(line, "Supported: gruu, outbound", "Call-ID: "+callID), 200)
+		c, err := message.ParseContact(res.Values(message.Contact)[id-1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, _ := message.Param(c.Params, "temp-gruu")
+		return v
+	}
+	five, six := flow(1, "y"), flow(2, "w")
+	if valid(five) || !valid(six) {
+		t.Error("of two flows under different Call-IDs the GRUU of the last one alone is to be valid")
+	}
 	if _, _, ok := location.NewGRUUs([]byte("other"), "example.org", "AQID~").Open(strings.TrimPrefix(strings.Split(three, "@")[0], "sip:")); ok {
 		t.Error("another gateway can read it")
 	}
