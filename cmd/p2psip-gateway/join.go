@@ -211,7 +211,7 @@ func fetchFailed(where string, err error) error {
 	case errors.Is(err, enroll.ErrServerCertificate):
 		e.Code, e.Try = codeServerCert, "--ca with the ca.crt of the overlay when its authority certified the server"
 	case errors.Is(err, enroll.ErrDocument):
-		e.Code, e.Try = codeFetched, "asking who runs the overlay; the clock of this host matters too"
+		e.Code, e.Try = codeFetched, "asking who runs the overlay; a clock that is wrong does that too: check NTP"
 	}
 	return e
 }
@@ -229,7 +229,7 @@ func enrollFailed(servers []string, who string, err error) error {
 	case errors.Is(err, enroll.ErrServerCertificate):
 		e.Code, e.Try = codeServerCert, "--ca with the authority of the server's certificate"
 	case errors.Is(err, enroll.ErrCertificate):
-		e.Code, e.Try = codeEnrolled, "asking who runs the overlay; the clock of this host matters too"
+		e.Code, e.Try = codeEnrolled, "asking who runs the overlay; a clock that is wrong does that too: check NTP"
 	}
 	return e
 }

@@ -39,6 +39,8 @@ type peer struct {
 	misses    int
 	pinging   bool
 	rtt       time.Duration
+	ahead     time.Duration // of our clock, when clocked
+	clocked   bool
 	updating  bool // an Update to it waits for its answer
 	updateDue wire.ChordUpdateType
 	told      time.Time // when the last Update to it was made

@@ -33,6 +33,7 @@ const (
 	EventConfigLeave    EventType = "config_leave"    // the new configuration demands that the node leaves; Text says why
 	EventPartition      EventType = "partition"       // Peer is in a ring that we are not in; the two are being merged
 	EventRerouted       EventType = "rerouted"        // a request that was passed on went another way, by Peer: its hop is gone
+	EventClock          EventType = "clock"           // our clock is not that of the neighbours; Text is by how much theirs are ahead
 	EventLeft           EventType = "left"
 )
 

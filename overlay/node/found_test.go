@@ -15,7 +15,7 @@ import (
 func TestFoundAddressesAreTriedAtOnce(t *testing.T) {
 	o, now := config.New("example.org"), time.Unix(1_000_000, 0)
 	o.NoICE = true
-	self, err := wire.NodeIDFromBytes(make([]byte, 15, 16)[:16])
+	self, err := wire.NodeIDFromBytes(make([]byte, 16))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,5 +57,25 @@ func TestFoundAddressesAreTriedAtOnce(t *testing.T) {
 	}
 	if s := n.Status(now); s.Load.Over() != "" {
 		t.Errorf("too many %s", s.Load.Over())
+	}
+}
+
+// RFC 6940 §11.1: expiration is the "time in the future at which this overlay configuration is no longer valid".
+//
+// Conformance: F-25
+func TestRFC6940_11_1_AnExpiredDocumentBlocksJoining(t *testing.T) {
+	o, now := config.New("example.org"), time.Unix(1_000_000, 0)
+	o.NoICE, o.Expiration = true, now.Add(time.Minute)
+	self, err := wire.NodeIDFromBytes(make([]byte, 16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialled := func(at time.Time) int {
+		n := node.New(node.Config{Overlay: o, Self: self, First: true, Bootstrap: []string{"192.0.2.1:6084"}, Rand: rand.New(rand.NewPCG(1, 1))})
+		n.Tick(at)
+		return len(n.Take().Dial)
+	}
+	if dialled(now) != 1 || dialled(o.Expiration) != 0 {
+		t.Error("joins by a document that has expired, or not by a good one")
 	}
 }

@@ -108,6 +108,12 @@ func (n *Node) joinTry() {
 	j := n.joining
 	j.ap, j.link = wire.NodeID{}, 0
 	clear(j.attempts)
+	if n.c.Overlay.Expired(n.now) {
+		// RFC 6940 §11.1: the configuration is "no longer valid", so nobody joins by it. There may be another one when the pause is over.
+		n.event(EventJoinFailed, n.c.Self, "the configuration document has expired")
+		n.joinPause()
+		return
+	}
 	if c := n.untriedLink(); c != nil {
 		n.locate(c)
 		return

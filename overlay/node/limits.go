@@ -99,6 +99,8 @@ const (
 	// how long a part of the ring in which nobody new was found is left alone.
 	upkeepInterval = 2 * time.Second
 	seekPause      = 10 * time.Minute
+	// maxClockSkew is from when on our clock is taken to be wrong: one that NTP sets is right to a second.
+	maxClockSkew = time.Minute
 	// linkIdle is when a second link with the same node, over which nothing comes, is closed.
 	linkIdle = 5 * time.Minute
 	// askUpdateInterval is how often a linked peer that should be a neighbour is asked for its Update.

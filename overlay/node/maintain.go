@@ -123,6 +123,9 @@ func (n *Node) ping(p *peer) {
 		case n.peers[p.id] != p:
 		case r.err == nil:
 			p.misses, p.rtt = 0, r.rtt
+			if ans, ok := r.body.(*wire.PingAns); ok {
+				n.measureClock(p, ans, r.rtt)
+			}
 		case errors.Is(r.err, ErrOverload):
 		case p.heard.After(asked): // something else came from it
 		default:

@@ -106,19 +106,20 @@ type Node struct {
 	opaque    *route.Opaque
 	ops       map[OpID]*request
 
-	found     []string // bootstrap addresses that the driver has found
-	attaches  []*attach
-	gathering map[SessionID]func(SessionID, Offer, error)
-	joining   *joining
-	admission *admission
-	admitNext []*inbound
-	announced announced
-	given     given
-	leaving   *leaving
-	links     linkage
-	suspects  suspects
-	passed    []passed
-	copies    copies
+	clockWrong bool     // ours, by those of the neighbours
+	found      []string // bootstrap addresses that the driver has found
+	attaches   []*attach
+	gathering  map[SessionID]func(SessionID, Offer, error)
+	joining    *joining
+	admission  *admission
+	admitNext  []*inbound
+	announced  announced
+	given      given
+	leaving    *leaving
+	links      linkage
+	suspects   suspects
+	passed     []passed
+	copies     copies
 
 	configuring configuring
 	held        []*held // requests of ours that met another configuration

@@ -35,10 +35,12 @@ type Status struct {
 	Links        []LinkStatus  // by ID
 	Stored       map[wire.KindID]int
 	Transactions int
-	SizeEstimate int           // peers in the overlay, estimated
-	Share        float64       // of the ring that the node is responsible for, 0 to 1
-	Oldest       time.Duration // age of the oldest transaction
-	Load         Load
+	SizeEstimate int // peers in the overlay, estimated
+	// ClockSkew is by how much the clocks of the neighbours are ahead of ours, their median.
+	ClockSkew time.Duration
+	Share     float64       // of the ring that the node is responsible for, 0 to 1
+	Oldest    time.Duration // age of the oldest transaction
+	Load      Load
 }
 
 // Load is how full the node's bounded tables are.
@@ -108,6 +110,7 @@ func (n *Node) Status(now time.Time) Status {
 		Transactions: n.table.Len(),
 		SizeEstimate: n.ring.SizeEstimate(),
 		Load:         n.load(),
+		ClockSkew:    n.clockSkew(),
 	}
 	for _, r := range n.requests {
 		s.Oldest = max(s.Oldest, now.Sub(r.begun))

@@ -29,7 +29,7 @@ func (g *Gateway) status() StatusReport {
 		NotReady: []string{}, UptimeSeconds: int64(time.Since(g.started).Seconds()), SIP: []ListenerReport{},
 		Overlay: OverlayReport{Name: g.o.Overlay.InstanceName, Address: g.linkAddress(), Listen: g.linkAddresses(), Links: len(s.Links), SizeEstimate: s.SizeEstimate,
 			Stored: storedByName(s)},
-		Registrations: g.bindings.Count(), Transactions: int(live(g.layer.Stats().Live)), Valid: g.validity(), Servers: g.servers(),
+		Registrations: g.bindings.Count(), Transactions: int(live(g.layer.Stats().Live)), Valid: g.validity(), Servers: g.servers(), ClockSkew: s.ClockSkew.Seconds(),
 	}
 	for _, a := range g.flows.Listeners() {
 		r.SIP = append(r.SIP, ListenerReport{strings.ToLower(a.Transport), net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port)))})

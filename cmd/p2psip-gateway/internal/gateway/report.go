@@ -18,6 +18,8 @@ type StatusReport struct {
 	Transactions  int              `json:"transactions"`  // SIP transactions that have not ended
 	// Valid is what this node needs and for how long it is good, the first to end first. Until then it goes on without any server.
 	Valid []EndReport `json:"valid"`
+	// ClockSkew is by how many seconds the clocks of the neighbours are ahead of this node's.
+	ClockSkew float64 `json:"clock_skew_seconds"`
 	// Servers are the configuration and enrollment servers that were asked so far.
 	Servers []ServerReport `json:"servers"`
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/sipusage"
 )
 
+// clockSkewShown is from when on a clock is worth a line: one that NTP sets is right to a second.
+const clockSkewShown = time.Minute
+
 // Keyring holds the certificates of a gateway's users: *identity.Keyring.
 type Keyring interface {
 	sipusage.Keyring
@@ -60,6 +63,10 @@ func (r *StatusReport) remarks(now time.Time) []string {
 		case i == 0 || !now.Before(r.Valid[i-1].Until):
 			lines = append(lines, fmt.Sprintf("good until %s, the end of the %s: then %s", e.Until.Format(time.RFC3339), e.What, e.Then))
 		}
+	}
+	if skew := time.Duration(r.ClockSkew * float64(time.Second)).Round(time.Second); skew.Abs() >= clockSkewShown {
+		lines = append(lines, fmt.Sprintf("the clock of this node is %v %s those of its neighbours: check NTP, with timedatectl or chronyc tracking", skew.Abs(),
+			map[bool]string{true: "behind", false: "ahead of"}[skew > 0]))
 	}
 	for _, s := range r.Servers {
 		if !s.Since.IsZero() {

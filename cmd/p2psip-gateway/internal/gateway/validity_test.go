@@ -22,6 +22,9 @@ func TestRemarks(t *testing.T) {
 			[]string{"good until 2026-05-01T13:00:00Z, the end of the certificate of this node: then the other nodes close"}},
 		"one has ended": {StatusReport{Valid: ends(-time.Hour, time.Hour, 3*time.Hour)},
 			[]string{"certificate of this node ended at 2026-05-01T11:00:00Z: the other", "good until 2026-05-01T13:00:00Z, the end of the certificate of a@d"}},
+		"a slow clock":  {StatusReport{ClockSkew: 125.2}, []string{"this node is 2m5s behind those of its neighbours: check NTP"}},
+		"a fast clock":  {StatusReport{ClockSkew: -61}, []string{"this node is 1m1s ahead of those of its neighbours: check NTP"}},
+		"a right clock": {StatusReport{ClockSkew: 59}, nil},
 		"a server is gone": {StatusReport{Servers: []ServerReport{{Server: "s:1", Since: now, Error: "refused"}, {Server: "s:2", Since: now}}},
 			[]string{"enrollment server s:1 unreachable since 2026-05-01T12:00:00Z (refused): everything goes on", "s:2 unreachable since 2026-05-01T12:00:00Z (no answer)"}},
 	} {

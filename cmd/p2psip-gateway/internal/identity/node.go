@@ -239,8 +239,11 @@ func load(path, what string, o *config.Overlay, key crypto.Signer, now time.Time
 		return nil, &Error{Code: CodeMalformed, What: "not " + what, Path: path, Err: err, Try: tryIssue}
 	}
 	if _, err := trust.NewVerifier(o).VerifyLink(now, certs); err != nil {
-		return nil, &Error{Code: CodeCertificate, What: "the overlay would not accept " + what, Path: path,
-			Err: err, Try: tryIssue}
+		try := tryIssue
+		if now.Before(certs[0].NotBefore) {
+			try = "the clock of this host, which is before the beginning of the certificate: check NTP, with timedatectl or chronyc tracking"
+		}
+		return nil, &Error{Code: CodeCertificate, What: "the overlay would not accept " + what, Path: path, Err: err, Try: try}
 	}
 	return s, nil
 }
