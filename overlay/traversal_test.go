@@ -489,3 +489,19 @@ func TestSessionsAreReleased(t *testing.T) {
 		t.Error("a session that is not there was connected")
 	}
 }
+
+// BenchmarkAppAttachWithICE is a whole one on one host: both sides gather, Attach and its answer, checks, DTLS.
+func BenchmarkAppAttachWithICE(b *testing.B) {
+	w := newICEWorld(b)
+	ring := w.iceRing(b, 3)
+	to := wire.NewDestinationList(wire.ToNode(ring[1].NodeID()))
+	b.ReportAllocs()
+	for b.Loop() {
+		ours, err := ring[0].AppAttach(b.Context(), to, wire.ApplicationSIP)
+		if err != nil {
+			b.Fatal(err)
+		}
+		theirs := <-ring[1].inbound
+		_, _ = ours.Close(), theirs.Close()
+	}
+}
