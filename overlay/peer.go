@@ -193,7 +193,7 @@ func (p *Peer) Run(ctx context.Context) error {
 	p.running.Go(func() { p.tellChanges(sockets) })
 	p.running.Go(func() { p.watchCertificates(sockets) })
 	l := newLoop(p, sockets)
-	l.run(ctx)
+	l.run(p.withdrawTURN(ctx))
 	close(p.stopped)
 	stop()
 	p.running.Wait()

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/ice"
@@ -26,6 +27,7 @@ type traversal struct {
 	server, client shaker
 	loopback       bool
 	turn           TURN
+	offered        atomic.Bool   // our TURN server is in the overlay
 	found          chan struct{} // holds one token when TURN servers are to be looked for
 	sought         chan struct{} // closed when they were looked for once
 	gathers        chan struct{} // holds one token for each session of a link that gathers

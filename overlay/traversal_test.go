@@ -381,6 +381,13 @@ func TestRFC6940_9_TURNServersAreFoundInTheOverlay(t *testing.T) {
 	if got := first.Stats().TURN; got.Allocations != 1 || got.Made != 1 {
 		t.Errorf("the server has %+v", got)
 	}
+	first.stop() // it takes its entries with it
+	for d := range uint8(2) {
+		v, err := user.Fetch(t.Context(), wire.TurnResource(first.NodeID(), d+1), wire.KindTURNService)
+		if err != nil || len(v) > 0 {
+			t.Errorf("d=%d: %+v, %v", d+1, v, err)
+		}
+	}
 }
 
 // One look asks peer after peer, whatever Resource-ID it begins with.

@@ -104,7 +104,7 @@ func (p *Peer) offerTURN(ctx context.Context) {
 	for {
 		wait := turnRetry
 		if p.mayRelay() {
-			err := p.storeTURN(ctx)
+			err := p.storeTURN(ctx, true)
 			if err == nil {
 				wait = turnLifetime / 2
 			}
@@ -126,12 +126,40 @@ func (p *Peer) mayRelay() bool {
 	return t.turn.AllowPrivate || t.turn.Address.IsValid() || t.views.MayRelay(t.turn.address().Addr())
 }
 
-func (p *Peer) storeTURN(ctx context.Context) error {
+// withdrawTURN returns a context that ends a moment after ctx: when the entries of our TURN server are taken out of the overlay,
+// while this peer is still part of it.
+func (p *Peer) withdrawTURN(ctx context.Context) context.Context {
+	if p.ice == nil || p.ice.turn.Socket == nil {
+		return ctx
+	}
+	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	p.running.Go(func() {
+		defer cancel()
+		select {
+		case <-ctx.Done():
+		case <-p.stopped:
+			return
+		}
+		if p.ice.offered.Load() {
+			short, stop := context.WithTimeout(later, turnWithdraw)
+			defer stop()
+			_ = p.storeTURN(short, false) // else the entries end by themselves
+		}
+	})
+	return later
+}
+
+// storeTURN stores the entries of our TURN server; exists is false when there is none any more.
+func (p *Peer) storeTURN(ctx context.Context, exists bool) error {
 	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()
+	p.ice.offered.Store(exists)
 	now := time.Now()
 	for _, e := range ice.Entries(p.self, p.Config().TurnDensity, wire.TurnServer{Address: p.ice.turn.address()}) {
-		v := wire.StoredValue{Model: wire.SingleValue, Exists: true, Data: e.Server.AppendTo(nil)}
+		v := wire.StoredValue{Model: wire.SingleValue, Exists: exists}
+		if exists {
+			v.Data = e.Server.AppendTo(nil)
+		}
 		if _, err := p.Store(ctx, p.signer.Load(), e.Resource, wire.KindTURNService, v, now, turnLifetime); err != nil {
 			return err
 		}
