@@ -2,9 +2,17 @@ package gateway
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"math/big"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -54,4 +62,47 @@ func TestAPhoneIsAskedAndItsRoundTripIsShown(t *testing.T) {
 	})
 	stop()
 	<-done
+}
+
+// Feature: REG-17
+func TestRFC3261_26_3_2_1_AClientCertificateRegisters(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri, err := url.Parse("sip:1001@" + testDomain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), URIs: []*url.URL{uri}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := filepath.Join(t.TempDir(), "clients.pem")
+	if err := os.WriteFile(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := ring(t, 1, 2)[0].o // another gateway with the same material, in an overlay of its own
+	o.Config.Data, o.Config.Admin.Listen, o.Config.Overlay.Listen = t.TempDir(), "127.0.0.1:0", List{"tls://127.0.0.1:0"}
+	o.Config.SIP.Listen, o.Config.SIP.TLS.ClientCA = List{"tls://127.0.0.1:0?clients=optional"}, roots
+	g, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, g)
+	<-g.Joined()
+	conf := &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	for user, want := range map[string]int{"1001": 200, "1002": 403} {
+		c, err := tls.Dial("tcp", g.flows.Listeners()[0].Local.String(), conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		p := &phone{t: t, user: user, conn: &octets{c, message.NewReader(c)}, transport: "TLS"}
+		if res := p.register(300); res.StatusCode != want || p.nonce != "" {
+			t.Errorf("%s: %d %s, challenged: %v", user, res.StatusCode, res.Get(message.Warning), p.nonce != "")
+		}
+	}
 }
