@@ -254,14 +254,14 @@ func withSeed(args []string, seed uint64) []string {
 }
 
 // largeWorld is from how many peers on memory counts for more than time.
-const largeWorld = 20_000
+const largeWorld = 3000
 
 // playTimed plays a scenario and measures how fast that was.
 func playTimed(ctx context.Context, progress io.Writer, s sim.Scenario, strict bool) (sim.Result, error) {
 	// Small worlds make much garbage and hold little; large ones are to fit into the machine.
 	percent := 400
 	if s.Peers > largeWorld {
-		percent = 50
+		percent = 60
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(percent))
 	begin := time.Now()

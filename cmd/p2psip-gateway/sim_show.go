@@ -69,11 +69,15 @@ func writeTable(w io.Writer, m sim.Result) error {
 	for _, f := range m.Faults {
 		row("", "%s", f)
 	}
-	row("lookups", "%d, %d failed%s", m.Lookups, m.Failed, reasons(m.FailedWhy))
-	row("hops", "%.2f on the average, 99%% take at most %.0f", m.HopsMean, m.HopsP99)
-	row("dead peers met", "%.2f for a lookup", m.TimeoutsMean)
-	row("time", "%.0f ms on the average, 99%% take at most %.0f ms", m.LatencyMean, m.LatencyP99)
-	row("registrations", "%d acknowledged, %d lost", m.Stored, m.Lost)
+	if m.Lookups > 0 {
+		row("lookups", "%d, %d failed%s", m.Lookups, m.Failed, reasons(m.FailedWhy))
+		row("hops", "%.2f on the average, 99%% take at most %.0f", m.HopsMean, m.HopsP99)
+		row("dead peers met", "%.2f for a lookup", m.TimeoutsMean)
+		row("time", "%.0f ms on the average, 99%% take at most %.0f ms", m.LatencyMean, m.LatencyP99)
+	}
+	if m.Stores > 0 {
+		row("registrations", "%d acknowledged, %d lost", m.Stored, m.Lost)
+	}
 	switch {
 	case m.HealSeconds < 0:
 		row("healed", "no")
