@@ -40,6 +40,9 @@ func (s *stream) serveWebSocket() {
 	s.ws, s.draining = ws, false
 	s.mu.Unlock()
 	s.close(s.readWebSocket(src, ws))
+	// The library has a finalizer on its connection, and what is part of a circle with a finalizer in it is never freed: the circle is
+	// opened here, where nobody reads any more.
+	src.s = nil
 }
 
 // upgrade answers the HTTP request. RFC 6455 §4.2.1 and the Origin check are the library's.
@@ -57,7 +60,7 @@ func (s *stream) upgrade(src *source) (*websocket.Conn, error) {
 		return nil, errUpgrade
 	}
 	return websocket.Accept(res, req, &websocket.AcceptOptions{
-		Subprotocols: []string{"sip"}, OriginPatterns: s.t.cfg.Origins, OnPingReceived: s.wsPing,
+		Subprotocols: []string{"sip"}, OriginPatterns: s.t.cfg.Origins, OnPingReceived: s.t.pingReceived,
 	})
 }
 
@@ -72,8 +75,8 @@ func offersSIP(h http.Header) bool {
 	return false
 }
 
-func (s *stream) wsPing(context.Context, []byte) bool {
-	s.t.counters.drop(dropKeepAlive)
+func (t *Table) pingReceived(context.Context, []byte) bool {
+	t.counters.drop(dropKeepAlive)
 	return true
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -315,5 +316,23 @@ func TestRFC6455_5_5_2_ADeadWebSocketIsFoundByItsPing(t *testing.T) {
 		if _, frames, _ := bytes.Cut(seen, []byte("\r\n\r\n")); len(frames) < 2 || frames[0] != 0x89 {
 			t.Errorf("no ping in %q", seen)
 		}
+	})
+}
+
+// A WebSocket that has ended is freed. The library puts a finalizer on its connections, with which a circle of references stays for ever.
+func TestEndedWebSocketsAreFreed(t *testing.T) {
+	tb, in := newTable(t, Config{}, WS)
+	freed := make(chan struct{}, 1)
+	c := mustDialWS(t, tb, 0)
+	writeWS(t, c, websocket.MessageText, request(wsVia, ""))
+	from := in.next(t).from
+	tb.mu.Lock()
+	runtime.AddCleanup(tb.byFlow[from.Flow], func(struct{}) { freed <- struct{}{} }, struct{}{})
+	tb.mu.Unlock()
+	check(t, c.CloseNow())
+	condition(t, "the connection to be gone", func() bool { return !tb.Alive(from) })
+	condition(t, "its memory to be freed", func() bool {
+		runtime.GC()
+		return len(freed) > 0
 	})
 }
