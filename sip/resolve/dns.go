@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	typeA    = dns.TypeA
-	typeAAAA = dns.TypeAAAA
-	typeSRV  = dns.TypeSRV
+	typeA     = dns.TypeA
+	typeAAAA  = dns.TypeAAAA
+	typeSRV   = dns.TypeSRV
+	typeNAPTR = dns.TypeNAPTR
 )
 
 // errUnknown tells that the cache does not know; it never leaves the package.
@@ -36,9 +37,10 @@ type question struct {
 // record is an address, or an SRV record.
 type record struct {
 	addr             netip.Addr
-	host             string // SRV target, "." for none
+	host             string // SRV target, "." for none; NAPTR replacement
+	service          string // of NAPTR, upper case
 	port             uint16
-	priority, weight uint16
+	priority, weight uint16 // of NAPTR order and preference
 }
 
 // client asks recursive servers and keeps their answers.
@@ -259,6 +261,11 @@ func read(res *dns.Msg, kind uint16) (out []record, ttl time.Duration) {
 		case *dns.AAAA:
 			if a, ok := netip.AddrFromSlice(rr.AAAA.To16()); ok {
 				out = append(out, record{addr: a})
+			}
+		case *dns.NAPTR:
+			// RFC 3263 §4.1: "the "s" flag"; services are compared without regard to case.
+			if strings.EqualFold(rr.Flags, "s") && rr.Regexp == "" {
+				out = append(out, record{host: strings.ToLower(rr.Replacement), service: strings.ToUpper(rr.Service), priority: rr.Order, weight: rr.Preference})
 			}
 		case *dns.SRV:
 			out = append(out, record{host: strings.ToLower(rr.Target), port: rr.Port, priority: rr.Priority, weight: rr.Weight})

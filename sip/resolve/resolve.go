@@ -1,6 +1,5 @@
 // Package resolve finds where to send a request for a URI (RFC 3263 §4, RFC 2782): numeric hosts at once, names by
-// SRV and then A and AAAA. NAPTR is not asked for: without NAPTR records RFC 3263 §4.1 goes on with SRV, and a domain
-// must keep these for RFC 2543 clients in any case. The gateway calls it in front of sip.Sender.
+// NAPTR, SRV and then A and AAAA. The gateway calls it in front of sip.Sender.
 //
 // A Resolver is safe for concurrent use. Immediate never blocks; Start resolves on a goroutine of its own, of which
 // there are MaxRunning at most; Resolve blocks its caller.
@@ -15,6 +14,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/semaphore"
 
@@ -35,7 +35,9 @@ var (
 type Resolver struct {
 	dns     *client
 	running *semaphore.Weighted
-	intN    func(int) int // SRV weights; replaced in tests
+	mu      sync.Mutex
+	hosts   map[string]int // mu; resolutions that run, by name
+	intN    func(int) int  // SRV weights; replaced in tests
 }
 
 // Config says where the Resolver asks.
@@ -52,7 +54,7 @@ func New(c Config) (*Resolver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("resolve: %w", err)
 	}
-	return &Resolver{dns: dns, running: semaphore.NewWeighted(MaxRunning), intN: rand.IntN}, nil
+	return &Resolver{dns: dns, running: semaphore.NewWeighted(MaxRunning), hosts: map[string]int{}, intN: rand.IntN}, nil
 }
 
 // Immediate returns the candidates that can be told without a question: for a numeric host, or from answers at hand.
@@ -73,14 +75,35 @@ func (r *Resolver) Resolve(ctx context.Context, u message.URI) ([]location.Hop, 
 // Start resolves on another goroutine and calls done from there, exactly once. It does not block; with ErrBusy done
 // is not called.
 func (r *Resolver) Start(ctx context.Context, u message.URI, done func([]location.Hop, error)) error {
-	if !r.running.TryAcquire(1) {
+	host := strings.ToLower(u.Host)
+	if !r.enter(host) {
 		return ErrBusy
 	}
 	go func() {
-		defer r.running.Release(1)
+		defer r.leave(host)
 		done(r.Resolve(ctx, u))
 	}()
 	return nil
+}
+
+// enter takes one of the places for resolutions. A name whose servers do not answer gets a share of them only.
+func (r *Resolver) enter(host string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hosts[host] >= maxPerHost || !r.running.TryAcquire(1) {
+		return false
+	}
+	r.hosts[host]++
+	return true
+}
+
+func (r *Resolver) leave(host string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hosts[host]--; r.hosts[host] == 0 {
+		delete(r.hosts, host)
+	}
+	r.running.Release(1)
 }
 
 // lookup answers questions, each with one reply.
@@ -193,17 +216,25 @@ func (t target) add(hops []location.Hop, transport string, to netip.AddrPort) []
 	return append(hops, h)
 }
 
-// services asks for the SRV records of each transport that is open to us and follows them. No hops and no error:
-// there are none, or the question failed: some resolvers know no SRV at all, and the addresses may be had all the
-// same.
+// service is one set of SRV records to ask for.
+type service struct{ name, transport string }
+
+// services follows the SRV records of each transport that is open to us, those that NAPTR records name where there are any. No hops and no
+// error: there are none, or the question failed: some resolvers know neither kind, and the addresses may be had all the same.
 func (r *Resolver) services(t target, ask lookup) ([]location.Hop, error) {
-	transports := []string{"UDP", "TCP"}
-	if t.transport != "" {
-		transports = []string{t.transport}
+	list, err := named(t, ask)
+	if err != nil {
+		return nil, err
 	}
-	qs := make([]question, len(transports))
-	for i, transport := range transports {
-		qs[i] = question{prefix[transport] + t.host, typeSRV}
+	if list == nil {
+		// RFC 3263 §4.1: "If no NAPTR records are found, the client constructs SRV queries for those transport protocols it supports".
+		for _, transport := range t.transports() {
+			list = append(list, service{prefix[transport] + t.host, transport})
+		}
+	}
+	qs := make([]question, len(list))
+	for i, s := range list {
+		qs[i] = question{s.name, typeSRV}
 	}
 	var hops []location.Hop
 	var failed error
@@ -220,7 +251,7 @@ func (r *Resolver) services(t target, ask lookup) ([]location.Hop, error) {
 				failed = cmp.Or(err, failed, fmt.Errorf("%w: %s", ErrNotFound, s.host))
 			}
 			for _, a := range addrs {
-				hops = t.add(hops, transports[i], netip.AddrPortFrom(a, s.port))
+				hops = t.add(hops, list[i].transport, netip.AddrPortFrom(a, s.port))
 			}
 		}
 	}
@@ -228,6 +259,42 @@ func (r *Resolver) services(t target, ask lookup) ([]location.Hop, error) {
 		failed = nil
 	}
 	return hops, failed
+}
+
+// transports are those that the target may be reached over, in the order of our liking.
+func (t target) transports() []string {
+	if t.transport != "" {
+		return []string{t.transport}
+	}
+	return []string{"UDP", "TCP"}
+}
+
+// naptr are the services of NAPTR records that we support (RFC 3263 §4.1).
+var naptr = map[string]string{"SIP+D2U": "UDP", "SIP+D2T": "TCP", "SIPS+D2T": "TLS"}
+
+// named asks for the NAPTR records of a target whose transport nobody has chosen, sips included, and returns the services that they name and we
+// support, in their order; nil without any. RFC 3263 §4.1: "If the URI is a SIPS URI [..] those services MUST be SIPS".
+func named(t target, ask lookup) ([]service, error) {
+	if t.transport != "" && !t.secure {
+		return nil, nil
+	}
+	found := ask(question{t.host, typeNAPTR})[0]
+	if errors.Is(found.err, errUnknown) {
+		return nil, found.err
+	}
+	records := slices.Clone(found.records)
+	slices.SortStableFunc(records, func(a, b record) int {
+		return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(a.weight, b.weight))
+	})
+	var list []service
+	for _, n := range records {
+		transport := naptr[n.service]
+		if transport == "" || t.secure && transport != "TLS" || len(list) == maxServices {
+			continue
+		}
+		list = append(list, service{n.host, transport})
+	}
+	return list, nil
 }
 
 // prefix is the service of a transport (RFC 3263 §4.2: with TLS "_sips", else "_sip").

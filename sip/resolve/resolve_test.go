@@ -31,6 +31,7 @@ type nameServer struct {
 	zone  map[string][]dns.RR // "name type"
 	rcode map[string]int
 	hold  chan struct{} // when not nil, answers wait until it is closed
+	hole  string        // the only name that is held, when set
 	asked []string
 	small bool // UDP answers come truncated
 }
@@ -102,6 +103,9 @@ func (s *nameServer) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	s.mu.Lock()
 	s.asked = append(s.asked, key)
 	hold, rcode, answer := s.hold, s.rcode[key], s.zone[key]
+	if s.hole != "" && s.hole != q.Question[0].Name {
+		hold = nil
+	}
 	cut := s.small && w.LocalAddr().Network() == "udp"
 	s.mu.Unlock()
 	if hold != nil {
@@ -208,6 +212,7 @@ func TestUnsupported(t *testing.T) {
 	}
 }
 
+// Feature: PRX-18
 func TestRFC3263_4_1_And_4_2_Names(t *testing.T) {
 	s := startServer(t,
 		"a.test. 60 IN A 192.0.2.1", "a.test. 60 IN AAAA 2001:db8::1",
@@ -357,19 +362,97 @@ func TestStartDoesNotBlockAndIsBounded(t *testing.T) {
 		err  error
 	}
 	done := make(chan result, MaxRunning)
-	for range MaxRunning {
-		err := r.Start(context.Background(), uri(t, "sip:a.test:5060"), func(h []location.Hop, err error) { done <- result{h, err} })
-		if err != nil {
-			t.Fatal(err)
+	start := func(host string) error {
+		return r.Start(context.Background(), uri(t, "sip:"+host+":5060"), func(h []location.Hop, err error) { done <- result{h, err} })
+	}
+	// One name has a share of the places, so that others find some; all together have them all.
+	for i := range MaxRunning {
+		host := "a.test"
+		if i >= maxPerHost {
+			host = fmt.Sprintf("b%d.test", i)
+		}
+		if err := start(host); err != nil {
+			t.Fatal(i, err)
+		}
+		if i == maxPerHost-1 {
+			if err := start("a.test"); !errors.Is(err, ErrBusy) {
+				t.Error(err)
+			}
 		}
 	}
-	if err := r.Start(context.Background(), uri(t, "sip:a.test"), nil); !errors.Is(err, ErrBusy) {
+	if err := start("late.test"); !errors.Is(err, ErrBusy) {
 		t.Error(err)
 	}
 	close(hold)
+	found := 0
 	for range MaxRunning {
-		if got := <-done; got.err != nil || len(got.hops) != 1 {
-			t.Error(got)
+		if got := <-done; got.err == nil && len(got.hops) == 1 {
+			found++
+		}
+	}
+	if found != maxPerHost {
+		t.Error(found)
+	}
+	if err := r.running.Acquire(t.Context(), MaxRunning); err != nil || len(r.hosts) != 0 { // all places are free again
+		t.Error(r.hosts, err)
+	}
+}
+
+// A server that swallows the questions for one name holds up nobody else: their answers come at once while it is waited for.
+//
+// Feature: PRX-20
+func TestABlackHoledNameHoldsUpNobodyElse(t *testing.T) {
+	s := startServer(t, "good.test. 0 IN A 192.0.2.1", "good.test. 0 IN AAAA 2001:db8::1")
+	hold := make(chan struct{})
+	s.set(func() { s.hole, s.hold = "hole.test.", hold })
+	r := newResolver(t, s)
+	ended := make(chan error, maxPerHost)
+	for range maxPerHost {
+		if err := r.Start(context.Background(), uri(t, "sip:hole.test:5060"), func(_ []location.Hop, err error) { ended <- err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	for range 100 {
+		if hops, err := r.Resolve(t.Context(), uri(t, "sip:good.test:5060")); err != nil || len(hops) != 2 {
+			t.Fatal(hops, err)
+		}
+	}
+	if len(ended) > 0 || time.Since(began) > Deadline {
+		t.Errorf("100 answers took %v, and %d of the others ended meanwhile", time.Since(began), len(ended))
+	}
+	for range maxPerHost {
+		if err := <-ended; !errors.Is(err, ErrDNS) {
+			t.Error(err)
+		}
+	}
+	close(hold)
+}
+
+// Feature: PRX-18
+func TestRFC3263_4_1_NAPTR(t *testing.T) {
+	s := startServer(t,
+		`n.test. 60 IN NAPTR 50 50 "s" "SIPS+D2T" "" _sips._tcp.n.test.`,
+		`n.test. 60 IN NAPTR 90 60 "s" "SIP+D2U" "" _sip._udp.n.test.`,
+		`n.test. 60 IN NAPTR 90 50 "S" "sip+d2t" "" _sip._tcp.elsewhere.test.`,
+		`n.test. 60 IN NAPTR 10 50 "s" "SIP+D2S" "" _sip._sctp.n.test.`,
+		`n.test. 60 IN NAPTR 20 50 "u" "E2U+sip" "!^.*$!sip:x@n.test!" .`,
+		"_sips._tcp.n.test. 60 IN SRV 0 0 5443 s1.test.", "_sip._udp.n.test. 60 IN SRV 0 0 5062 s2.test.",
+		"_sip._tcp.elsewhere.test. 60 IN SRV 0 0 5063 s2.test.",
+		"s1.test. 60 IN A 192.0.2.11", "s2.test. 60 IN A 192.0.2.12",
+	)
+	r := newResolver(t, s)
+	for in, want := range map[string][]string{
+		"sip:n.test":               {"TLS 192.0.2.11:5443 n.test", "TCP 192.0.2.12:5063", "UDP 192.0.2.12:5062"},
+		"sips:n.test":              {"TLS 192.0.2.11:5443 n.test"},
+		"sip:n.test;transport=udp": {"UDP 192.0.2.12:5062"},
+	} {
+		hops, err := r.Resolve(t.Context(), uri(t, in))
+		if d := cmp.Diff(want, words(hops)); d != "" || err != nil {
+			t.Errorf("%s: %v\n%s", in, err, d)
+		}
+		if now, ok := r.Immediate(uri(t, in)); !ok || !slices.Equal(hops, now) {
+			t.Errorf("%s: Immediate %v %v", in, words(now), ok)
 		}
 	}
 }
