@@ -27,7 +27,7 @@ func openListener(t *Table, l Listen) (*listener, error) {
 		return nil, err
 	}
 	r := &listener{t: t, l: ln, transport: l.Transport, address: advertised(l, addrPort(ln.Addr()))}
-	r.access = access{t, l.Allow, l.Deny}
+	r.access = access{l.Allow, l.Deny}
 	r.fixed = l.AdvertiseHost != "" || !r.address.Local.Addr().IsUnspecified()
 	if secured(l.Transport) {
 		// No ALPN: some carriers break off at a protocol name that they do not know.
@@ -62,7 +62,7 @@ func (l *listener) accept() {
 
 // start enters the connection before its handshake, so that the limits count it, and reads it in a goroutine of its own.
 func (l *listener) start(c net.Conn) {
-	if !l.access.permits(addrPort(c.RemoteAddr()).Addr()) {
+	if !l.access.permits(l.t, addrPort(c.RemoteAddr()).Addr()) {
 		_ = c.Close()
 		return
 	}

@@ -4,17 +4,16 @@ import "net/netip"
 
 // access says who may use a listener.
 type access struct {
-	t           *Table
 	allow, deny []netip.Prefix
 }
 
 // permits is asked before anything from an address is read; a refusal is counted, and says nothing to the other side.
-func (a *access) permits(from netip.Addr) bool {
+func (a *access) permits(t *Table, from netip.Addr) bool {
 	switch {
 	case len(a.allow) > 0 && !within(a.allow, from), within(a.deny, from):
-		a.t.counters.drop(refuseDenied)
-	case a.t.cfg.Banned != nil && a.t.cfg.Banned(from):
-		a.t.counters.drop(refuseBanned)
+		t.counters.drop(refuseDenied)
+	case t.cfg.Banned != nil && t.cfg.Banned(from):
+		t.counters.drop(refuseBanned)
 	default:
 		return true
 	}

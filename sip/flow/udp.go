@@ -57,7 +57,7 @@ func openUDP(t *Table, l Listen) (*udpSocket, error) {
 	t.mark(c)
 	u := &udpSocket{t: t, conn: c, local: addrPort(c.LocalAddr())}
 	u.address = advertised(l, u.local)
-	u.access = access{t, l.Allow, l.Deny}
+	u.access = access{l.Allow, l.Deny}
 	u.fixed = l.AdvertiseHost != "" || !u.local.Addr().IsUnspecified()
 	var v4 *ipv4.PacketConn
 	var v6 *ipv6.PacketConn
@@ -108,7 +108,7 @@ func (u *udpSocket) read() {
 }
 
 func (u *udpSocket) receive(b []byte, from netip.AddrPort, oob []byte) {
-	if !u.access.permits(from.Addr()) {
+	if !u.access.permits(u.t, from.Addr()) {
 		return
 	}
 	local := u.local
