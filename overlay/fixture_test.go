@@ -202,6 +202,7 @@ func (f *fake) LinkUp(_ time.Time, id node.LinkID, peer trust.Identity, dial nod
 func (f *fake) LinkDown(_ time.Time, id node.LinkID, err error) {
 	f.input(call{input: "link down", link: id, err: err})
 }
+func (f *fake) Reroute(_ time.Time, raw []byte) { f.input(call{input: "reroute", raw: raw}) }
 func (f *fake) LinkStalled(_ time.Time, id node.LinkID, stalled bool) {
 	f.input(call{input: fmt.Sprintf("stalled %v", stalled), link: id})
 }

@@ -107,9 +107,15 @@ func (l *loop) linkUp(now time.Time, id node.LinkID, c link.Link, dial node.Dial
 func (l *loop) linkDown(now time.Time, id node.LinkID, c link.Link, err error) {
 	l.p.count.event(linkDownEvent(err))
 	l.p.logLink(id, c.Peer().Node).Err(err).Msg("link down")
-	if _, ok := l.links[id]; ok { // a Close effect has taken the others out
-		delete(l.links, id)
-		l.node.LinkDown(now, id, err)
+	if _, ok := l.links[id]; !ok {
+		return // a Close effect has taken it out
+	}
+	delete(l.links, id)
+	l.node.LinkDown(now, id, err)
+	if u, ok := c.(interface{ Unsent() [][]byte }); ok {
+		for _, raw := range u.Unsent() {
+			l.again = append(l.again, func(now time.Time, l *loop) { l.node.Reroute(now, raw) })
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ type machine interface {
 	Configured(now time.Time, job node.JobID, o *config.Overlay, err error)
 	LinkUp(now time.Time, id node.LinkID, peer trust.Identity, dial node.DialID)
 	LinkDown(now time.Time, id node.LinkID, err error)
+	Reroute(now time.Time, raw []byte)
 	LinkStalled(now time.Time, id node.LinkID, stalled bool)
 	DialFailed(now time.Time, dial node.DialID, err error)
 	Gathered(now time.Time, id node.SessionID, offer node.Offer, err error)

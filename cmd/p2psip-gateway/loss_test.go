@@ -124,4 +124,4 @@ func TestProcessesSurviveKillsOverDTLSThatLosesDatagrams(t *testing.T) {
 
 // lossLimit is how long after a kill everybody must be found over links that lose datagrams. Where the kernel of the dead node's
 // host says that nobody listens, a link ends at once; else it is routed around when three copies of a message stay unacknowledged.
-const lossLimit = 20 * time.Second
+const lossLimit = 45 * time.Second

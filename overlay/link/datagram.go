@@ -34,6 +34,7 @@ type DatagramConn struct {
 	stats    Stats
 	in, out  uint64 // records
 	replaced bool   // opts.Replace has been called
+	unsent   [][]byte
 }
 
 // NewDatagram returns a link over a, whose peer was verified as peer. rtt is a round trip time that was measured on this
@@ -102,6 +103,14 @@ func (c *DatagramConn) Close() {
 	c.end(ErrClosed, time.Now().Add(flushTimeout))
 }
 
+// Unsent is what was sent, or waited to be, and never acknowledged, when Run has returned: messages or fragments, in order. Some
+// may have arrived.
+func (c *DatagramConn) Unsent() [][]byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unsent
+}
+
 // Stats returns a snapshot.
 func (c *DatagramConn) Stats() Stats {
 	c.mu.Lock()
@@ -166,7 +175,7 @@ func (c *DatagramConn) step(b []byte) (frame []byte, wake time.Time, ok bool) {
 	defer c.mu.Unlock()
 	now := time.Now()
 	if c.err != nil && (c.sender.idle() || !now.Before(c.grace)) {
-		c.sender.stop()
+		c.unsent = c.sender.stop()
 		return nil, wake, false
 	}
 	e := c.sender.step(now)
@@ -175,7 +184,7 @@ func (c *DatagramConn) step(b []byte) (frame []byte, wake time.Time, ok bool) {
 		if c.err == nil {
 			c.err = ErrDead
 		}
-		c.sender.stop()
+		c.unsent = c.sender.stop()
 		return nil, wake, false
 	case e.copied:
 		c.stats.Copies++

@@ -130,12 +130,15 @@ func TestRFC6940_6_6_3_1_BlackHoleIsStalledThenDead(t *testing.T) {
 		end, peer := datagramPipe()
 		link := runDatagram(end.association(0), trust.Identity{}, testMax, nil)
 		start := time.Now()
-		_ = link.Send(reload(1, 100))
+		_, _ = link.Send(reload(1, 100)), link.Send(reload(2, 100))
 		if !<-link.stalled || time.Since(start) != 3500*ms {
 			t.Errorf("stalled after %v", time.Since(start))
 		}
 		if err := <-link.done; !errors.Is(err, ErrDead) || time.Since(start) != 15500*ms {
 			t.Errorf("ended after %v with %v, want ErrDead", time.Since(start), err)
+		}
+		if left := link.Unsent(); len(left) != 2 || transaction(t, left[0]) != 1 || transaction(t, left[1]) != 2 {
+			t.Errorf("left are %x", left)
 		}
 		if n := len(peer.frames(t)); n != 5 {
 			t.Errorf("%d frames, want 5", n)

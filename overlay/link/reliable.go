@@ -168,4 +168,12 @@ func (s *sender) ack(now time.Time, seq uint32) (restored bool) {
 
 // stop forgets everything that is not acknowledged. RFC 6940 §6.6.3.1: "Retransmissions continue until [...] there has
 // been a hard ICMP error [RFC1122], or until a TLS alert indicating the end of the connection has been sent or received."
-func (s *sender) stop() { s.current, s.queue, s.octets = nil, nil, 0 }
+// What is forgotten comes back.
+func (s *sender) stop() (left [][]byte) {
+	if s.current != nil {
+		left = append(left, s.current)
+	}
+	left = append(left, s.queue...)
+	s.current, s.queue, s.octets = nil, nil, 0
+	return left
+}

@@ -244,6 +244,26 @@ func (n *Node) closePeer(p *peer) {
 	}
 }
 
+// Reroute takes a message, or a fragment, that was sent over a link which has ended before it was acknowledged, and passes it on
+// over the next best hop. RFC 6940 §6.6: "failed links be quickly removed from the Routing Table so end-to-end retransmission can handle
+// lost messages"; what is at hand need not wait for that. What arrives twice does no more harm than a retransmission. It is
+// called after the LinkDown of that link. raw must not be changed.
+func (n *Node) Reroute(now time.Time, raw []byte) {
+	if !n.begin(now) {
+		return
+	}
+	h, _, err := wire.ParseHeader(raw)
+	first, ok := h.Destinations.First()
+	if err == nil && ok && n.requests[h.Transaction] == nil { // our own requests have gone out again with the end of the link
+		if out := n.nextLink(first); out != nil {
+			n.relay(out, raw)
+		} else {
+			n.drop(wire.NodeID{}, DropNoRoute)
+		}
+	}
+	n.settle()
+}
+
 // reroute sends the requests that went out on a link that is gone, or stalled, over the next best hop, the same octets,
 // without waiting for their timers. RFC 6940 §6.2.1 counts them as transmissions.
 func (n *Node) reroute(link LinkID) {

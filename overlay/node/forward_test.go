@@ -1,6 +1,8 @@
 package node_test
 
 import (
+	"bytes"
+	"errors"
 	"testing"
 	"time"
 
@@ -46,5 +48,38 @@ func BenchmarkForwardOneMessage(b *testing.B) {
 		if len(n.Take().Forward) != 1 {
 			b.Fatal("not forwarded")
 		}
+	}
+}
+
+// A message that was sent on over a link which has died goes on over another one, the same octets.
+func TestUnacknowledgedMessageIsRerouted(t *testing.T) {
+	w, n, link, raw := transit(t)
+	n.Receive(w.Now(), link, raw)
+	sent := n.Take().Forward
+	if len(sent) != 1 {
+		t.Fatalf("%d forwarded", len(sent))
+	}
+	var peer wire.NodeID
+	for _, l := range n.Status(w.Now()).Links {
+		if l.ID == sent[0].Link {
+			peer = l.Peer
+		}
+	}
+	lost := map[node.LinkID]bool{}
+	for _, l := range n.Status(w.Now()).Links {
+		if l.Peer == peer {
+			lost[l.ID] = true
+			n.LinkDown(w.Now(), l.ID, errors.New("refused"))
+			_ = n.Take()
+		}
+	}
+	n.Reroute(w.Now(), sent[0].Raw)
+	again := n.Take().Forward
+	if len(again) != 1 || lost[again[0].Link] || !bytes.Equal(again[0].Raw, sent[0].Raw) {
+		t.Errorf("%+v", again)
+	}
+	n.Reroute(w.Now(), []byte("not RELOAD"))
+	if f := n.Take().Forward; len(f) != 0 {
+		t.Errorf("%+v", f)
 	}
 }
