@@ -107,8 +107,10 @@ type softPhone struct {
 	conn                   net.Conn
 	cseq                   int
 	mu                     sync.Mutex
-	waiting                map[string]chan sipText // by Call-ID and CSeq
+	waiting                map[string]chan sipText  // by Call-ID and CSeq
+	unacked                map[string]chan struct{} // by Call-ID, calls that were answered; closed by the ACK
 	byes                   int
+	over                   chan struct{} // closed at the end of the test
 }
 
 func newSoftPhone(t *testing.T, user, server string) *softPhone {
@@ -117,17 +119,51 @@ func newSoftPhone(t *testing.T, user, server string) *softPhone {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &softPhone{user: user, password: "secret-" + user, server: server, conn: conn, waiting: map[string]chan sipText{}}
+	p := &softPhone{user: user, password: "secret-" + user, server: server, conn: conn, waiting: map[string]chan sipText{},
+		unacked: map[string]chan struct{}{}, over: make(chan struct{})}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		p.read()
 	}()
 	t.Cleanup(func() {
+		close(p.over)
 		_ = conn.Close()
 		<-done
 	})
 	return p
+}
+
+// answered repeats the 200 to an INVITE until its ACK has come (RFC 3261 §13.3.1.4): proxies do not.
+func (p *softPhone) answered(call, text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.unacked[call] != nil {
+		return
+	}
+	acked := make(chan struct{})
+	p.unacked[call] = acked
+	go func() {
+		for wait := 500 * time.Millisecond; wait < 16*time.Second; wait *= 2 {
+			select {
+			case <-acked:
+				return
+			case <-p.over:
+				return
+			case <-time.After(wait):
+				_, _ = p.conn.Write([]byte(text))
+			}
+		}
+	}()
+}
+
+func (p *softPhone) acked(call string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.unacked[call]; c != nil {
+		close(c)
+		delete(p.unacked, call)
+	}
 }
 
 func (p *softPhone) read() {
@@ -151,13 +187,19 @@ func (p *softPhone) read() {
 				}
 			}
 			p.mu.Unlock()
-		case m.status() == 0 && m.method() != "ACK":
+		case m.method() == "ACK":
+			p.acked(m.get("Call-ID"))
+		case m.status() == 0:
 			r := m.response("SIP/2.0 200 OK")
 			if m.method() == "INVITE" {
 				r = r.with("Contact", p.contact())
 			}
 			_, _ = p.conn.Write([]byte(r.String()))
-			if m.method() == "BYE" {
+			switch m.method() {
+			case "INVITE":
+				p.answered(m.get("Call-ID"), r.String())
+			case "BYE":
+				p.acked(m.get("Call-ID"))
 				p.mu.Lock()
 				p.byes++
 				p.mu.Unlock()
