@@ -200,6 +200,12 @@ func (r *Ring) Rank(p Point, id wire.NodeID) int {
 // Plausible reports whether a node at id may answer for p: RFC 6940 §6.3.4 wants a response from a node that is at least
 // as close to the Resource-ID as any in our Neighbor Table. Close means clockwise distance from p to the node.
 func (r *Ring) Plausible(p Point, id wire.NodeID) bool {
+	_, closer := r.Closer(p, id)
+	return !closer
+}
+
+// Closer is a neighbour that is closer to p than id is, if there is one.
+func (r *Ring) Closer(p Point, id wire.NodeID) (neighbour wire.NodeID, ok bool) {
 	d := PointOf(id).Sub(p)
 	n := len(r.peers)
 	for i := range min(n, 2*Neighbors) {
@@ -207,10 +213,10 @@ func (r *Ring) Plausible(p Point, id wire.NodeID) bool {
 			i = max(i, n-2*Neighbors+i)
 		}
 		if r.peers[i].at.Sub(p).Less(d) {
-			return false
+			return r.peers[i].id, true
 		}
 	}
-	return true
+	return wire.NodeID{}, false
 }
 
 // SizeEstimate is the number of peers in the overlay, estimated by how densely the neighbours lie (RFC 7363 §6.1). With

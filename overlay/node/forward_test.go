@@ -8,6 +8,7 @@ import (
 
 	"github.com/p2psip/p2psip-gateway/overlay/node"
 	"github.com/p2psip/p2psip-gateway/overlay/sim"
+	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
@@ -81,5 +82,36 @@ func TestUnacknowledgedMessageIsRerouted(t *testing.T) {
 	n.Reroute(w.Now(), []byte("not RELOAD"))
 	if f := n.Take().Forward; len(f) != 0 {
 		t.Errorf("%+v", f)
+	}
+}
+
+// An answer of a node that should not have given it, for a neighbour is closer: the neighbour is asked whether it still lives.
+func TestNeighbourThatContradictsAnAnswerIsAsked(t *testing.T) {
+	w := ring(t, 4)
+	hosts := byID(w) // the second is responsible, the third is farther away
+	client := w.NewClient(hosts[0])
+	r := homed(w, client.Host, hosts[1])
+	n, now := hosts[0].Node, w.Now().Add(2*time.Second)
+	n.Do(now, node.OpFetch{Resource: r.Resource, Specifier: wire.Specifier{Kind: wire.KindSIPRegistration, Model: wire.Dictionary}})
+	asked := n.Take().Seal
+	if len(asked) != 1 {
+		t.Fatalf("%d messages", len(asked))
+	}
+	n.Sealed(now, asked[0].Job, client.Seal(asked[0].Message, nil), nil)
+	_ = n.Take()
+	m := client.Message(&wire.FetchAns{}, toHost(hosts[0]))
+	m.Header.Transaction = asked[0].Message.Header.Transaction
+	n.Receive(now, client.Link(), client.Seal(m, nil))
+	check := n.Take().Verify
+	if len(check) != 1 {
+		t.Fatalf("%d answers to be checked", len(check))
+	}
+	n.Verified(now, check[0].Job, trust.Assume(m, trust.Identity{Node: hosts[2].ID, Nodes: []wire.NodeID{hosts[2].ID}}), nil)
+	pings := n.Take().Seal
+	if len(pings) != 1 || pings[0].Message.Body.Code() != wire.CodePingReq {
+		t.Fatalf("%+v", pings)
+	}
+	if last, _ := pings[0].Message.Header.Destinations.Last(); last != toHost(hosts[1]) {
+		t.Errorf("%v was asked", last)
 	}
 }

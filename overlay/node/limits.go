@@ -23,6 +23,7 @@ const (
 	DefaultPingInterval = 5 * time.Second
 	// missedPings in a row make a peer dead: one may be lost with a packet or behind a full queue.
 	missedPings = 2
+	doubtAfter  = time.Second // of silence of a neighbour, before an answer that it contradicts makes us ask it for a sign of life
 	// diagnosticLifetime is how long a DiagnosticsRequest and its answer made here are good: four lifetimes of a
 	// request, and room for clocks that are not quite right.
 	diagnosticLifetime = time.Minute

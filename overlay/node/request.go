@@ -220,6 +220,7 @@ func (n *Node) answerVerified(r *request, link wire.NodeID) func(trust.Verified,
 		default:
 			r.untrusted = true
 			n.event(EventAnswerRefused, res.from, m.Body.Code().String())
+			n.doubt(r, res.from)
 		}
 	}
 }
@@ -240,6 +241,21 @@ func (n *Node) mayAnswer(r *request, from, link wire.NodeID) bool {
 		return ok && (!n.member() && n.state != Client || r.foreign || n.ring.Plausible(at, from))
 	}
 	return true // an opaque ID: only the last node but one knows whom it names
+}
+
+// doubt asks a neighbour for a sign of life that makes an answer of from's one that is not believed, because it is closer
+// to what was asked for: it may be dead, and others have noticed before us.
+func (n *Node) doubt(r *request, from wire.NodeID) {
+	d, _ := r.dest.Last()
+	at, ok := point(d)
+	if d.Type != wire.DestResource || !ok {
+		return
+	}
+	if id, ok := n.ring.Closer(at, from); ok {
+		if p := n.peers[id]; p != nil && !p.pinging && n.now.Sub(p.heard) >= doubtAfter {
+			n.ping(p)
+		}
+	}
 }
 
 // isHint takes an error of a node on the way. It cannot satisfy the rule for answers, so it never completes a request;
