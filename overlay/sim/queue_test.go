@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -22,12 +23,7 @@ func TestQueueGivesEventsInOrder(t *testing.T) {
 				d := time.Duration(rapid.IntRange(0, 5).Draw(t, "delay"))
 				q.put(now+d, d == 0, event{life: int32(i)})
 				want = append(want, place{now + d, q.seq, int32(i)}) // slot stands for the event here
-				slices.SortFunc(want, func(a, b place) int {
-					if a.before(b) {
-						return -1
-					}
-					return 1
-				})
+				slices.SortFunc(want, func(a, b place) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.seq, b.seq)) })
 				continue
 			}
 			p, ok := q.next()
