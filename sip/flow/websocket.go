@@ -40,8 +40,9 @@ func (s *stream) serveWebSocket() {
 	s.ws, s.draining = ws, false
 	s.mu.Unlock()
 	s.close(s.readWebSocket(src, ws))
-	// The library has a finalizer on its connection, and what is part of a circle with a finalizer in it is never freed: the circle is
-	// opened here, where nobody reads any more.
+	// The library has a finalizer on its connection, which is part of a circle: nothing of it is ever freed until it has been told of
+	// the end. Nobody reads any more, so the stream is let go as well.
+	_ = ws.CloseNow()
 	src.s = nil
 }
 

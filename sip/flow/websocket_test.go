@@ -322,14 +322,26 @@ func TestRFC6455_5_5_2_ADeadWebSocketIsFoundByItsPing(t *testing.T) {
 // A WebSocket that has ended is freed. The library puts a finalizer on its connections, with which a circle of references stays for ever.
 func TestEndedWebSocketsAreFreed(t *testing.T) {
 	tb, in := newTable(t, Config{}, WS)
+	for name, end := range map[string]func(c *websocket.Conn, s *stream){
+		"by the client": func(c *websocket.Conn, _ *stream) { check(t, c.CloseNow()) },
+		"by us":         func(_ *websocket.Conn, s *stream) { s.close(errIdle) },
+	} {
+		t.Run(name, func(t *testing.T) { endedIsFreed(t, tb, in, end) })
+	}
+}
+
+func endedIsFreed(t *testing.T, tb *Table, in inbox, end func(c *websocket.Conn, s *stream)) {
 	freed := make(chan struct{}, 1)
 	c := mustDialWS(t, tb, 0)
 	writeWS(t, c, websocket.MessageText, request(wsVia, ""))
 	from := in.next(t).from
 	tb.mu.Lock()
-	runtime.AddCleanup(tb.byFlow[from.Flow], func(struct{}) { freed <- struct{}{} }, struct{}{})
+	s := tb.byFlow[from.Flow]
 	tb.mu.Unlock()
-	check(t, c.CloseNow())
+	s.mu.Lock()
+	runtime.AddCleanup(s.ws, func(struct{}) { freed <- struct{}{} }, struct{}{})
+	s.mu.Unlock()
+	end(c, s)
 	condition(t, "the connection to be gone", func() bool { return !tb.Alive(from) })
 	condition(t, "its memory to be freed", func() bool {
 		runtime.GC()
