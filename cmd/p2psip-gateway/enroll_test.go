@@ -304,7 +304,7 @@ func TestEnrollServeCertificateFiles(t *testing.T) {
 	}
 	first := serial()
 	s.run(t, "--tls-cert", cert, "--tls-key", key)
-	if !strings.Contains(s.err.String(), "does not match the name of the overlay") {
+	if !strings.Contains(s.err.String(), "wanted to match p2psip.test") {
 		t.Errorf("no warning:\n%s", s.err)
 	}
 	pool := x509.NewCertPool()

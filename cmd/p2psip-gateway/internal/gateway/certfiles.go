@@ -1,9 +1,9 @@
 package gateway
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"io/fs"
 	"os"
 	"sync"
@@ -33,7 +33,7 @@ func (c *CertificateFiles) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return c.loaded, nil
 	}
 	next, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-	if err = errors.Join(err1, err2, err); err != nil {
+	if err = cmp.Or(err1, err2, err); err != nil {
 		if c.loaded == nil {
 			return nil, err
 		}
