@@ -25,7 +25,7 @@ func (n *Node) answerJoin(in *inbound, req *wire.JoinReq) {
 		// RFC 6940 §6.4.2.1: "Receivers of the JoinReq MUST verify that the joining_peer_id field matches the Node-ID
 		// used to sign the message and, if not, the message MUST be rejected with an Error_Forbidden error."
 		n.forbid(in, "joining_peer_id is not the signer")
-	case !in.direct() || in.link == 0:
+	case !in.direct() || in.link == 0 || n.peers[in.sender] == nil: // the link may have gone while the signature was checked
 		// "receiving peers MUST verify that any JoinReq they receive arrives from a transport channel that is bound to
 		// the Node-ID to be assumed by the Joining Node".
 		n.forbid(in, "not on a link of the joining node")

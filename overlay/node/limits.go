@@ -96,6 +96,8 @@ const (
 	freshTime = 2 * time.Second
 	// spreadTime is how long peers that are no neighbours may wait to hear that the Neighbor Table has changed.
 	spreadTime = 5 * time.Second
+	// acknowledgeWait is how long a Store may wait for the replicas: a dead one must not hold it up until it is found dead.
+	acknowledgeWait = time.Second
 	// upkeepInterval is how often a peer looks for links that are missing or too many, while there are any; seekPause is for
 	// how long a part of the ring in which nobody new was found is left alone.
 	upkeepInterval = 2 * time.Second
@@ -125,6 +127,7 @@ const (
 	maxDials            = 64
 	maxGathering        = 128 // sessions of ICE whose candidates are being gathered
 	maxAttaches         = 48  // of ours: 16 fingers and neighbours of a storm of joins
+	maxUnacknowledged   = 1024
 	maxSeeking          = 16  // of these, for links that only make paths shorter
 	maxPassed           = 128 // requests that were passed on, kept to be sent another way
 	maxSpared           = 8   // links given up at a time

@@ -119,6 +119,7 @@ type Node struct {
 	links      linkage
 	suspects   suspects
 	passed     []passed
+	unacked    []unacknowledged
 	copies     copies
 
 	configuring configuring
@@ -197,6 +198,7 @@ func (n *Node) settle() {
 	n.ringSettled()
 	n.clientSettled()
 	n.pump()
+	n.acknowledgeReplicated()
 }
 
 // after has f run at the end of the current input.

@@ -158,8 +158,8 @@ func (n *Node) replicate(res wire.ResourceID, h *holding) {
 		return
 	}
 	for i, id := range targets {
-		if slices.Contains(h.holders, id) || slices.Contains(h.busy, id) || n.delayed(id) && !h.fresh {
-			continue
+		if slices.Contains(h.holders, id) || slices.Contains(h.busy, id) || n.delayed(id) && !h.fresh && len(h.holders)+len(h.busy) > 0 {
+			continue // unless there is no copy at all: the next death would be one too many
 		}
 		version := h.version
 		sent := n.sendCopy(res, id, uint8(i+1), func(ok bool) {

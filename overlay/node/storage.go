@@ -36,8 +36,12 @@ func (n *Node) answerStore(in *inbound, req *wire.StoreReq) {
 			ans.Kinds[i].Replicas = n.ring.Replicas()
 		}
 	}
-	n.respond(in, ans, nil)
 	n.stored(req.Resource, in.sender, original, n.store.Held(req.Resource) == valuesOf(req))
+	if original {
+		n.acknowledge(in, req.Resource, ans)
+	} else {
+		n.respond(in, ans, nil)
+	}
 	n.joinProgress()
 }
 

@@ -1,0 +1,34 @@
+package node_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/node"
+)
+
+// TestStoreIsAcknowledgedWhenItsReplicasHaveIt has a replica stand still: the answer to a Store waits for it, but not for long.
+func TestStoreIsAcknowledgedWhenItsReplicasHaveIt(t *testing.T) {
+	for _, back := range []bool{true, false} {
+		w := ring(t, 8)
+		r := w.NewRecord("user", w.Host(0))
+		chain := owner(w, r.Resource)
+		r = w.NewRecord("user", chain[5])
+		acknowledged := false
+		chain[1].Pause()
+		chain[5].Do(r.OpStore(w.Next(r)), func(node.Done) { acknowledged = true })
+		w.Run(500 * time.Millisecond)
+		if acknowledged {
+			t.Fatal("the answer came before the replica had the value")
+		}
+		if back {
+			chain[1].Resume()
+			w.Run(200 * time.Millisecond)
+		} else {
+			w.Run(time.Second)
+		}
+		if !acknowledged {
+			t.Errorf("back %v: no answer", back)
+		}
+	}
+}
