@@ -144,7 +144,9 @@ func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.De
 		return
 	}
 	hop := route.Hop{Destinations: d.Destinations}
-	if request {
+	if shorter, header, k, ok := route.Shortcut(raw, h, size, n.c.Self); request && ok {
+		raw, h, size = shorter, &header, k
+	} else if request {
 		hop.Previous = c.node
 		if len(h.Via) >= compressedVia {
 			hop.Instead, _ = n.opaque.Stand(n.now, route.ReturnPath(h, c.node))

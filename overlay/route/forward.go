@@ -60,6 +60,24 @@ func (p Hop) Append(raw []byte, h *wire.Header, n int) []byte {
 	return out
 }
 
+// Shortcut takes a loop out of the way that a request has come: when it has been at self before, what its Via List says since
+// then is forgotten, and ok is true. The answer, whose Destination List may not name a node twice (RFC 6940 §13.6.5), goes back
+// from self as it would have then; the previous hop is not to be appended. raw is not changed.
+func Shortcut(raw []byte, h *wire.Header, n int, self wire.NodeID) (shorter []byte, header wire.Header, size int, ok bool) {
+	for rest := h.Via; len(rest) > 0; rest = rest.Rest() {
+		if d, _ := rest.First(); d.Type != wire.DestNode || d.Node != self {
+			continue
+		}
+		header = *h
+		header.Via = h.Via[:len(h.Via)-len(rest)]
+		header.Length -= uint32(len(rest))
+		shorter = header.AppendTo(make([]byte, 0, len(raw)))
+		size = len(shorter)
+		return append(shorter, raw[n:]...), header, size, true
+	}
+	return nil, wire.Header{}, 0, false
+}
+
 // ReturnPath is the Destination List of the answer to a request with header h that came from previous: "the
 // concatenation of the Node-ID of the node from which the request was received with the Via List in the original
 // request" in reverse (RFC 6940 §6.1.2, §6.2.2).

@@ -393,3 +393,24 @@ func BenchmarkForward(b *testing.B) {
 		Hop{Previous: node(3), Destinations: h.Destinations}.Append(raw, &h, n)
 	}
 }
+
+// TestShortcutForgetsALoop has a request come by this node for the second time.
+func TestShortcutForgetsALoop(t *testing.T) {
+	a, self, b := wire.ToNode(node(1)), wire.ToNode(node(2)), wire.ToNode(node(3))
+	h := wire.Header{Version: wire.Version, TTL: 50, Fragment: wire.Unfragmented, Via: wire.NewDestinationList(a, self, b),
+		Destinations: wire.NewDestinationList(wire.ToNode(node(9)))}
+	head := h.AppendTo(nil)
+	h.Length = uint32(len(head) + 3)
+	raw := append(h.AppendTo(nil), "abc"...)
+	shorter, header, size, ok := Shortcut(raw, &h, len(head), node(2))
+	if !ok || header.Via.Len() != 1 || string(shorter[size:]) != "abc" {
+		t.Fatalf("%v, via %v, %q", ok, header.Via, shorter)
+	}
+	again, n, err := wire.ParseHeader(shorter)
+	if first, _ := again.Via.First(); err != nil || n != size || first != a || again.Length != uint32(len(shorter)) {
+		t.Errorf("%+v, %v", again, err)
+	}
+	if _, _, _, ok := Shortcut(raw, &h, len(head), node(7)); ok {
+		t.Error("a loop where there is none")
+	}
+}
