@@ -8,7 +8,7 @@ GOLANGCI     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.7.2
 
 FUZZTIME ?= 30s
 
-.PHONY: build test check check-format check-vet lint fuzz soak-mutate bench run image clean
+.PHONY: build test check check-format check-vet lint fuzz soak-mutate bench compare run image clean
 
 build: ## static binary in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/p2psip-gateway ./cmd/p2psip-gateway
@@ -40,6 +40,9 @@ soak-mutate: ## ten minutes of mutated messages over each SIP transport: no pani
 
 bench: ## benchmarks, as docs/performance.md quotes them
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+compare: build ## CPU for each SIP operation beside Kamailio; BENCH is the directory of the load bench, ARGS go to compare.py
+	deploy/bench/compare.py --bench '$(BENCH)' --gateway bin/p2psip-gateway $(ARGS)
 
 run: ## a throw-away overlay with three gateways and a redirect peer
 	$(GO) run ./cmd/p2psip-gateway dev

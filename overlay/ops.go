@@ -34,7 +34,7 @@ func (p *Peer) Store(ctx context.Context, by *trust.Signer, res wire.ResourceID,
 	if err != nil {
 		return nil, err
 	}
-	answer, ok := done.Answer.Message().Body.(*wire.StoreAns)
+	answer, ok := done.Body.(*wire.StoreAns)
 	if !ok {
 		return nil, errUnexpected
 	}
@@ -47,7 +47,7 @@ func (p *Peer) Store(ctx context.Context, by *trust.Signer, res wire.ResourceID,
 }
 
 // Fetch fetches every value of kind under res (RFC 6940 §7.4.2). Values whose signature or access control fails are
-// left out and counted; tombstones are left out.
+// left out and counted; tombstones are left out. The signer of a value that this peer holds itself comes without a certificate.
 func (p *Peer) Fetch(ctx context.Context, res wire.ResourceID, kind wire.KindID) (values []Value, err error) {
 	defer func() { p.count.request("fetch", err) }()
 	s, err := everything(p.Config(), kind)
@@ -74,7 +74,7 @@ func (p *Peer) Ping(ctx context.Context, dest wire.DestinationList) (rtt time.Du
 	if err != nil {
 		return 0, wire.NodeID{}, err
 	}
-	return time.Since(start), done.Answer.Sender().Node, nil
+	return time.Since(start), done.From, nil
 }
 
 // AppAttach asks the last node of dest for a connection (RFC 6940 §6.5.2). Its certificate holds the Node-ID that

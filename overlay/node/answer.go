@@ -20,6 +20,7 @@ type inbound struct {
 	cache      *route.Cache
 	extensions []wire.Extension // for the answer
 	raw        []byte           // as it came; nil where it can not go anywhere else
+	own        *request         // that it is, when it was never signed
 }
 
 func (in *inbound) key() route.Key {
@@ -175,6 +176,10 @@ func (n *Node) returnPath(in *inbound) wire.DestinationList {
 
 // respond seals an answer and sends it back. certs are those that objects in it need.
 func (n *Node) respond(in *inbound, body wire.Body, certs []wire.Certificate) {
+	if in.own != nil {
+		n.after(func() { n.answeredOwn(in.own, body) })
+		return
+	}
 	dest := n.returnPath(in)
 	h := n.header(in.header.Transaction, dest)
 	h.Options = copyOptions(in.header.Options)

@@ -43,10 +43,14 @@ type Seal struct {
 
 // Verify asks for the signatures of a message to be checked. Asked is the Resource-ID that a FetchAns is about, which
 // its octets do not say and the signatures of its values cover; it is empty for other messages.
+//
+// With By, the message is a StoreReq of this node to itself, not signed and not encoded: By is who would have signed it, as it
+// has signed the values. It is enough that By's certificate is good today.
 type Verify struct {
 	Job     JobID
 	Message *wire.Message
 	Asked   wire.ResourceID
+	By      *trust.Signer
 }
 
 // Dial asks for a link, to one of Candidates or to the bootstrap Address, or, when Session is not zero, over the pair that

@@ -21,8 +21,8 @@ var (
 // Op is a local operation: OpStore, OpFetch, OpFind, OpAppAttach, OpPing, OpPathTrack or OpLeave.
 type Op interface{ isOp() }
 
-// OpStore stores signed values of one Kind under one resource. By signs the request and must be whom the Kind's access
-// control policy wants.
+// OpStore stores values of one Kind under one resource. By has signed them, signs the request, and must be whom the Kind's
+// access control policy wants.
 type OpStore struct {
 	By         *trust.Signer
 	Resource   wire.ResourceID
@@ -68,21 +68,23 @@ func (OpAppAttach) isOp() {}
 func (OpPing) isOp()      {}
 func (OpLeave) isOp()     {}
 
-// Value is one fetched value whose signature and access control were found good; a tombstone when Exists is false.
+// Value is one fetched value whose signature and access control were found good; a tombstone when Exists is false. The
+// signer of one that this node holds itself comes without a certificate.
 type Value struct {
 	wire.StoredData
 	Signer trust.Identity
 }
 
-// Done is the end of a local operation. Exactly one of Err, Refused and Answer is set; OpLeave has none.
+// Done is the end of a local operation. Exactly one of Err, Refused and Body is set; OpLeave has none.
 type Done struct {
-	Op     OpID
-	Answer trust.Verified // Message().Body is the answer: *wire.StoreAns, *wire.FetchAns, *wire.FindAns, *wire.AppAttachAns,
-	// *wire.PingAns, *wire.PathTrackAns
-	Values  []Value     // of a FetchAns: those that may be believed
-	Refused *wire.Error // what a peer answered instead
-	Err     error       // what happened to us: ErrTimeout, ErrNotJoined, ErrOverload, ErrUntrusted
-	Hops    int         // links that the answer took; 0 when we answered ourselves
+	Op      OpID
+	Body    wire.Body      // the answer: *wire.StoreAns, *wire.FetchAns, *wire.FindAns, *wire.AppAttachAns, *wire.PingAns, *wire.PathTrackAns
+	From    wire.NodeID    // who answered, or refused; zero with Err
+	Answer  trust.Verified // the message with Body; the zero value when this node answered a Fetch or Store of its own
+	Values  []Value        // of a FetchAns: those that may be believed
+	Refused *wire.Error    // what a peer answered instead
+	Err     error          // what happened to us: ErrTimeout, ErrNotJoined, ErrOverload, ErrUntrusted
+	Hops    int            // links that the answer took; 0 when we answered ourselves
 }
 
 // Do starts a local operation. Its end is a Done effect with the same OpID.
@@ -117,11 +119,15 @@ func (n *Node) doRequest(id OpID, op Op) {
 	o := outgoing{done: func(r result) { n.opDone(id, nil, r) }}
 	switch op := op.(type) {
 	case OpStore:
-		o.by = op.By
+		o.by, o.own = op.By, true
 		o.dest = wire.NewDestinationList(wire.ToResource(op.Resource))
 		o.body = &wire.StoreReq{Resource: op.Resource,
 			Kinds: []wire.StoreKindData{{Kind: op.Kind, Generation: op.Generation, Values: op.Values}}}
 	case OpFetch:
+		if n.answersItself(op.Resource) {
+			n.finishOp(n.fetchOwn(id, &op))
+			return
+		}
 		o.dest = wire.NewDestinationList(wire.ToResource(op.Resource))
 		o.asked = op.Resource
 		o.body = &wire.FetchReq{Resource: op.Resource, Specifiers: []wire.Specifier{op.Specifier}}
@@ -160,9 +166,9 @@ func checkAppAttachAns(app wire.ApplicationID, r result) result {
 
 func (n *Node) opDone(id OpID, fetch *OpFetch, r result) {
 	delete(n.ops, id)
-	d := Done{Op: id, Answer: r.v, Refused: r.refused, Err: r.err, Hops: r.hops}
-	if fetch != nil && r.body != nil {
-		d.Values = n.believe(fetch, r)
+	d := Done{Op: id, Body: r.body, From: r.from, Answer: r.v, Refused: r.refused, Err: r.err, Hops: r.hops}
+	if ans, ok := r.body.(*wire.FetchAns); ok && fetch != nil {
+		d.Values = n.believe(fetch, ans, r.v.Values(), r.from)
 	}
 	n.finishOp(d)
 }
@@ -172,13 +178,8 @@ func (n *Node) finishOp(d Done) { n.out.Done = append(n.out.Done, d) }
 // believe picks the values of a FetchAns that are good. RFC 6940 §7.4.2.2: "the requesting node [...] SHOULD verify the
 // signatures"; the access control policy is asked again, since a storing peer could otherwise plant what a member signed
 // for another resource.
-func (n *Node) believe(op *OpFetch, r result) []Value {
-	ans, ok := r.body.(*wire.FetchAns)
-	if !ok {
-		return nil
-	}
+func (n *Node) believe(op *OpFetch, ans *wire.FetchAns, signers []trust.ValueSigner, from wire.NodeID) []Value {
 	var values []Value
-	signers := r.v.Values()
 	for i := range ans.Kinds {
 		k := &ans.Kinds[i]
 		kind, known := n.c.Overlay.Kind(k.Kind)
@@ -193,11 +194,11 @@ func (n *Node) believe(op *OpFetch, r result) []Value {
 			case !d.Value.Exists && s.Err == nil && s.Identity.Node.IsZero():
 				// RFC 6940 §7.4.2.2: a value that nothing is known of, made up by the answering peer.
 			case s.Err != nil:
-				n.event(EventValueRefused, r.from, refusalReason(s.Err))
+				n.event(EventValueRefused, from, refusalReason(s.Err))
 			case !known:
-				n.event(EventValueRefused, r.from, "not_asked")
+				n.event(EventValueRefused, from, "not_asked")
 			case store.CheckAccess(n.c.Overlay, kind, op.Resource, d, s.Identity) != nil:
-				n.event(EventValueRefused, r.from, "access")
+				n.event(EventValueRefused, from, "access")
 			default:
 				values = append(values, Value{StoredData: *d, Signer: s.Identity})
 			}

@@ -14,7 +14,7 @@ import (
 // we leave, it is our successor's answer that they wait for.
 func (n *Node) elsewhere(in *inbound) bool {
 	last, ok := in.header.Destinations.Last()
-	if !ok || last.Type != wire.DestResource || in.raw == nil {
+	if !ok || last.Type != wire.DestResource || in.raw == nil && in.own == nil {
 		return false
 	}
 	at, ok := point(last)
@@ -58,6 +58,10 @@ func (n *Node) passOn(in *inbound) {
 	if in.cache != nil {
 		in.cache.Forget(in.key())
 		n.replays.Forget(in.key())
+	}
+	if in.own != nil {
+		n.sealOwn(in.own, in.m)
+		return
 	}
 	if in.link == 0 {
 		if r := n.requests[in.header.Transaction]; r != nil {

@@ -19,6 +19,7 @@ type outgoing struct {
 	asked      wire.ResourceID // of a FetchReq
 	link       LinkID          // on which it has to leave; 0: as it is routed
 	once       bool            // no retransmission
+	own        bool            // a Store of this program, which need not be signed when the answer is ours too
 	foreign    bool            // the answer may come from a ring that we are not in
 	done       func(result)    // called once, never within request
 }
@@ -76,7 +77,7 @@ func (n *Node) originate(r *request) bool {
 	if len(r.dest) == 0 || !n.table.Start(n.now, r.tx, transmissions) {
 		return false
 	}
-	if !n.seal(r.by, m, func(raw []byte, err error) { n.requestSealed(r, raw, err) }) {
+	if !n.vouchOrSeal(r, m) {
 		n.table.End(r.tx)
 		return false
 	}
@@ -213,15 +214,21 @@ func (n *Node) answerVerified(r *request, link wire.NodeID) func(trust.Verified,
 		}
 		switch {
 		case n.mayAnswer(r, res.from, link):
-			if !isError || !n.outdated(r, res, m.Header.ConfigSequence) && !n.unknownKind(r, res) {
-				n.finish(r, res)
-			}
+			n.answered(r, res, m.Header.ConfigSequence)
 		case isError && n.isHint(r, e, res.from):
 		default:
 			r.untrusted = true
 			n.event(EventAnswerRefused, res.from, m.Body.Code().String())
 			n.doubt(r, res.from)
 		}
+	}
+}
+
+// answered ends a request that was answered, unless there is more to do about a refusal. sequence is that of the
+// configuration of who has answered.
+func (n *Node) answered(r *request, res result, sequence uint16) {
+	if res.refused == nil || !n.outdated(r, res, sequence) && !n.unknownKind(r, res) {
+		n.finish(r, res)
 	}
 }
 

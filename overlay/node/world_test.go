@@ -49,7 +49,7 @@ func store(t testing.TB, w *sim.World, r *sim.Record) *wire.StoreAns {
 	if d.Err != nil || d.Refused != nil {
 		t.Fatalf("store: %v %v", d.Err, d.Refused)
 	}
-	return d.Answer.Message().Body.(*wire.StoreAns)
+	return d.Body.(*wire.StoreAns)
 }
 
 // fetch returns the values that exist.

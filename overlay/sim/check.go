@@ -146,7 +146,7 @@ func (w *World) checkFound(records []*Record) error {
 		h.Do(r.OpFetch(), func(done node.Done) {
 			pending--
 			w.outcome("check", done)
-			if answer(done) == nil {
+			if done.Body == nil {
 				w.violate("host %d: fetch of %s after %v: %v %v", h.Index, r.User, w.now.Sub(begun), done.Err, done.Refused)
 				return
 			}
@@ -189,7 +189,7 @@ func (w *World) pairs(records []*Record, hosts []*Host, ask func(*Record, *Host)
 func (w *World) checkFetched(r *Record, acked int, from *Host, done node.Done) {
 	if acked > 0 && !r.holds(done.Values, acked) {
 		w.violate("host %d: fetch of %s (%s) from %s gave %d values, none of version %d to %d", from.Index, r.User,
-			r.Resource.Short(), done.Answer.Sender().Node.Short(), len(done.Values), acked, r.version)
+			r.Resource.Short(), done.From.Short(), len(done.Values), acked, r.version)
 	}
 }
 

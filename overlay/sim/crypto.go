@@ -156,6 +156,11 @@ func hasCertificate(m *wire.Message, der []byte) bool {
 // verify carries out a Verify effect.
 func (a *authority) verify(v node.Verify) (trust.Verified, error) {
 	m := v.Message
+	if v.By != nil {
+		by := a.bySigner[v.By]
+		m.Security.Certificates = trust.AppendCertificates(m.Security.Certificates, wire.Certificate{Data: by.der})
+		m.Security.Signature = by.signature(m.SignedOctets(nil, by.name))
+	}
 	a.covered = m.SignedOctets(a.covered[:0], m.Security.Signature.Identity)
 	sender, err := a.check(m, m.Security.Signature, a.covered)
 	if err != nil {

@@ -61,7 +61,7 @@ func (r *run) register(u *user) {
 	r.m.Stores++
 	home.Do(u.OpStore(r.Next(record)), func(d node.Done) {
 		record.Pending = false
-		if _, ok := answer(d).(*wire.StoreAns); ok {
+		if _, ok := d.Body.(*wire.StoreAns); ok {
 			record.acked = max(record.acked, version)
 			return
 		}

@@ -90,7 +90,7 @@ func (w *World) Store(r *Record) {
 	r.Home.Do(r.OpStore(d), func(done node.Done) {
 		r.Pending = false
 		w.lived("store", begun)
-		if _, ok := answer(done).(*wire.StoreAns); ok {
+		if _, ok := done.Body.(*wire.StoreAns); ok {
 			r.acked = max(r.acked, version)
 		}
 		w.outcome("store", done)
@@ -103,17 +103,10 @@ func (w *World) Fetch(r *Record, from *Host) {
 	from.Do(r.OpFetch(), func(done node.Done) {
 		w.lived("fetch", begun)
 		w.outcome("fetch", done)
-		if done.Answer.Message() != nil {
+		if done.Body != nil {
 			w.checkFetched(r, acked, from, done)
 		}
 	})
-}
-
-func answer(d node.Done) wire.Body {
-	if m := d.Answer.Message(); m != nil {
-		return m.Body
-	}
-	return nil
 }
 
 // outcome counts how operations end.

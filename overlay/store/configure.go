@@ -26,7 +26,7 @@ func (s *Store) reconfigure(v *values) int {
 	gone := !known || k.Model != v.kind.Model
 	v.entries = slices.DeleteFunc(v.entries, func(e *entry) bool {
 		// RFC 6940 §11.1: of a bad node, "the certificate with this Node-ID MUST NOT be considered valid".
-		drop := gone || slices.Contains(s.overlay.BadNodes, e.signer)
+		drop := gone || slices.Contains(s.overlay.BadNodes, e.signer.Node)
 		if drop {
 			s.remove(e)
 		}

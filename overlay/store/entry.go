@@ -17,7 +17,7 @@ import (
 type entry struct {
 	data    wire.StoredData
 	expires time.Time
-	signer  wire.NodeID
+	signer  trust.Identity // without its certificate, of which certs has the octets
 	certs   []*certificate
 	octets  int
 	values  *values // where it stands
@@ -34,7 +34,8 @@ type values struct {
 
 // newEntry copies d, which belongs to a message, out of it.
 func newEntry(now time.Time, d *wire.StoredData, signer trust.Identity, certs []*certificate) *entry {
-	e := &entry{data: *d, signer: signer.Node, certs: certs, due: -1}
+	e := &entry{data: *d, signer: signer, certs: certs, due: -1}
+	e.signer.Cert = nil
 	e.data.Value.Data = bytes.Clone(d.Value.Data)
 	e.data.Signature.Value = bytes.Clone(d.Signature.Value)
 	if e.data.Value.Model != wire.Array {
@@ -120,7 +121,7 @@ func (s *Store) add(v *values, e *entry) {
 	heap.Push(&s.due, e)
 	s.octets += e.octets
 	s.count[v.kind.ID]++
-	s.signers[e.signer]++
+	s.signers[e.signer.Node]++
 }
 
 // remove takes e out of the books, not out of its values.
@@ -129,7 +130,7 @@ func (s *Store) remove(e *entry) {
 	s.release(e)
 	s.octets -= e.octets
 	decrement(s.count, e.values.kind.ID)
-	decrement(s.signers, e.signer)
+	decrement(s.signers, e.signer.Node)
 }
 
 func decrement[K comparable](m map[K]int, k K) {

@@ -8,32 +8,46 @@ import (
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/config"
+	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
 // Fetch answers a FetchReq with lifetimes as they remain (RFC 6940 §7.4.2) and the certificates that its values need.
 func (s *Store) Fetch(now time.Time, req *wire.FetchReq) (*wire.FetchAns, []wire.Certificate, *wire.Error) {
+	var certs collector
+	ans, e := s.fetch(now, req, certs.add)
+	return ans, certs.certs, e
+}
+
+// Read is Fetch for the peer that holds the values: with who signed each, as Verified.Values has it, instead of certificates.
+func (s *Store) Read(now time.Time, req *wire.FetchReq) (*wire.FetchAns, []trust.ValueSigner, *wire.Error) {
+	var signers []trust.ValueSigner
+	ans, e := s.fetch(now, req, func(e *entry) { signers = append(signers, trust.ValueSigner{Identity: e.signer}) })
+	return ans, signers, e
+}
+
+// fetch answers a FetchReq and shows each value of the answer to each.
+func (s *Store) fetch(now time.Time, req *wire.FetchReq, each func(*entry)) (*wire.FetchAns, *wire.Error) {
 	s.expire(now)
 	kinds, e := s.specified(req.Specifiers)
 	if e != nil {
-		return nil, nil, e
+		return nil, e
 	}
-	var certs collector
 	// RFC 6940 §7.4.2.2: "There MUST be one FetchKindResponse element for each Kind-ID in the request."
 	ans := &wire.FetchAns{Kinds: make([]wire.FetchKindResponse, len(kinds))}
 	for i, k := range kinds {
 		found, generation, r := s.selectValues(req.Resource, k, &req.Specifiers[i])
 		if r != nil {
-			return nil, nil, r.answer()
+			return nil, r.answer()
 		}
 		a := &ans.Kinds[i]
 		a.Kind, a.Generation = k.ID, generation
 		for _, e := range found {
 			a.Values = append(a.Values, e.remaining(now))
-			certs.add(e)
+			each(e)
 		}
 	}
-	return ans, certs.certs, nil
+	return ans, nil
 }
 
 // Stat answers a StatReq (RFC 6940 §7.4.3): what Fetch would answer, with a hash instead of the value.

@@ -32,6 +32,23 @@ func TestRFC6940_7_4_2_2_OneResponsePerKind(t *testing.T) {
 	}
 }
 
+func TestReadNamesTheSignerOfEachValue(t *testing.T) {
+	s := New(testOverlay())
+	mustPut(t, s, at0(0), alice, kindData(sipReg, 0, alice.entry("x", 1, hour)))
+	spec := wildcard(sipReg)
+	spec.Keys = []string{"nothing", alice.key()}
+	ans, signers, e := s.Read(at0(0), fetchReq(alice.resource(), spec))
+	if e != nil || len(signers) != 2 || !slices.Equal(texts(ans.Kinds[0].Values), []string{"?", "x"}) {
+		t.Fatalf("%+v, %+v, %v", ans, signers, e)
+	}
+	if got := signers[0].Identity; !got.Node.IsZero() || got.User != "" {
+		t.Errorf("a value that is not there is signed by %+v", got)
+	}
+	if got := signers[1].Identity; got.Node != alice.Node || got.User != alice.User || got.Cert != nil {
+		t.Errorf("signed by %+v", got)
+	}
+}
+
 // Conformance: D-32
 func TestRFC6940_7_4_2_2_SyntheticValues(t *testing.T) {
 	s := New(testOverlay())

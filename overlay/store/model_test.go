@@ -147,7 +147,7 @@ func audit(t *rapid.T, s *Store) {
 			for _, e := range v.entries {
 				n++
 				octets += e.octets
-				signers[e.signer]++
+				signers[e.signer.Node]++
 				if s.due[e.due] != e || e.values != v {
 					t.Fatalf("%s: entry is not where it should be", res)
 				}

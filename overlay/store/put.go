@@ -253,12 +253,12 @@ func (s *Store) checkQuota(batch []*staged) *refusal {
 	for _, st := range batch {
 		for _, e := range st.removed {
 			octets -= e.octets
-			growth[e.signer]--
+			growth[e.signer.Node]--
 		}
 		for _, e := range st.entries {
 			if e.due < 0 {
 				octets += e.octets
-				growth[e.signer]++
+				growth[e.signer.Node]++
 			}
 		}
 	}

@@ -150,6 +150,38 @@ func TestRFC6940_7_1_ValuesAreVerifiedOneByOne(t *testing.T) {
 	})
 }
 
+// Conformance: D-05
+func TestVouchForOwnStores(t *testing.T) {
+	bothKeyTypes(t, func(t *testing.T, w *world) {
+		good, stranger := w.value(t, w.alice), w.value(t, w.user(t, "bob@example.org"))
+		foreign := w.value(t, w.node)
+		foreign.Value.Data = append(bytes.Clone(foreign.Value.Data), 0)
+		message := func() *wire.Message {
+			return &wire.Message{Header: w.header(), Body: storeReq("alice@example.org", good, stranger, foreign),
+				Security: wire.SecurityBlock{Certificates: w.node.Certificates()}}
+		}
+		verifier := trust.NewVerifier(w.overlay)
+		m := message()
+		v, err := verifier.Vouch(now, w.alice, m)
+		if err != nil || v.Message() != m || v.Sender().User != "alice@example.org" || len(v.Values()) != 3 {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		if got := v.Values()[0]; got.Err != nil || got.Identity.User != "alice@example.org" {
+			t.Errorf("own value: %+v", got)
+		}
+		wantReason(t, v.Values()[1].Err, trust.UnknownSigner)
+		wantReason(t, v.Values()[2].Err, trust.BadSignature)
+		if len(m.Security.Certificates) != 2 || len(m.Security.Signature.Value) > 0 {
+			t.Errorf("bucket of %d, signature %x", len(m.Security.Certificates), m.Security.Signature.Value)
+		}
+
+		_, err = verifier.Vouch(w.alice.Chain()[0].NotAfter.Add(time.Second), w.alice, message())
+		wantReason(t, err, trust.Expired)
+		_, err = verifier.Vouch(now, newWorld(t, w.kt).alice, message())
+		wantReason(t, err, trust.WrongCA)
+	})
+}
+
 // RFC 6940 §7.4.2.2: the index does not count, so that a value that was appended verifies at the index it got.
 //
 // Conformance: D-07

@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Runs the same SIP load against p2psip-gateway and Kamailio, in turn, and prints what an operation costs each.
+
+    compare.py --bench DIR --gateway bin/p2psip-gateway [--rows refresh,call] [--repeat 3] [--secs 4] [--scale 1.0]
+
+DIR holds the load bench: bench.py, and servers/kamailio/start.sh. Everything runs on loopback and in a temporary directory.
+Three systems take turns: one gateway, which is a ring of its own; a ring of three gateways, all load at the first; Kamailio. CPU is
+that of all processes of a system, microseconds for one operation, the median of the repetitions; so in the ring of three what the
+other two store and answer counts. A system starts with nothing in each repetition.
+"""
+import argparse, json, os, shutil, signal, statistics, subprocess, sys, tempfile, time, urllib.request
+
+SIP, LINK, ADMIN = 25060, 26084, 28060  # ports of the first gateway; the next ones follow
+
+# row: (scenario, operations in a second, arguments of bench.py)
+ROWS = {
+    "register": ("register_auth", 1000, ["--register-auth"]),  # every user for the first time
+    "refresh": ("refresh_auth", 2000, ["--register-auth"]),
+    "call": ("call", 500, ["--register-auth"]),
+    "call-tcp": ("call", 300, ["--register-auth", "--transport", "tcp", "--gen", "sipp", "--populate-tcp"]),
+    "message": ("message", 1500, ["--register-auth"]),
+    "redirect": ("redirect", 2000, ["--no-populate"]),
+}
+SYSTEMS = ["one", "three", "kamailio"]
+
+
+def wait_for(what, ready, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if ready():
+            return
+        time.sleep(0.1)
+    raise SystemExit(f"{what}: not ready after {seconds} s")
+
+
+class Kamailio:
+    def __init__(self, a, mode):
+        self.run = tempfile.mkdtemp(prefix="kamailio.", dir=a.work)
+        self.server = f"127.0.0.1:{SIP}"
+        env = dict(os.environ, RUN=self.run)
+        start = os.path.join(a.bench, "servers/kamailio/start.sh")
+        out = subprocess.run([start, mode, self.server], env=env, check=True, stdout=subprocess.PIPE, text=True)
+        self.pids = [int(out.stdout)]
+        self.populate = [] if mode != "auth" else ["--register-auth"]
+        self.redirector = self.server
+        self.redirector_pids = self.pids
+
+    def stop(self):
+        for pid in self.pids:
+            os.kill(pid, signal.SIGTERM)
+            wait_for("end of Kamailio", lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+class Gateways:
+    """A ring of gateways, with a redirect peer when there is to be one."""
+
+    def __init__(self, a, size, redirect):
+        self.dir = tempfile.mkdtemp(prefix="ring.", dir=a.work)
+        self.procs = []
+        for i in range(size + redirect):
+            self.start(a, i, "redirect" if i == size else "proxy")
+        self.pids = [p.pid for p in self.procs]
+        self.server = f"127.0.0.1:{SIP}"
+        self.redirector = f"127.0.0.1:{SIP + size}"
+        self.redirector_pids = self.pids
+        self.populate = ["--register-auth"]
+
+    def start(self, a, i, role):
+        conf = os.path.join(self.dir, f"gw{i}.yaml")
+        registrar = f"registrar:\n  users: {a.work}/users.txt\n" if role == "proxy" else ""
+        with open(conf, "w") as f:
+            f.write(f"domain: bench.test\nrole: {role}\ndata: {self.dir}/data{i}\n{registrar}"
+                    f"sip:\n  listen: ['udp://127.0.0.1:{SIP + i}', 'tcp://127.0.0.1:{SIP + i}']\n"
+                    f"overlay:\n  identity: {a.work}/gw{i}\n  listen: tls://127.0.0.1:{LINK + i}\n  first: {str(i == 0).lower()}\n"
+                    f"security:\n  trusted: [127.0.0.0/8]\nadmin:\n  listen: 127.0.0.1:{ADMIN + i}\n")
+        log = open(os.path.join(self.dir, f"gw{i}.log"), "w")
+        self.procs.append(subprocess.Popen([a.gateway, "run", "-c", conf], cwd=self.dir, stdout=log, stderr=log))
+        wait_for(conf, lambda: self.ready(i))
+
+    def ready(self, i):
+        if self.procs[i].poll() is not None:
+            raise SystemExit(open(os.path.join(self.dir, f"gw{i}.log")).read())
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{ADMIN + i}/readyz", timeout=5).status == 200
+        except OSError:
+            return False
+
+    def stop(self):
+        for p in reversed(self.procs):
+            p.terminate()
+        for p in self.procs:
+            p.wait(60)
+        shutil.rmtree(self.dir)
+
+
+def prepare(a):
+    """Makes the overlay and the identities, once for all repetitions."""
+    with open(f"{a.work}/users.txt", "w") as f:
+        f.writelines(f"u{i:07d} secret\n" for i in range(a.aors))
+    run = lambda *args: subprocess.run([a.gateway, *args], check=True, stdout=subprocess.DEVNULL)
+    run("init", "--domain", "bench.test", "--dir", f"{a.work}/overlay", "--bootstrap", f"127.0.0.1:{LINK}")
+    for i in range(4):
+        run("identity", "issue", "--dir", f"{a.work}/overlay", "--name", f"gw{i}", "--users", f"{a.work}/users.txt",
+            "--out", f"{a.work}/gw{i}")
+
+
+def load(a, server, pids, scenario, rate, args):
+    cmd = ["python3", os.path.join(a.bench, "bench.py"), "run", scenario, "--server", server,
+           "--pid", ",".join(map(str, pids)), "--rate", str(rate), "--secs", str(a.secs), "--aors", str(a.aors),
+           "--repeat", "1", "--pause", "0.5", *args]
+    p = subprocess.run(cmd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        return json.loads(p.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        print(f"{scenario} at {server}: {p.stderr.strip()}", file=sys.stderr)
+        return None
+
+
+def measure(a, system, rows, results):
+    """One repetition of rows at one system."""
+    redirect = "redirect" in rows
+    if system == "kamailio":
+        s = Kamailio(a, "redirect-tm" if redirect else "auth")
+    else:
+        s = Gateways(a, {"one": 1, "three": 3}[system], redirect)
+    try:
+        if redirect:  # the phones register at a gateway; somebody else may redirect
+            load(a, s.server, s.pids, "refresh_auth" if s.populate else "refresh", 500, s.populate)
+        for row in rows:
+            scenario, rate, args = ROWS[row]
+            rate = max(1, int(rate * a.scale))
+            if row == "register":
+                args = args + ["--calls", str(a.aors)]
+            target, pids = (s.redirector, s.redirector_pids) if row == "redirect" else (s.server, s.pids)
+            r = load(a, target, pids, scenario, rate, args)
+            if r:
+                results.setdefault((row, system), []).append(r)
+                print(f"  {row} {system}: {r['cpu_us_op']} us, p99 {r['p99_ms']} ms, failed {r['failed']}, "
+                      f"rss {r['rss_mb']} MB, foreign {r['foreign_util']}", file=sys.stderr)
+    finally:
+        s.stop()
+
+
+def table(a, results):
+    def cell(row, system):
+        runs = results.get((row, system))
+        if not runs:
+            return "-", "-", None
+        m = lambda k: statistics.median([r[k] or 0 for r in runs])
+        failed = sum(r["failed"] for r in runs)
+        note = f" ({failed} failed)" if failed else ""
+        return f"{m('cpu_us_op'):.0f}{note}", f"{m('p99_ms'):.1f}", m("cpu_us_op")
+    print("| operation, offered rate | one gateway | p99 ms | ring of three | p99 ms | Kamailio | p99 ms | ratio one | ratio three |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row in a.rows:
+        (o, op, ov), (t, tp, tv), (k, kp, kv) = (cell(row, s) for s in SYSTEMS)
+        ratio = lambda v: f"{v / kv:.2f}" if v and kv else "-"
+        print(f"| {row}, {int(ROWS[row][1] * a.scale)}/s | {o} | {op} | {t} | {tp} | {k} | {kp} | {ratio(ov)} | {ratio(tv)} |")
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--bench", required=True, help="directory of the load bench")
+    p.add_argument("--gateway", default="bin/p2psip-gateway")
+    p.add_argument("--rows", default=",".join(ROWS), type=lambda s: s.split(","))
+    p.add_argument("--systems", default=",".join(SYSTEMS), type=lambda s: s.split(","))
+    p.add_argument("--repeat", type=int, default=3)
+    p.add_argument("--secs", type=float, default=4)
+    p.add_argument("--aors", type=int, default=2000)
+    p.add_argument("--scale", type=float, default=1.0, help="of the offered rates")
+    a = p.parse_args()
+    a.bench, a.gateway = os.path.abspath(a.bench), os.path.abspath(a.gateway)
+    a.work = tempfile.mkdtemp(prefix="compare.")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
+    results = {}
+    try:
+        prepare(a)
+        for _ in range(a.repeat):
+            for rows in ([r for r in a.rows if r != "redirect"], [r for r in a.rows if r == "redirect"]):
+                for system in a.systems if rows else []:
+                    measure(a, system, rows, results)
+    finally:
+        shutil.rmtree(a.work)
+    table(a, results)
+
+
+main()
