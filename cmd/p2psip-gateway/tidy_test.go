@@ -22,7 +22,8 @@ var layers = map[string][]string{
 	"overlay/trust":    {"overlay/config", "overlay/wire"},
 	"overlay/chord":    {"overlay/wire"},
 	"overlay/route":    {"overlay/wire"},
-	"overlay/store":    {"overlay/trust", "overlay/config", "overlay/wire"},
+	"overlay/redir":    {"overlay/wire"},
+	"overlay/store":    {"overlay/redir", "overlay/trust", "overlay/config", "overlay/wire"},
 	"overlay/node":     {"overlay/chord", "overlay/route", "overlay/store", "overlay/trust", "overlay/config", "overlay/wire"},
 	"overlay/link":     {"overlay/route", "overlay/trust", "overlay/wire"},
 	"overlay/ice":      {"overlay/wire"},
@@ -57,7 +58,7 @@ var layers = map[string][]string{
 
 // pure packages take the time, randomness and verified identities as arguments: no clock, I/O, locks or goroutines.
 var (
-	pure   = []string{"overlay/wire", "overlay/chord", "overlay/route", "overlay/store", "overlay/node", "overlay/sim", "sip/message"}
+	pure   = []string{"overlay/wire", "overlay/chord", "overlay/route", "overlay/store", "overlay/redir", "overlay/node", "overlay/sim", "sip/message"}
 	impure = []string{"net", "net/http", "os", "sync", "sync/atomic", "context", "crypto/rand", "math/rand", "syscall"}
 	clock  = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 )

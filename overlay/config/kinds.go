@@ -7,19 +7,20 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
-// AccessControl is an access control policy of RFC 6940 §7.3.
+// AccessControl is an access control policy of RFC 6940 §7.3 or RFC 7374 §5.
 type AccessControl string
 
-// The access control policies (RFC 6940 §7.3).
+// The access control policies (RFC 6940 §7.3, RFC 7374 §5).
 const (
 	UserMatch     AccessControl = "USER-MATCH"
 	NodeMatch     AccessControl = "NODE-MATCH"
 	UserNodeMatch AccessControl = "USER-NODE-MATCH"
 	NodeMultiple  AccessControl = "NODE-MULTIPLE"
+	NodeIDMatch   AccessControl = "NODE-ID-MATCH"
 )
 
 func (a AccessControl) known() bool {
-	return slices.Contains([]AccessControl{UserMatch, NodeMatch, UserNodeMatch, NodeMultiple}, a)
+	return slices.Contains([]AccessControl{UserMatch, NodeMatch, UserNodeMatch, NodeMultiple, NodeIDMatch}, a)
 }
 
 // Kind is what the overlay says of one Kind (RFC 6940 §7.4.5, §11.1).
@@ -31,14 +32,16 @@ type Kind struct {
 	MaxCount        int // existing values per Resource-ID
 	MaxSize         int // octets of one value
 	MaxNodeMultiple int // NodeMultiple only
+	BranchingFactor int // NodeIDMatch only: of ReDiR trees (RFC 7374 §8)
 }
 
-// registry is the IANA registry as far as this program implements it (RFC 6940 §14.6, RFC 7904 §7).
+// registry is the IANA registry as far as this program implements it (RFC 6940 §14.6, RFC 7904 §7, RFC 7374 §10.3).
 var registry = []Kind{
 	{ID: wire.KindSIPRegistration, Name: "SIP-REGISTRATION", Model: wire.Dictionary, Access: UserNodeMatch},
 	{ID: wire.KindTURNService, Name: "TURN-SERVICE", Model: wire.SingleValue, Access: NodeMultiple, MaxNodeMultiple: 20},
 	{ID: wire.KindCertificateByNode, Name: "CERTIFICATE_BY_NODE", Model: wire.Array, Access: NodeMatch},
 	{ID: wire.KindCertificateByUser, Name: "CERTIFICATE_BY_USER", Model: wire.Array, Access: UserMatch},
+	{ID: wire.KindREDIR, Name: "REDIR", Model: wire.Dictionary, Access: NodeIDMatch, BranchingFactor: DefaultBranchingFactor},
 }
 
 // Registered looks a Kind of the IANA registry up. MaxCount and MaxSize are zero: the registry does not fix them.

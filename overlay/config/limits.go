@@ -8,6 +8,7 @@ const (
 	NamespaceChord       = "urn:ietf:params:xml:ns:p2p:config-chord"
 	NamespaceSIP         = "urn:ietf:params:xml:ns:p2p:config-base:sip"    // RFC 7904 §3.4
 	NamespaceDiagnostics = "urn:ietf:params:xml:ns:p2p:config-diagnostics" // RFC 7851 §9.6
+	NamespaceRedir       = "urn:ietf:params:xml:ns:p2p:redir"              // RFC 7374 §10.2
 
 	TopologyCHORD   = "CHORD-RELOAD"
 	LinkProtocolTLS = "TLS"
@@ -23,6 +24,7 @@ const (
 	MinReliabilityTimer        = 200 * time.Millisecond
 	DefaultChordUpdateInterval = 600 * time.Second  // §10.7.4.1
 	DefaultChordPingInterval   = 3600 * time.Second // §10.7.4.2
+	DefaultBranchingFactor     = 10                 // RFC 7374 §8
 	MaxSequence                = 65534              // 2^16-2
 
 	sequenceModulus = MaxSequence + 1
@@ -45,6 +47,11 @@ const (
 	maxNameLen    = 253     // octets of an instance-name, which is a DNS name (§6.3.2)
 	maxWarnings   = 100
 
+	// minBranching and maxBranching bound branching-factor: with one child there would be levels without end, and RFC 7374
+	// §4.1 numbers the nodes of a level with 16 bits.
+	minBranching = 2
+	maxBranching = 65536
+
 	maxKindUpdates = 64 // Kinds that ConfigUpdates brought, beyond those of the document
 
 	// Values for Kinds of the IANA registry that a document does not describe.
@@ -52,4 +59,4 @@ const (
 	defaultMaxSize  = 4096
 )
 
-var knownNamespaces = []string{NamespaceBase, NamespaceChord, NamespaceSIP, NamespaceDiagnostics}
+var knownNamespaces = []string{NamespaceBase, NamespaceChord, NamespaceSIP, NamespaceDiagnostics, NamespaceRedir}

@@ -19,6 +19,8 @@ type parser struct {
 	c    *Configuration
 	o    *Overlay
 	seen map[xml.Name]bool
+
+	branching int // branching-factor that stands in configuration; 0: none
 }
 
 func (p *parser) warn(e *element, format string, args ...any) {
@@ -50,6 +52,7 @@ func parseConfiguration(doc []byte, e *element) (Configuration, error) {
 	if len(p.o.LinkProtocols) == 0 {
 		p.o.LinkProtocols = []string{LinkProtocolTLS} // RFC 6940 §11.1: "If none appear, then this implies the default value"
 	}
+	p.redir(e)
 	p.o.KindBlocks = p.c.Blocks
 	return *p.c, nil
 }
@@ -105,8 +108,8 @@ type setter struct {
 	set  func(p *parser, e *element) error
 }
 
-// setters is every element of RFC 6940 §11.1 that stands in configuration, diagnostic-kind of RFC 7851 §7, and domain-restriction, which the prose of
-// RFC 7904 §3.4 puts there.
+// setters is every element of RFC 6940 §11.1 that stands in configuration, diagnostic-kind of RFC 7851 §7, branching-factor, which the
+// grammar of RFC 7374 §8 puts there, and domain-restriction, which the prose of RFC 7904 §3.4 does.
 var setters = map[xml.Name]setter{
 	base("topology-plugin"): {set: text(func(o *Overlay) *string { return &o.TopologyPlugin })},
 	// The prose of §11.1 spells it so.
@@ -133,6 +136,7 @@ var setters = map[xml.Name]setter{
 	chord("chord-update-interval"):       {set: seconds(func(o *Overlay) *time.Duration { return &o.ChordUpdateInterval })},
 	chord("chord-reactive"):              {set: boolean(func(o *Overlay) *bool { return &o.ChordReactive })},
 	diagnosticElement("diagnostic-kind"): {many: true, set: (*parser).diagnosticKind},
+	branchingElement:                     {set: (*parser).branchingFactor},
 	sipElement("domain-restriction"):     {set: (*parser).domains},
 	sipElement("domain-restrictions"):    {set: (*parser).domains},
 }

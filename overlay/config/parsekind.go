@@ -69,10 +69,16 @@ func (p *parser) kind(e *element) (Kind, error) {
 		// RFC 6940 §11.1: data-model and access-control "MUST match those in the Kind registration, and clients MUST ignore
 		// them in favor of the IANA versions"
 		registered.MaxCount, registered.MaxSize = k.MaxCount, k.MaxSize
+		if k.BranchingFactor != 0 {
+			registered.BranchingFactor = k.BranchingFactor
+		}
 		k = registered
 	}
 	if k.Access == NodeMultiple && k.MaxNodeMultiple == 0 {
 		return k, e.refuse("", "needs max-node-multiple, because its access control is NODE-MULTIPLE")
+	}
+	if k.Access == NodeIDMatch && k.BranchingFactor == 0 {
+		k.BranchingFactor = DefaultBranchingFactor // RFC 7374 §8: "The default value is 10."
 	}
 	if k.ID == wire.KindSIPRegistration && (k.MaxCount == 1 || k.MaxSize < 64) {
 		p.warn(e, "SIP-REGISTRATION with max-count %d and max-size %d leaves little room", k.MaxCount, k.MaxSize)
@@ -121,6 +127,9 @@ func (p *parser) kindParameter(k *Kind, e *element) (err error) {
 	case e.is("max-node-multiple"):
 		// RFC 6940 §11.1: "It MUST be an integer greater than 0."
 		k.MaxNodeMultiple, err = number(e, 1, math.MaxInt32)
+	case e.name == branchingElement:
+		// RFC 7374 §8: "inside the new "REDIR" kind element".
+		k.BranchingFactor, err = number(e, minBranching, maxBranching)
 	case e.is("data-model"):
 		for _, m := range []wire.DataModel{wire.SingleValue, wire.Array, wire.Dictionary} {
 			if m.String() == e.value() {

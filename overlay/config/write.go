@@ -54,6 +54,9 @@ func AppendKind(b []byte, o *Overlay, k Kind) []byte {
 	if k.Access == NodeMultiple {
 		w.number("max-node-multiple", int64(k.MaxNodeMultiple))
 	}
+	if k.Access == NodeIDMatch && k.BranchingFactor != 0 {
+		w.branching(k.BranchingFactor)
+	}
 	if o.Domains != nil && k.ID == wire.KindSIPRegistration {
 		w.domains(o.Domains)
 	}

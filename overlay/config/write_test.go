@@ -132,6 +132,10 @@ func drawOverlay(roots []*x509.Certificate) *rapid.Generator[*config.Overlay] {
 			}
 			o.Kinds = append(o.Kinds, k)
 		}
+		if rapid.Bool().Draw(t, "redir?") {
+			o.WithRedir(64, 512)
+			o.Kinds[len(o.Kinds)-1].BranchingFactor = rapid.IntRange(2, 65536).Draw(t, "branching")
+		}
 		return o
 	})
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"github.com/p2psip/p2psip-gateway/overlay/config"
+	"github.com/p2psip/p2psip-gateway/overlay/redir"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
@@ -30,6 +31,8 @@ func checkAccess(o *config.Overlay, k config.Kind, res wire.ResourceID, d *wire.
 		return userNodeMatch(k, res, d, signer)
 	case config.NodeMultiple:
 		return nodeMultiple(k, res, signer)
+	case config.NodeIDMatch:
+		return nodeIDMatch(k, res, d, signer)
 	}
 	return errPolicy
 }
@@ -83,4 +86,35 @@ func nodeMultiple(k config.Kind, res wire.ResourceID, signer trust.Identity) *re
 		}
 	}
 	return errNode
+}
+
+// nodeIDMatch is NODE-ID-MATCH (RFC 7374 §5).
+func nodeIDMatch(k config.Kind, res wire.ResourceID, d *wire.StoredData, signer trust.Identity) *refusal {
+	// RFC 7374 §5: "The NODE-ID-MATCH policy may only be used with dictionary types."
+	if k.Model != wire.Dictionary {
+		return errPolicy
+	}
+	// RFC 7374 §5: "a given value MUST be written and overwritten only if the request is signed with a key associated with a
+	// certificate whose Node-ID is equal to the dictionary key".
+	if signer.Node.IsZero() || d.Value.Key != string(signer.Node.Bytes()) {
+		return errKey
+	}
+	if !d.Value.Exists {
+		return nil
+	}
+	r, err := wire.ParseRedirServiceProvider(d.Value.Data)
+	if err != nil {
+		return errProvider
+	}
+	tree, at := redir.Tree{Namespace: r.Namespace, Branching: k.BranchingFactor}, redir.Place{Level: r.Level, Node: r.Node}
+	// RFC 7374 §5: "provided that exists=True, the Node-ID MUST belong to one of the intervals associated with the tree node".
+	if own, ok := tree.At(r.Level, signer.Node); !ok || own != at {
+		return errTreeNode
+	}
+	// RFC 7374 §5: "H(namespace,level,node), where namespace, level, and node are taken from the RedirServiceProvider structure being
+	// stored, MUST be equal to the Resource-ID for the resource".
+	if tree.Resource(at) != res {
+		return errTreeResource
+	}
+	return nil
 }

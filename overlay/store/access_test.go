@@ -66,7 +66,11 @@ func TestRFC6940_7_3_3_OnlyDictionaries(t *testing.T) {
 	if err := CheckAccess(testOverlay(), k, alice.resource(), &d, alice.Identity); !errors.Is(err, errPolicy) {
 		t.Fatal(err)
 	}
-	k.Access = "NODE-ID-MATCH"
+	k.Access = config.NodeIDMatch
+	if err := CheckAccess(testOverlay(), k, alice.resource(), &d, alice.Identity); !errors.Is(err, errPolicy) {
+		t.Fatal(err)
+	}
+	k.Access = "NODE-NO-MATCH"
 	err := CheckAccess(testOverlay(), k, alice.resource(), &d, alice.Identity)
 	if !errors.Is(err, errPolicy) || err.Error() != "store: the access control policy of the Kind is not supported" {
 		t.Fatal(err)

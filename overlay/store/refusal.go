@@ -28,6 +28,9 @@ var (
 	errUser         = newRefusal(wire.ErrorForbidden, "user_mismatch", "the signer's user name does not hash to the Resource-ID")
 	errNode         = newRefusal(wire.ErrorForbidden, "node_mismatch", "the signer's Node-ID does not hash to the Resource-ID")
 	errKey          = newRefusal(wire.ErrorForbidden, "key_mismatch", "the dictionary key is not the signer's Node-ID")
+	errProvider     = newRefusal(wire.ErrorForbidden, "not_a_provider", "the value is not a RedirServiceProvider")
+	errTreeNode     = newRefusal(wire.ErrorForbidden, "tree_node", "the signer's Node-ID is not in an interval of the tree node")
+	errTreeResource = newRefusal(wire.ErrorForbidden, "tree_mismatch", "the tree node does not hash to the Resource-ID")
 	errDomain       = newRefusal(wire.ErrorForbidden, "domain", "the domain of the user name is not served by this overlay")
 	errPolicy       = newRefusal(wire.ErrorForbidden, "unknown_policy", "the access control policy of the Kind is not supported")
 	errTooOld       = newRefusal(wire.ErrorDataTooOld, "too_old", "the storage time is not after that of the value in place")
@@ -39,7 +42,7 @@ var (
 )
 
 var refusals = []*refusal{errNotAStore, errKindTwice, errModel, errReplicaZero, errRange, errUnsigned, errSignature, errUser,
-	errNode, errKey, errDomain, errPolicy, errTooOld, errTooLarge, errTooMany, errSignerQuota, errFull, errTooManyAsked}
+	errNode, errKey, errProvider, errTreeNode, errTreeResource, errDomain, errPolicy, errTooOld, errTooLarge, errTooMany, errSignerQuota, errFull, errTooManyAsked}
 
 func newRefusal(code wire.ErrorCode, label, text string) *refusal { return &refusal{code, label, text} }
 
