@@ -55,7 +55,9 @@ type dial struct {
 	probe     string      // address that is dialled to look for a partition
 	node      wire.NodeID // whom an answered Attach came from
 	update    bool        // it wants our Update
-	whole     bool        // with the fingers
+	// candidates are those of its Attach: where it listens.
+	candidates []wire.IceCandidate
+	whole      bool // with the fingers
 }
 
 const attachTexts = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/" // ice-char (RFC 5245 §15.1)
@@ -282,6 +284,7 @@ func (n *Node) answerAttach(in *inbound, req *wire.AttachReq) {
 	switch {
 	case !linked:
 		d := n.newDial(in.sender, req.SendUpdate)
+		d.candidates = req.Candidates
 		d.whole = n.ring.Mesh() || last == wire.ToResource(joinPoint(in.sender))
 		n.out.Dial = append(n.out.Dial, Dial{Dial: d.id, Peer: d.node, Candidates: req.Candidates})
 	case req.SendUpdate && n.member():
@@ -401,6 +404,9 @@ func (n *Node) dialDone(d *dial, c *conn) {
 	if d.bootstrap {
 		n.bootstrapUp(d.id, c)
 		return
+	}
+	if len(d.candidates) > 0 {
+		n.peers[c.node].candidates = d.candidates
 	}
 	if d.update && n.member() {
 		// RFC 6940 §6.4.2.3: "it MUST send an Update message back to the sender of the Attach request after completion

@@ -13,6 +13,8 @@ type BornLink struct {
 	Peer wire.NodeID
 	// Predecessors and Successors are of the lists of that peer at least the first and the last.
 	Predecessors, Successors []wire.NodeID
+	// Candidates are where it listens. They may be shared, and are not modified.
+	Candidates []wire.IceCandidate
 }
 
 // Born makes a node that has not started a peer of a ring at once, as if it had joined long ago: all nodes at the other ends of
@@ -25,7 +27,7 @@ func (n *Node) Born(now time.Time, links []BornLink) {
 		c := &conn{id: l.ID, node: l.Peer, made: now, used: now, attached: true}
 		p := n.peers[l.Peer]
 		if p == nil {
-			p = &peer{id: l.Peer, ready: true, born: now}
+			p = &peer{id: l.Peer, ready: true, born: now, candidates: l.Candidates}
 			n.peers[l.Peer] = p
 			n.ring.Add(l.Peer)
 			n.ring.Hear(l.Peer, l.Predecessors, l.Successors)

@@ -46,7 +46,7 @@ type peer struct {
 	told      time.Time // when the last Update to it was made
 	asked     time.Time // when it was asked for its Update
 	left      bool      // it has sent a Leave: what else comes from it makes no peer of it
-	// candidates are where it listens, as its answer to our Attach said; nil when we have sent none.
+	// candidates are where it listens, as its Attach or its answer to ours said; nil when there was none.
 	candidates []wire.IceCandidate
 }
 

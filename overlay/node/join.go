@@ -78,7 +78,7 @@ func (n *Node) newJoining() {
 func (n *Node) entrances() []string {
 	known := slices.Clone(n.c.Known[:min(len(n.c.Known), maxKnown)])
 	n.c.Rand.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
-	for _, a := range n.bootstrapAddresses() {
+	for _, a := range slices.Concat(n.lostAddresses(), n.bootstrapAddresses()) {
 		if !slices.Contains(known, a) {
 			known = append(known, a)
 		}

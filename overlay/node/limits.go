@@ -84,6 +84,11 @@ const (
 	// costs one connection of a bootstrap node per peer, and bounds for how long phones of two halves can not call each
 	// other.
 	DefaultProbeInterval = time.Minute
+	// For lostTime it is tried now and then whether a neighbour that was lost can be reached again, and for lostHaste every
+	// lostInterval: partitions that end soon are to be over soon.
+	lostTime     = time.Hour
+	lostHaste    = 5 * time.Minute
+	lostInterval = 8 * time.Second
 	// passedTime is for how long a request that was passed on may be sent another way: past that its maker sends a copy.
 	passedTime = 3 * time.Second
 	// Peers that are no direct neighbours may be silent for longer. nextPatience is a factor for those after them, and all
@@ -145,6 +150,7 @@ const (
 	maxAdmitNext        = 16       // joining nodes that wait for their turn
 	maxLearned          = 256      // Node-IDs of one Update that are looked at
 	maxKnown            = 10       // RFC 6940 §11.4: "The suggested number of peers to cache is 10."
+	maxLost             = 16       // peers that were lost, whose addresses are tried
 	maxFound            = 32       // addresses that were found while the node runs
 	maxBootstrap        = 64       // addresses
 	maxJoinRefusals     = 8        // of one attempt to join, before it pauses

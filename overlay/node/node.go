@@ -125,6 +125,7 @@ type Node struct {
 	configuring configuring
 	held        []*held // requests of ours that met another configuration
 	probing     probing
+	lost        []lostPeer
 }
 
 // New returns a node that has not started: the first Tick starts it.

@@ -13,17 +13,17 @@ type probing struct {
 // probeTimer repeats the discovery of a bootstrap node. RFC 6940 §10.7.4.4: "a peer P MUST periodically repeat the
 // discovery process used in the initial join for the overlay to locate an appropriate bootstrap node, B."
 //
-// Deviation: the RFC leaves the interval open; it is a minute, more or less a tenth, and each time one address is tried.
+// Deviation: the RFC leaves the interval open; it is a minute, more or less a tenth, and each time one address is tried. While
+// neighbours were lost lately it is less, and they are tried as well.
 func (n *Node) probeTimer() {
-	n.timers[timerProbe] = n.now.Add(n.jitter(n.c.ProbeInterval))
+	address, again := n.probeAddress()
+	n.timers[timerProbe] = n.now.Add(n.jitter(again))
 	if n.state != Joined || n.joining != nil {
 		return // who has lost everybody looks for a ring all the time
 	}
-	addresses := n.bootstrapAddresses()
-	if len(addresses) == 0 || len(n.dials) >= maxDials {
+	if address == "" || len(n.dials) >= maxDials {
 		return
 	}
-	address := addresses[0] // they are in random order
 	if p := n.peers[n.probing.nodes[address]]; p != nil {
 		n.probe(p.link())
 		return

@@ -134,7 +134,7 @@ func (n *Node) balance(res wire.ResourceID, h *holding) {
 	switch {
 	case h.rehome:
 	case !h.owned:
-		h.holders = nil // the owner sees to the copies now, and those that we made may go
+		n.disown(h)
 	case h.pause.After(n.now):
 		n.lookAgain(res, h, h.pause)
 	default:
@@ -196,12 +196,15 @@ func (n *Node) copied(res wire.ResourceID, h *holding, to wire.NodeID, ok bool, 
 	}
 }
 
+// disown notes that another sees to the copies of a resource now: those that we made may go.
+func (n *Node) disown(h *holding) { h.owned, h.holders = false, nil }
+
 // rehome takes care of values that are no longer ours. RFC 6940 §6.4.2.3: "When a peer detects through an Update that it
 // is no longer responsible for any data value it is storing, it MUST attempt to Store a copy to the correct node unless
 // it knows the newly responsible node already has a copy of the data."
 func (n *Node) rehome(res wire.ResourceID, h *holding, owner wire.NodeID) {
 	if slices.Contains(h.holders, owner) {
-		h.owned = false
+		n.disown(h)
 		return
 	}
 	version := h.version
@@ -213,7 +216,7 @@ func (n *Node) rehome(res wire.ResourceID, h *holding, owner wire.NodeID) {
 		case !ok:
 			n.retryCopy(res, h)
 		case h.version == version:
-			h.owned = false
+			n.disown(h)
 		default:
 			n.check(res)
 		}

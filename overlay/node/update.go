@@ -96,6 +96,7 @@ func (n *Node) ready(p *peer) {
 	if !n.ring.Add(p.id) {
 		return
 	}
+	n.forgetLost(p.id)
 	n.announced.changed = true
 	n.wakeUpkeep()
 	if n.ring.IsNeighbor(p.id) {
@@ -107,6 +108,9 @@ func (n *Node) ready(p *peer) {
 func (n *Node) notReady(p *peer, lost bool) {
 	p.ready = false
 	neighbor, before := n.ring.IsNeighbor(p.id), n.ring.Replicas()
+	if lost {
+		n.rememberLost(p)
+	}
 	if !n.ring.Remove(p.id) {
 		return
 	}

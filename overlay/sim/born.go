@@ -16,15 +16,20 @@ func (w *World) Born() {
 	for _, h := range w.hosts {
 		h.start(false, h.bootstrap(w.hosts))
 	}
+	listen := make([][]wire.IceCandidate, len(hosts))
+	for i, h := range hosts {
+		listen[i] = h.Candidates()
+	}
 	links := make([][]node.BornLink, len(hosts)) // by place in the ring
 	for i, near := range w.tables(hosts) {
+		h := hosts[i]
 		for _, k := range near {
 			if int(k) < i {
 				continue // it has made the link
 			}
-			p := w.join(hosts[i], hosts[k])
-			links[i] = append(links[i], bornLink(hosts, int(k), p.ends[0].id))
-			links[k] = append(links[k], bornLink(hosts, i, p.ends[1].id))
+			p := w.join(h, hosts[k])
+			links[i] = append(links[i], node.BornLink{ID: p.ends[0].id, Peer: hosts[k].ID, Candidates: listen[k]})
+			links[k] = append(links[k], node.BornLink{ID: p.ends[1].id, Peer: h.ID, Candidates: listen[i]})
 		}
 	}
 	for i, h := range hosts {
@@ -35,10 +40,6 @@ func (w *World) Born() {
 		h.input("born", func() { h.Node.Born(h.now(), links[i]) })
 		links[i] = nil
 	}
-}
-
-func bornLink(ring []*Host, k int, id node.LinkID) node.BornLink {
-	return node.BornLink{ID: id, Peer: ring[k].ID}
 }
 
 // ends are the first and the last of the lists of a peer of h.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,15 +119,22 @@ func (w *World) target(d node.Dial) *Host {
 		name, _, _ := strings.Cut(strings.TrimPrefix(d.Address, "host"), ":")
 		if k, err := strconv.Atoi(name); err == nil {
 			i = k
+		} else if a, err := netip.ParseAddrPort(d.Address); err == nil {
+			i = hostAt(a)
 		}
 	} else if list := append(d.Candidates, d.Offer.Candidates...); len(list) > 0 {
-		ip := list[0].Address.Addr().As4()
-		i = int(ip[1])<<16 | int(ip[2])<<8 | int(ip[3])
+		i = hostAt(list[0].Address)
 	}
 	if i < 0 || i >= len(w.hosts) {
 		return nil
 	}
 	return w.hosts[i]
+}
+
+// hostAt is the index of the host with an address: see Host.Candidates.
+func hostAt(a netip.AddrPort) int {
+	ip := a.Addr().As4()
+	return int(ip[1])<<16 | int(ip[2])<<8 | int(ip[3])
 }
 
 func (w *World) connect(from, to *Host, dial node.DialID) {

@@ -46,8 +46,12 @@ func Mixed(seed uint64, maxPeers int) Scenario {
 	}
 	at := time.Second
 	for range 1 + r.IntN(3) {
-		s.Faults = append(s.Faults, mixedFault(r, at, s.Peers))
+		f := mixedFault(r, at, s.Peers)
+		s.Faults = append(s.Faults, f)
 		at += mixedSlot
+		if f.What == FaultPartition {
+			at += f.For // what was stored in the smaller part has all its copies there until there is one ring again
+		}
 	}
 	s.Run = at
 	return s
