@@ -99,16 +99,5 @@ func (p *Proxy) clean(in *inbound) {
 	in.msg.Fields = keep
 }
 
-// realm reads the realm of credentials, "" when there is none.
-func realm(credentials string) string {
-	_, params, _ := strings.Cut(credentials, " ")
-	for _, v := range message.AppendValues(nil, params) {
-		if name, value, ok := strings.Cut(v, "="); ok && message.EqualFold(strings.TrimSpace(name), "realm") {
-			return message.Unquote(strings.TrimSpace(value))
-		}
-	}
-	return ""
-}
-
 // mayRelay reports whether the sender may reach places outside our domain: we are no open relay.
 func (in *inbound) mayRelay() bool { return in.genuine || in.standing == known }

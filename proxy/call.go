@@ -271,6 +271,10 @@ func (c *call) response(now time.Time, e *event) {
 	}
 	if res.StatusCode >= 200 {
 		c.p.counters.branches[resultOf(res.StatusCode)].Add(1)
+		if c.withhold(e.branch, res) {
+			c.fork.fail(e.branch, challengeWithheld)
+			return
+		}
 		l.status = res.StatusCode
 		if c.recurse(e.branch, res) {
 			return

@@ -93,6 +93,7 @@ func TestRFC6026_7_EachLater2xxIsForwarded(t *testing.T) {
 // Feature: PRX-09
 func TestRFC3261_16_7_ChallengesAreAggregated(t *testing.T) {
 	g := withPhones(t, 3)
+	g.p.c.Trusted = inNetwork("203.0.113.0/24")
 	x := g.receive(request(t, "INVITE", bobURI, aliceURI), alice)
 	bs := g.branches(3)
 	bs[0].answer(407, `Proxy-Authenticate: Digest realm="a"`)

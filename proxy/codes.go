@@ -14,6 +14,7 @@ type code uint8
 const (
 	fine code = iota
 	badRequest
+	challengeWithheld
 	otherIdentity
 	noRelay
 	badToken
@@ -41,6 +42,7 @@ const (
 // answers tells what each code looks like on the wire.
 var answers = [codes]sip.Refusal{
 	badRequest:         {Status: 400, Word: "PRX400", Text: "a header field needed for routing is malformed"},
+	challengeWithheld:  {Status: 403, Word: "PRX403C", Text: "the called side asks for credentials that are not for it"},
 	otherIdentity:      {Status: 403, Word: "PRX403I", Text: "the credentials are not those of the From user"},
 	noRelay:            {Status: 403, Word: "PRX403R", Text: "destination outside this domain and sender not known"},
 	badToken:           {Status: 403, Word: "PRX403T", Text: "the route token is not one of ours for this dialog"},

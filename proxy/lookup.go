@@ -137,8 +137,9 @@ func (c *call) nothingFound() {
 		return
 	}
 	// RFC 3261 §16.5: a resource "that does not exist" is 404, an empty target set 480. Over the overlay nobody asks us
-	// for a user that was never registered here: the record is only old.
-	if c.in.overlay() || c.p.c.Locator.Known(c.seen[0]) {
+	// for a user that was never registered here: the record is only old. Deviation: a stranger outside gets 480 for both, or numbers could be
+	// tried until one exists.
+	if c.in.overlay() || c.p.c.Locator.Known(c.seen[0]) || c.in.standing == stranger && c.p.c.Outside != nil && c.p.c.Outside(c.in.src) {
 		c.fork.note(notRegistered)
 		return
 	}

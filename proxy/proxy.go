@@ -42,6 +42,11 @@ type Config struct {
 	Authenticator Authenticator
 	Realm         string
 	RequireAuth   bool
+	// Realms are those of others whose challenges callers may see. Optional: none, but for what Trusted vouches for.
+	Realms []string
+	// Outside reports whether a source is one that nobody vouches for: a stranger there gets the same answer for a user who does not exist as
+	// for one who is not there. Optional: none is.
+	Outside func(location.Hop) bool
 	// Secret protects route tokens. With the same one after a restart, dialogs go on. Optional: drawn.
 	Secret []byte
 	// Recurse follows redirections instead of passing them to the caller. History writes History-Info (RFC 7044).

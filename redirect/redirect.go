@@ -21,13 +21,16 @@ type Directory interface {
 	Addresses(ctx context.Context, node string) ([]string, error)
 }
 
-// Config is what a Server is made of. Every field must be set.
+// Config is what a Server is made of. Every field not said to be optional must be set.
 type Config struct {
 	// AOR makes a canonical address-of-record of a URI; ok is false when its domain is not ours.
 	AOR       func(message.URI) (location.AOR, bool)
 	Locator   location.Locator
 	Directory Directory
 	Now       func() time.Time
+	// Outside reports whether a source is one that nobody vouches for: it gets the same answer for a user who does not exist as for one who is
+	// not there. Optional: none is.
+	Outside func(location.Hop) bool
 	// Answered is told of each answer: its status code, and the word of the refusal if it is one. It must not block.
 	Answered func(tx sip.ServerTransaction, status int, word string)
 }
@@ -118,11 +121,10 @@ func (s *Server) answer(tx sip.ServerTransaction, aor location.AOR, contacts []s
 	switch {
 	case len(contacts) > 0:
 		s.redirect(tx, contacts)
-	case errors.Is(err, location.ErrNotFound):
-		s.refuse(tx, unknownUser)
-	case err != nil:
+	case err != nil && !errors.Is(err, location.ErrNotFound):
 		s.refuse(tx, lookupFailed) // the overlay did not answer, which is not the same as "not found"
-	case s.c.Locator.Known(aor):
+	case err == nil && s.c.Locator.Known(aor), s.c.Outside != nil && s.c.Outside(tx.Source()):
+		// Deviation: RFC 3261 §21.4.5 has 404 for a user who does not exist; who may be trying numbers does not get to know.
 		s.refuse(tx, notRegistered)
 	default:
 		s.refuse(tx, unknownUser)

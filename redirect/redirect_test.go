@@ -135,6 +135,25 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// Feature: SEC-09
+func TestStrangersAreAnsweredAlikeForUsersThatExistAndThatDoNot(t *testing.T) {
+	for _, outside := range []bool{true, false} {
+		for _, w := range []world{{}, {err: location.ErrNotFound}} {
+			s, known := ask(t, &w, "UDP", "sip:known@example.org")
+			<-known.got
+			s.c.Outside = func(location.Hop) bool { return outside }
+			nobody := request(t, "UDP", "sip:nobody@example.org")
+			s.Request(known)
+			s.Request(nobody)
+			a, b := <-known.got, <-nobody.got
+			alike := a.StatusCode == b.StatusCode && a.Get(message.Warning) == b.Get(message.Warning)
+			if outside && (!alike || b.StatusCode != 480) || !outside && b.StatusCode != 404 {
+				t.Errorf("outside %v, %v: %d and %d", outside, w.err, a.StatusCode, b.StatusCode)
+			}
+		}
+	}
+}
+
 // Feature: RDR-06
 func TestRFC3261_8_3_OtherMethodsAreRedirectedToo(t *testing.T) {
 	for _, method := range []string{"MESSAGE", "SUBSCRIBE", "OPTIONS", "PUBLISH", "REFER"} {

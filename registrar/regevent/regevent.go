@@ -104,12 +104,14 @@ func (n *Notifier) Take(tx sip.ServerTransaction) bool {
 	if _, gruu := uri.Param("gr"); !ours || gruu || uri.User == "" || req.Has(message.Route) && tx.Source().Node == "" {
 		return false
 	}
+	// Who may not know is told so whether there are bindings or not.
+	if !n.authorised(tx, aor) {
+		return true
+	}
 	if len(n.c.Bindings.Get(aor, n.c.Now())) == 0 && tx.Source().Node == "" {
 		return false // another gateway may have them
 	}
-	if n.authorised(tx, aor) {
-		n.subscribe(tx, aor)
-	}
+	n.subscribe(tx, aor)
 	return true
 }
 

@@ -80,6 +80,7 @@ func verdict(t *testing.T, m *Message, err error) int {
 	return e.Status
 }
 
+// Feature: PRX-36
 func TestRFC4475_RFC5118_Torture(t *testing.T) {
 	files := tortureFiles(t)
 	if len(files) != 49+12 || len(torture) != len(files) {

@@ -103,6 +103,7 @@ func (g *Gateway) openSIP() error {
 	if g.names, err = newNames(c.Domain, addresses); err != nil {
 		return err
 	}
+	g.guard.names = g.names
 	if err := g.openLoad(); err != nil {
 		return err
 	}
@@ -141,7 +142,7 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 	h := &handler{names: g.names, answered: g.answered("gateway"), checked: g.guard.Checked, load: g.load}
 	if g.o.Config.Role == RoleRedirect {
 		h.core = redirect.New(redirect.Config{
-			AOR: g.names.aor, Locator: g.locator, Directory: g.usage, Now: time.Now,
+			AOR: g.names.aor, Locator: g.locator, Directory: g.usage, Now: time.Now, Outside: g.outside,
 			Answered: g.answered("redirect"),
 		})
 		return h, nil
@@ -167,6 +168,7 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 	g.proxy = proxy.New(proxy.Config{
 		Sender: sender, Locator: g.locator, Resolver: resolver, Domain: g.o.Config.Domain, NodeGR: node, GRUUs: gruus,
 		Ours: g.names.ours, AOR: g.names.aor, Trusted: within(trusted), Secret: secret,
+		Realms: g.o.Config.Security.Realms, Outside: g.outside,
 		Authenticator: g.authenticator(server, message.ProxyAuthorization), Realm: g.o.Config.Domain, RequireAuth: !g.o.OpenCalls,
 		Recurse: g.o.Config.Proxy.Recurse, History: g.o.Config.Proxy.HistoryInfo,
 		Refused: func(r proxy.Refusal) { g.refused("proxy", r) },

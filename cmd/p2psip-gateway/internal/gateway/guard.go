@@ -47,6 +47,7 @@ type guardConfig struct {
 	failures    float64 // wrong credentials within window that ban an address
 	window, ban time.Duration
 	stealth     bool           // strangers' probes get no answer
+	names       *names         // what is no probe names us
 	trusted     []netip.Prefix // none of this is for them
 	now         func() time.Time
 	log         zerolog.Logger
@@ -131,11 +132,26 @@ func (g *guard) judge(m *message.Message, from location.Hop) string {
 		}
 		s.tokens = min(s.tokens, most) - 1
 	}
-	// An OPTIONS of a stranger asks who is there. ACK, CANCEL and requests of a dialog belong to something that was let in.
-	if g.stealth && m.Method == "OPTIONS" && message.Tag(m.Get(message.To)) == "" && !private(from.Remote.Addr()) {
+	if g.stealth && !private(from.Remote.Addr()) && g.isProbe(m) {
 		return codeProbe
 	}
 	return ""
+}
+
+// isProbe reports whether a request of a stranger has no other sense than to find out who is there: an OPTIONS, a REGISTER for another domain, and
+// what neither is for somebody of our domain, by its name, nor says to come from there. Programs that go through addresses know no domain.
+// Requests of a dialog belong to something that was let in.
+func (g *guard) isProbe(m *message.Message) bool {
+	switch {
+	case message.Tag(m.Get(message.To)) != "":
+		return false
+	case m.Method == "OPTIONS":
+		return true
+	case m.Method == "REGISTER":
+		return !g.names.inAddress(m.Get(message.To))
+	}
+	uri, err := message.ParseURI(m.RequestURI)
+	return (err != nil || !message.EqualFold(uri.Host, g.names.domain)) && !g.names.inAddress(m.Get(message.From))
 }
 
 // source finds or makes the entry of an address, with the tokens that it has by now; most is what earned tokens add up to. The caller holds mu.

@@ -36,14 +36,27 @@ func newGuarded(t *testing.T, change func(*SecurityConfig)) *guarded {
 		trusted: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, now: func() time.Time { return x.now }, log: zerolog.Nop(),
 		refused: func(*sip.Refusal, *message.Message, location.Hop) {}})
 	x.next = x
+	n, err := newNames(testDomain, []string{"203.0.113.1:5060"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.names = n
 	x.send = func(_ *message.Message, _ location.Hop, b []byte) { x.told = append(x.told, string(b)) }
 	return x
 }
 
 func requested(t *testing.T, method string, fields ...string) *message.Message {
 	t.Helper()
-	text := method + " sip:1001@" + testDomain + " SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: <sip:a@example.org>;tag=1\r\n" +
-		"To: <sip:1001@" + testDomain + ">\r\nCall-ID: c\r\nCSeq: 1 " + method + "\r\n"
+	return requestedOf(t, method, "sip:1001@"+testDomain, "sip:a@example.org", fields...)
+}
+
+func requestedOf(t *testing.T, method, uri, from string, fields ...string) *message.Message {
+	t.Helper()
+	text := method + " " + uri + " SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: <" + from + ">;tag=1\r\nCall-ID: c\r\nCSeq: 1 " +
+		method + "\r\n"
+	if len(fields) == 0 || !strings.HasPrefix(fields[0], "To:") {
+		text += "To: <" + uri + ">\r\n"
+	}
 	m, err := message.Parse([]byte(text + strings.Join(append(fields, ""), "\r\n") + "\r\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -171,6 +184,47 @@ func TestScannersAndProbesGetNoAnswer(t *testing.T) {
 	open := newGuarded(t, func(c *SecurityConfig) { c.Stealth = false })
 	if !open.ask(options, from("192.0.2.1", 5060)) {
 		t.Error("stealth: false has no effect")
+	}
+}
+
+// Feature: SEC-03
+func TestWhoDoesNotKnowTheDomainGetsNoAnswer(t *testing.T) {
+	const ours, at, theirs = "sip:1001@" + testDomain, "sip:1001@203.0.113.1", "sip:1001@1.1.1.1"
+	const inDialog = "<sip:1001@1.1.1.1>;tag=2"
+	g := newGuarded(t, nil)
+	for i, c := range []struct {
+		method, uri, from, to string
+		passes                bool
+	}{
+		{"REGISTER", "sip:" + testDomain, ours, ours, true},
+		{"REGISTER", "sip:203.0.113.1", at, at, true}, // phones that were given an address
+		{"REGISTER", "sip:203.0.113.1", theirs, theirs, false},
+		{"INVITE", ours, "sip:x@example.com", ours, true},
+		{"INVITE", "sip:1001@" + strings.ToUpper(testDomain), "sip:x@example.com", ours, true},
+		{"INVITE", at, at, at, true}, // is challenged
+		{"INVITE", at, theirs, at, false},
+		{"MESSAGE", "sip:00442079460000@203.0.113.1", "sip:x@example.com", at, false},
+		{"SUBSCRIBE", "sip:x@elsewhere.example", "sip:x@example.com", theirs, false},
+		{"INVITE", "sip:x@elsewhere.example", ours, theirs, true}, // is challenged
+		{"INVITE", "sip:gw@192.0.2.9", "sip:x@example.com", inDialog, true},
+		{"ACK", "sip:x@192.0.2.9", "sip:x@example.com", inDialog, true},
+		{"INVITE", "tel:+1", "tel:+2", "tel:+1", false},
+	} {
+		if c.to != inDialog {
+			c.to = "<" + c.to + ">"
+		}
+		m := requestedOf(t, c.method, c.uri, c.from, "To: "+c.to)
+		if got := g.ask(m, from("192.0.2.1", 1000+i)); got != c.passes {
+			t.Errorf("%s %s from %s: passed %v", c.method, c.uri, c.from, got)
+		}
+		for _, h := range []location.Hop{from("10.0.0.1", 5060), from("127.0.0.1", 5060)} {
+			if !g.ask(m, h) {
+				t.Errorf("%s %s from %s: does not pass from %s", c.method, c.uri, c.from, h.Remote)
+			}
+		}
+	}
+	if len(g.told) > 0 {
+		t.Errorf("told %q", g.told)
 	}
 }
 

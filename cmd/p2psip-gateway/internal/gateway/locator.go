@@ -38,13 +38,15 @@ func (l *locator) Local(aor location.AOR) []location.Binding {
 	return l.bindings.Get(aor, time.Now())
 }
 
-// Remote implements location.Locator. When nothing is found for somebody whom the users file does not name, it looks whether
-// there is a certificate, so that Known knows: 480 and 404 are not the same.
+// Remote implements location.Locator. When nothing is found it looks whether there is a certificate, so that Known knows: 480 and 404 are not
+// the same. It looks for those whom the users file names too: who asks shall not see by the time it takes which of them exist.
 func (l *locator) Remote(ctx context.Context, aor location.AOR) ([]location.Remote, error) {
 	begin := time.Now()
 	r, err := l.usage.Remote(ctx, aor)
-	if err == nil && len(r) == 0 && !l.ours(aor) {
-		_, err = l.usage.Certified(ctx, aor)
+	if err == nil && len(r) == 0 {
+		if _, failed := l.usage.Certified(ctx, aor); !l.ours(aor) {
+			err = failed
+		}
 	}
 	result := "found"
 	switch {

@@ -78,3 +78,13 @@ func (n *names) aor(u message.URI) (location.AOR, bool) {
 	}
 	return location.AOR(message.CanonicalUser(u.User) + "@" + n.domain), true
 }
+
+// inAddress reports whether the URI in a From or To is of our domain, or has one of our addresses in its place.
+func (n *names) inAddress(field string) bool {
+	a, err := message.ParseAddress(field)
+	if err != nil {
+		return false
+	}
+	u, err := message.ParseURI(a.URI)
+	return err == nil && n.ours(u.Host, u.Port)
+}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
@@ -50,7 +52,37 @@ for i in 1 2; do
 done
 `
 
-const natVariable = "P2PSIP_NAT_TEST"
+const networkVariable = "P2PSIP_NETWORK_TEST"
+
+// inOwnNetwork reports whether the test runs in a network namespace of its own. When it does not, it has been run in one by the time
+// that inOwnNetwork returns.
+func inOwnNetwork(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(networkVariable) != "" {
+		return true
+	}
+	if os.Geteuid() != 0 {
+		t.Fatal("this test makes network namespaces: it must run as root")
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
+	cmd.Env = append(os.Environ(), networkVariable+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("in a network of its own: %v\n%s", err, out)
+	}
+	return false
+}
+
+// shell runs commands, with environment variables.
+func shell(t *testing.T, script string, env ...string) {
+	t.Helper()
+	sh := exec.Command("sh", "-e")
+	sh.Stdin, sh.Env = strings.NewReader(script), append(os.Environ(), env...)
+	if out, err := sh.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s(the test needs ip and nft: run .ci/deps)", err, out)
+	}
+}
 
 // inside has f run in the network namespace of a name.
 func inside(t *testing.T, name string, f func()) {
@@ -61,9 +93,7 @@ func inside(t *testing.T, name string, f func()) {
 		ns, err := os.Open("/run/netns/" + name)
 		if err == nil {
 			defer func() { _ = ns.Close() }()
-			if _, _, errno := syscall.RawSyscall(sysSetns, ns.Fd(), syscall.CLONE_NEWNET, 0); errno != 0 {
-				err = errno
-			} else {
+			if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err == nil {
 				f()
 			}
 		}
@@ -74,24 +104,12 @@ func inside(t *testing.T, name string, f func()) {
 	}
 }
 
-const sysSetns = 308 // linux/amd64; package syscall has no name for it
-
 // Phones behind two NATs register at two gateways and call each other, in both directions, after having been silent for longer than
 // their NATs remember anything. The time-outs are shortened: NATs forget in 2 s, keep-alives go out every second.
 //
 // Feature: NAT-01 NAT-03 NAT-04
 func TestPhonesBehindNATsAreReachedAfterIdleTime(t *testing.T) {
-	if os.Getenv(natVariable) == "" {
-		if os.Geteuid() != 0 {
-			t.Fatal("this test makes network namespaces: it must run as root")
-		}
-		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
-		cmd.Env = append(os.Environ(), natVariable+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-			t.Errorf("in a network of its own: %v\n%s", err, out)
-		}
+	if !inOwnNetwork(t) {
 		return
 	}
 	prefix := fmt.Sprintf("p2psip-nat-%d", os.Getpid())
@@ -100,11 +118,7 @@ func TestPhonesBehindNATsAreReachedAfterIdleTime(t *testing.T) {
 			_ = exec.Command("ip", "netns", "del", prefix+"-"+n).Run()
 		}
 	})
-	sh := exec.Command("sh", "-e")
-	sh.Stdin, sh.Env = strings.NewReader(natSites), append(os.Environ(), "P="+prefix)
-	if out, err := sh.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s(the test needs ip and nft: run .ci/deps)", err, out)
-	}
+	shell(t, natSites, "P="+prefix)
 	for _, method := range []string{"options", "crlf"} {
 		t.Run(method, func(t *testing.T) { afterIdleTime(t, prefix, method) })
 	}

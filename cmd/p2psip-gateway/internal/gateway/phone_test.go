@@ -39,6 +39,12 @@ func ringOver(t testing.TB, n, users int, sip List, links ...string) []*Gateway 
 // ringWith is a ring whose configurations are edited; UDP for SIP and TLS for the overlay are what they listen on otherwise.
 func ringWith(t testing.TB, n, users int, edit func(k int, c *Config)) []*Gateway {
 	t.Helper()
+	return ringOf(t, n, users, func(k int, o *Options) { edit(k, &o.Config) })
+}
+
+// ringOf is a ring whose gateways are edited.
+func ringOf(t testing.TB, n, users int, edit func(k int, o *Options)) []*Gateway {
+	t.Helper()
 	ov, err := identity.New(identity.Template(testDomain), trust.P256, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -65,9 +71,10 @@ func ringWith(t testing.TB, n, users int, edit func(k int, c *Config)) []*Gatewa
 			c.Overlay.Bootstrap = List{gs[0].linkAddress()}
 		}
 		c.Admin.Listen = "127.0.0.1:0"
-		edit(k, &c)
-		g, err := Open(Options{Config: c, Version: "test", Log: zerolog.Nop(), Overlay: ov.Config, Self: self, Users: known,
-			Keyring: identity.IssuingKeyring(ov.Authority, self), OpenCalls: true})
+		o := Options{Config: c, Version: "test", Log: zerolog.Nop(), Overlay: ov.Config, Self: self, Users: known,
+			Keyring: identity.IssuingKeyring(ov.Authority, self), OpenCalls: true}
+		edit(k, &o)
+		g, err := Open(o)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,8 @@ type SecurityConfig struct {
 	Deny    List      `yaml:"deny"`    // CIDRs that may not
 	Rate    float64   `yaml:"rate"`    // requests a second from one address where no phone is registered; 0: no limit
 	Burst   float64   `yaml:"burst"`   // requests at once from there
-	Stealth bool      `yaml:"stealth"` // no answer to OPTIONS of strangers from the Internet
+	Stealth bool      `yaml:"stealth"` // strangers from the Internet get no answer to OPTIONS, and do not learn which users exist
+	Realms  List      `yaml:"realms"`  // of others, whose challenges phones may see and answer
 	Ban     BanConfig `yaml:"ban"`
 }
 
@@ -72,6 +73,12 @@ func (g *Gateway) openGuard(listeners []flow.Listen) (err error) {
 		}
 	}
 	return nil
+}
+
+// outside reports whether a source is on the Internet, as far as it matters: nobody vouches for what comes from there.
+func (g *Gateway) outside(from location.Hop) bool {
+	a := from.Remote.Addr()
+	return g.guard.stealth && from.Node == "" && !private(a) && !g.guard.isTrusted(a)
 }
 
 // turnedAway counts and logs what the guard let no further.

@@ -105,7 +105,7 @@ var torture5118 = []tortured{
 // Each message of RFC 4475 and RFC 5118 is sent to a gateway over UDP and TCP, and answered as it is owed. docs/torture.md shows what is
 // owed and what was given; go test -run Torture ./cmd/p2psip-gateway/internal/gateway -update writes it.
 //
-// Feature: TRN-05 SEC-07
+// Feature: TRN-05 SEC-07 PRX-36
 func TestRFC4475_RFC5118_TortureOverSockets(t *testing.T) {
 	g := ring(t, 1, 1)[0]
 	x := torturer{t: t, udp: g.flows.Listeners()[0].Local, tcp: g.flows.Listeners()[1].Local}
