@@ -19,6 +19,8 @@ import (
 // softphone is baresip as Debian ships it, without sound hardware, driven over its control socket.
 type softphone struct {
 	conn net.Conn
+	cmd  *exec.Cmd
+	out  *buffer
 	mu   sync.Mutex
 	seen []ctrlEvent
 }
@@ -34,43 +36,31 @@ type ctrlEvent struct {
 // startBaresip starts a phone of a user who registers over transport at server.
 func startBaresip(t *testing.T, user, transport, server, answer string) *softphone {
 	t.Helper()
+	return launchBaresip(t, handsetConfig{user: user, transport: transport, server: server, expires: 300}, answer)
+}
+
+// launchBaresip starts a phone. On standard output it shows every message that it sends and receives.
+func launchBaresip(t *testing.T, c handsetConfig, answer string) *softphone {
+	t.Helper()
 	dir, sip, ctrl := t.TempDir(), freePort(t), freePort(t)
-	write(t, filepath.Join(dir, "config"), fmt.Sprintf(`
-poll_method epoll
-sip_listen 127.0.0.1:%d
-net_interface 127.0.0.1
-audio_source ausine,440
-ausrc_srate 48000
-ausrc_channels 2
-audio_player aubridge,none
-audio_alert aubridge,none
-module_path /usr/lib/baresip/modules
-module g711.so
-module ausine.so
-module aubridge.so
-module_tmp account.so
-module_app menu.so
-module_app ctrl_tcp.so
-ctrl_tcp_listen 127.0.0.1:%d
-`, sip, ctrl))
-	write(t, filepath.Join(dir, "contacts"), "")
-	write(t, filepath.Join(dir, "accounts"), fmt.Sprintf("<sip:%[1]s@p2psip.test;transport=%[2]s>;auth_user=%[1]s;auth_pass=secret-%[1]s;"+
-		"outbound=\"sip:%[3]s;transport=%[2]s\";regint=300;answermode=%[4]s;audio_codecs=pcmu\n", user, transport, server, answer))
-	cmd := exec.Command("baresip", "-4", "-s", "-f", dir)
-	out := &buffer{}
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Env = append(os.Environ(), "HOME="+dir)
-	if err := cmd.Start(); err != nil {
+	write(t, filepath.Join(dir, "config"), fmt.Sprintf(baresipConfig, sip, ctrl, c.baresipLimits()))
+	write(t, filepath.Join(dir, "contacts"), c.baresipContacts())
+	write(t, filepath.Join(dir, "accounts"), fmt.Sprintf("<sip:%[1]s@p2psip.test;transport=%[2]s>;auth_user=%[1]s;auth_pass=%[6]s;"+
+		"outbound=\"sip:%[3]s;transport=%[2]s\";regint=%[5]d;answermode=%[4]s;audio_codecs=pcmu\n",
+		c.user, c.transport, c.server, answer, c.expires, c.secret()))
+	p := &softphone{cmd: exec.Command("baresip", "-4", "-s", "-f", dir), out: &buffer{}}
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	p.cmd.Env = append(os.Environ(), "HOME="+dir)
+	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
 		if t.Failed() {
-			t.Logf("baresip of %s:\n%.12000s", user, out)
+			t.Logf("baresip of %s:\n%.12000s", c.user, p.out)
 		}
 	})
-	p := &softphone{}
 	eventually(t, "baresip's control socket", func() (err error) {
 		p.conn, err = net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", ctrl))
 		return err
@@ -85,6 +75,47 @@ ctrl_tcp_listen 127.0.0.1:%d
 		<-done
 	})
 	return p
+}
+
+// baresipConfig is the configuration of a phone without sound, with its SIP port, the port of its control socket, and more.
+const baresipConfig = `
+poll_method epoll
+sip_listen 127.0.0.1:%d
+net_interface 127.0.0.1
+audio_source ausine,440
+ausrc_srate 48000
+ausrc_channels 2
+audio_player aubridge,none
+audio_alert aubridge,none
+module_path /usr/lib/baresip/modules
+module g711.so
+module ausine.so
+module aubridge.so
+module_tmp account.so
+module_app contact.so
+module_app menu.so
+module_app presence.so
+module_app ctrl_tcp.so
+ctrl_tcp_listen 127.0.0.1:%d
+%s`
+
+// baresipLimits is how many calls it takes and how long it rings.
+func (c handsetConfig) baresipLimits() string {
+	if c.single {
+		return fmt.Sprintf("call_max_calls 1\ncall_local_timeout %d\n", singleRings)
+	}
+	return ""
+}
+
+// baresipContacts is its address book: the peer, whose presence it watches when told to.
+func (c handsetConfig) baresipContacts() string {
+	switch {
+	case c.peer == "":
+		return ""
+	case c.watches:
+		return fmt.Sprintf("\"Peer\" <%s>;presence=p2p\n", aorURI(c.peer))
+	}
+	return fmt.Sprintf("\"Peer\" <%s>\n", aorURI(c.peer))
 }
 
 // read collects events: netstrings of JSON.
@@ -139,6 +170,25 @@ func (p *softphone) await(t *testing.T, event string) ctrlEvent {
 	})
 	return found
 }
+
+// do presses a key of the phone.
+func (p *softphone) do(t *testing.T, action, argument string) {
+	t.Helper()
+	switch action {
+	case "answer":
+		action = "accept"
+	case "busy", "cancel":
+		action = "hangup"
+	case "appear":
+		action = "presence_online"
+	case "vanish":
+		action = "presence_offline"
+	}
+	p.command(t, action, argument)
+}
+
+func (p *softphone) trace() string        { return p.out.String() }
+func (p *softphone) process() *os.Process { return p.cmd.Process }
 
 func TestBaresipRegistersCallsAnswersAndHangsUp(t *testing.T) {
 	d := sharedDev(t)

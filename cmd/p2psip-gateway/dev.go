@@ -29,6 +29,8 @@ type devOptions struct {
 	users                           int
 	usersFile, data                 string
 	verbose                         bool
+
+	change func(*gateway.Config) // what a test wants otherwise
 }
 
 func devFlags(std stdio, args []string) (devOptions, bool) {
@@ -38,7 +40,7 @@ func devFlags(std stdio, args []string) (devOptions, bool) {
 	fs.IntVar(&o.gateways, "gateways", 3, "`number` of gateways")
 	fs.IntVar(&o.redirects, "redirects", 1, "`number` of redirect peers")
 	fs.StringVar(&o.host, "host", "127.0.0.1", "`address` to listen on; phones and gateways must reach it")
-	fs.IntVar(&o.sipPort, "sip-port", 5060, "SIP `port` of gateway 0, UDP and TCP; TLS is one higher; gateway k is 10k higher")
+	fs.IntVar(&o.sipPort, "sip-port", 5060, "SIP `port` of gateway 0, UDP and TCP; TLS is one higher, WebSockets (wss://) two; gateway k is 10k higher")
 	fs.IntVar(&o.overlayPort, "overlay-port", 6084, "overlay `port` of gateway 0; gateway k is k higher")
 	fs.IntVar(&o.adminPort, "admin-port", 8060, "admin HTTP `port` of gateway 0, on loopback; gateway k is k higher")
 	fs.StringVar(&o.domain, "domain", "p2psip.test", "SIP domain and name of the overlay")
@@ -151,7 +153,9 @@ func (o devOptions) config(k int) gateway.Config {
 	c.Domain = o.domain
 	c.Data = filepath.Join(o.data, "node-"+strconv.Itoa(k))
 	sip := o.sipPort + 10*k
-	c.SIP.Listen = gateway.List{"udp://" + at(sip), "tcp://" + at(sip), "tls://" + at(sip+1)}
+	// Pages of this machine may open a WebSocket.
+	c.SIP.Origins = gateway.List{o.host, net.JoinHostPort(o.host, "*")}
+	c.SIP.Listen = gateway.List{"udp://" + at(sip), "tcp://" + at(sip), "tls://" + at(sip+1), "wss://" + at(sip+2)}
 	c.Overlay.Listen = gateway.List{"tls://" + at(o.overlayPort+k)}
 	c.Overlay.First = k == 0
 	if k > 0 {
@@ -161,6 +165,9 @@ func (o devOptions) config(k int) gateway.Config {
 		c.Role = gateway.RoleRedirect
 	}
 	c.Admin.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(o.adminPort+k))
+	if o.change != nil {
+		o.change(&c)
+	}
 	return c
 }
 
@@ -243,7 +250,7 @@ func (d *dev) describe(std stdio) {
 			what = "redirect"
 		}
 		sip := o.sipPort + 10*k
-		fmt.Fprintf(std.out, "  %-8s %d  sip udp+tcp %s:%d  tls %d   overlay %d   admin http://127.0.0.1:%d\n", what, k, o.host, sip, sip+1, o.overlayPort+k, o.adminPort+k)
+		fmt.Fprintf(std.out, "  %-8s %d  sip udp+tcp %s:%d  tls %d  wss %d   overlay %d   admin http://127.0.0.1:%d\n", what, k, o.host, sip, sip+1, sip+2, o.overlayPort+k, o.adminPort+k)
 	}
 	fmt.Fprint(std.out, "\nType into a phone:\n")
 	for i, u := range d.users[:min(shownUsers, len(d.users))] {

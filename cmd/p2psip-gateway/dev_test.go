@@ -31,7 +31,7 @@ func TestDevNumbersItsPorts(t *testing.T) {
 			have = append(have, l.Transport+" "+l.Address)
 		}
 		slices.Sort(have)
-		if want := []string{"tcp " + udp, "tls " + tls, "udp " + udp}; !slices.Equal(have, want) {
+		if want := []string{"tcp " + udp, "tls " + tls, "udp " + udp, "wss " + d.wss(k)}; !slices.Equal(have, want) {
 			t.Errorf("node %d: SIP %q, want %q", k, have, want)
 		}
 		if want := fmt.Sprintf("127.0.0.1:%d", d.overlay+k); s.Overlay.Address != want {

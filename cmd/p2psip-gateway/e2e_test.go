@@ -151,6 +151,7 @@ func (d *devRun) end() error {
 
 func (d *devRun) udp(k int) string       { return fmt.Sprintf("127.0.0.1:%d", d.sip+10*k) }
 func (d *devRun) tls(k int) string       { return fmt.Sprintf("127.0.0.1:%d", d.sip+10*k+1) }
+func (d *devRun) wss(k int) string       { return fmt.Sprintf("127.0.0.1:%d", d.sip+10*k+2) }
 func (d *devRun) adminAddr(k int) string { return fmt.Sprintf("127.0.0.1:%d", d.admin+k) }
 
 // get reads an admin page of node k into v.
