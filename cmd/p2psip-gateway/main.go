@@ -36,6 +36,8 @@ type command struct {
 var commands = []command{
 	{"dev", "a throw-away overlay of three gateways and a redirect peer, to try things", runDev},
 	{"run", "-c FILE: one node, in the foreground", runRun},
+	{"check", "-c FILE: what is wrong with a configuration, before the start", runCheck},
+	{"config", "show -c FILE: what holds, and where each value comes from", runConfig},
 	{"init", "make a new overlay: its authority and its configuration document", runInit},
 	{"identity", "issue: make the keys and certificates of a gateway and its users", runIdentity},
 	{"enroll", "serve, account, code, ls, publish: the configuration and enrollment server", runEnroll},

@@ -399,7 +399,7 @@ func TestProcessesNameWhatIsWrongAtTheStart(t *testing.T) {
 			[]string{"sip.tls", missing, "no such file", "try:"}},
 		"no users":          {replace("users: users.txt", "users: "+missing), []string{"registrar.users", missing, "no such file", "try:"}},
 		"unknown key":       {replace("  first:", "  bootstap: [127.0.0.1:1]\n  first:"), []string{"bad.yaml:9:3", "bootstap", "bootstrap"}},
-		"list for a string": {replace("data: data0", "data: [a, b]"), []string{"bad.yaml", "line 3"}},
+		"list for a string": {replace("data: data0", "data: [a, b]"), []string{"bad.yaml:3:7 E0104 data"}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

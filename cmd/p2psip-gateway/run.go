@@ -20,16 +20,11 @@ import (
 
 func runRun(ctx context.Context, std stdio, args []string) int {
 	fs := flag.NewFlagSet("run", flag.ContinueOnError)
-	fs.SetOutput(std.err)
-	file := fs.String("c", "", "configuration `file`")
-	if fs.Parse(args) != nil || fs.NArg() > 0 {
+	flags := newSourceFlags(fs)
+	if !flags.parse(std, fs, args) {
 		return exitUsage
 	}
-	if *file == "" {
-		fmt.Fprintln(std.err, "p2psip-gateway run: which configuration? try: p2psip-gateway run -c gateway.yaml")
-		return exitUsage
-	}
-	g, renew, document, err := openFromFile(*file, std.err)
+	g, renew, document, err := openFromFile(flags.source(), std.err)
 	if err != nil {
 		fmt.Fprintln(std.err, err)
 		return exitConfig
@@ -44,11 +39,12 @@ func runRun(ctx context.Context, std stdio, args []string) int {
 }
 
 // openFromFile makes the gateway that a configuration file describes, and what keeps its identity fresh.
-func openFromFile(path string, logTo io.Writer) (*gateway.Gateway, *renewal, *documentFile, error) {
-	c, err := gateway.LoadConfig(path)
+func openFromFile(src gateway.Source, logTo io.Writer) (*gateway.Gateway, *renewal, *documentFile, error) {
+	loaded, err := gateway.Load(src)
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	c := loaded.Config
 	log := newLog(c.Log, logTo)
 	file := &documentFile{path: c.Overlay.Document, log: log}
 	now := time.Now()

@@ -1,12 +1,9 @@
 package gateway
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -30,17 +27,19 @@ const (
 
 // Config is the configuration file of `run`. Relative paths are relative to the file.
 type Config struct {
-	Role      Role            `yaml:"role"`
-	Domain    string          `yaml:"domain"` // SIP domain; the overlay's name when empty
-	Data      string          `yaml:"data"`   // directory of durable state
-	SIP       SIPConfig       `yaml:"sip"`
-	Overlay   OverlayConfig   `yaml:"overlay"`
-	Registrar RegistrarConfig `yaml:"registrar"`
-	Proxy     ProxyConfig     `yaml:"proxy"`
-	Security  SecurityConfig  `yaml:"security"`
-	NAT       NATConfig       `yaml:"nat"`
-	Admin     AdminConfig     `yaml:"admin"`
-	Log       LogConfig       `yaml:"log"`
+	Role   Role   `yaml:"role"`
+	Domain string `yaml:"domain"` // SIP domain; the overlay's name when empty
+	Data   string `yaml:"data"`   // directory of durable state
+	// DrainTimeout is how long what is under way may take to end once the node is told to stop.
+	DrainTimeout time.Duration   `yaml:"drain_timeout"`
+	SIP          SIPConfig       `yaml:"sip"`
+	Overlay      OverlayConfig   `yaml:"overlay"`
+	Registrar    RegistrarConfig `yaml:"registrar"`
+	Proxy        ProxyConfig     `yaml:"proxy"`
+	Security     SecurityConfig  `yaml:"security"`
+	NAT          NATConfig       `yaml:"nat"`
+	Admin        AdminConfig     `yaml:"admin"`
+	Log          LogConfig       `yaml:"log"`
 }
 
 // SIPConfig is the SIP front end.
@@ -135,8 +134,9 @@ type LogConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		Role: RoleProxy,
-		Data: "data",
-		SIP:  SIPConfig{Listen: List{"udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"}, DSCP: 24, QueueDelay: 200 * time.Millisecond},
+		Data: "data", DrainTimeout: 30 * time.Second,
+		SIP: SIPConfig{Listen: List{"udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"}, DSCP: 24, QueueDelay: 200 * time.Millisecond,
+			TLS: TLSConfig{Clients: "none"}},
 		Overlay: OverlayConfig{
 			Role:     RolePeer,
 			Identity: "identity",
@@ -161,38 +161,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// LoadConfig reads a file over the defaults and checks it. Errors are meant for people: file, line, column, what to do.
-func LoadConfig(path string) (Config, error) {
-	c := DefaultConfig()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return c, fmt.Errorf("%w\n      try: p2psip-gateway run -c FILE with a file like deploy/gateway.example.yaml", err)
-	}
-	if err := decodeStrict(path, b, &c); err != nil {
-		return c, err
-	}
-	c.resolvePaths(filepath.Dir(path))
-	return c, c.check(path)
-}
-
-func (c *Config) resolvePaths(dir string) {
-	for _, p := range []*string{&c.Data, &c.SIP.TLS.Cert, &c.SIP.TLS.Key, &c.SIP.TLS.CA, &c.SIP.TLS.ClientCA, &c.Overlay.Document, &c.Overlay.Identity, &c.Overlay.TURN.Secret,
-		&c.Registrar.Users} {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
-		}
-	}
-	if c.Overlay.Document == "" {
-		c.Overlay.Document = filepath.Join(c.Overlay.Identity, "overlay.xml")
-	}
-}
-
 // check finds what a type can not say.
-func (c *Config) check(path string) error {
-	var errs []error
-	bad := func(key, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %s: %s", path, key, fmt.Sprintf(format, args...)))
-	}
+func (c *Config) check(bad func(key, format string, args ...any)) {
 	oneOf := func(key, value string, words ...string) {
 		for _, w := range words {
 			if value == w {
@@ -202,6 +172,12 @@ func (c *Config) check(path string) error {
 		bad(key, "%q is none of %s", value, strings.Join(words, ", "))
 	}
 	oneOf("role", string(c.Role), string(RoleProxy), string(RoleRedirect))
+	if c.Registrar.MaxContacts < 1 {
+		bad("registrar.max_contacts", "%d: want 1 or more", c.Registrar.MaxContacts)
+	}
+	if c.DrainTimeout < 0 {
+		bad("drain_timeout", "%v: want 0 or more", c.DrainTimeout)
+	}
 	oneOf("registrar.publish", c.Registrar.Publish, "best-effort", "required")
 	if p := c.Registrar.Probe; p.Interval != 0 && p.Interval < minProbe || p.Misses < 1 {
 		bad("registrar.probe", "want an interval of 0 or %v and more, and at least one miss, have %v, %d", minProbe, p.Interval, p.Misses)
@@ -247,7 +223,6 @@ func (c *Config) check(path string) error {
 	if host, _, err := net.SplitHostPort(c.Admin.Listen); err != nil || !isLoopback(host) {
 		bad("admin.listen", "%q: want a loopback address and port, such as 127.0.0.1:8060: the admin server has no password yet", c.Admin.Listen)
 	}
-	return errors.Join(errs...)
 }
 
 // checkRole finds what is wrong with the role in the overlay.

@@ -61,14 +61,14 @@ func TestMistakesAreNamedWithTheirPlace(t *testing.T) {
 		{ok + "overlay: {advertise: udp://192.0.2.10:6084}\n", "overlay.advertise: "},
 		{ok + "admin: {listen: 0.0.0.0:8060}\n", "want a loopback address"},
 		{"registrar: {users: u, expires: {min: 2h}}\n", "want 0 < min <= default <= max"},
-		{"registrar: {users: u, expires: {jitter: 10}}\n", `"10" is no percentage`},
+		{"registrar: {users: u, expires: {jitter: 10}}\n", `"10" is no percentage such as 10%`},
 		{"registrar: {users: u, expires: {jitter: -1%}}\n", `"-1%" is no percentage`},
 		{"registrar: {users: u, expires: {jitter: 60%}}\n", "more than 50% is no lifetime"},
 		{"registrar: {users: u, path: maybe}\n", `"maybe" is none of accept, strict`},
 		{"registrar: {users: u, service_route: gw1}\n", "registrar.service_route: \"gw1\": want a URI"},
 		{"role: proxy\n", "registrar.users"},
 		{ok + "sip: {tls: {cert: x}}\n", "cert and key go together"},
-		{"role: [\n", "gateway.yaml: yaml:"},
+		{"role: [\n", "gateway.yaml: E0101 yaml:"},
 	} {
 		_, err := load(t, c.text)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

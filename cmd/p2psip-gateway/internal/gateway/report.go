@@ -120,6 +120,18 @@ type RecordReport struct {
 	Addresses        []string  `json:"addresses"` // SIP URIs of the gateway, where it published them
 }
 
+// ConfigReport is GET /api/v1/config.
+type ConfigReport struct {
+	Settings []SettingReport `json:"settings"`
+}
+
+// SettingReport is one key of the configuration.
+type SettingReport struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"`  // as YAML has it; secrets are masked
+	Origin string `json:"origin"` // default, FILE:LINE:COLUMN, env NAME or flag --NAME
+}
+
 // ErrorReport is the body of an API answer that is not 2xx.
 type ErrorReport struct {
 	Error string `json:"error"`

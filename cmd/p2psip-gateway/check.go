@@ -1,0 +1,131 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
+)
+
+// runCheck is `p2psip-gateway check`: everything that can be found out about a configuration without running it.
+func runCheck(ctx context.Context, std stdio, args []string) int {
+	fs := flag.NewFlagSet("check", flag.ContinueOnError)
+	flags := newSourceFlags(fs)
+	if !flags.parse(std, fs, args) {
+		return exitUsage
+	}
+	l, err := gateway.Load(flags.source())
+	if err != nil {
+		fmt.Fprintln(std.err, err)
+		fmt.Fprintf(std.err, "%s: %d problems\n", flags.file, problemsIn(err))
+		return exitConfig
+	}
+	errors, warnings := 0, 0
+	for _, p := range append(examineIdentity(l, time.Now()), gateway.Examine(ctx, l, time.Now())...) {
+		if p.Warning {
+			warnings++
+			p.Text = "warning: " + p.Text
+		} else {
+			errors++
+		}
+		fmt.Fprintln(std.err, p.Text)
+	}
+	if errors > 0 {
+		fmt.Fprintf(std.err, "%s: %d problems, %d warnings; p2psip-gateway explain CODE says more\n", flags.file, errors, warnings)
+		return exitConfig
+	}
+	fmt.Fprintf(std.out, "%s: good, %d warnings\n", flags.file, warnings)
+	return exitOK
+}
+
+// problemsIn counts the lines that are no hint of what to do.
+func problemsIn(err error) (n int) {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if !strings.HasPrefix(line, " ") {
+			n++
+		}
+	}
+	return n
+}
+
+// examineIdentity looks at the document, the certificate of the node and the users, as the start would.
+func examineIdentity(l *gateway.Loaded, now time.Time) (list []gateway.Problem) {
+	c := l.Config
+	domain := c.Domain
+	name, err := identity.OverlayName(c.Overlay.Identity)
+	if err != nil {
+		list = append(list, l.Wrong("overlay.identity", err))
+	} else if doc, _, warnings, err := identity.OpenDocument(c.Overlay.Document, name, now); err != nil {
+		list = append(list, l.Wrong("overlay.document", err))
+	} else {
+		domain = cmp.Or(domain, doc.InstanceName)
+		for _, w := range warnings {
+			list = append(list, gateway.Problem{Text: c.Overlay.Document + ": " + w, Warning: true})
+		}
+		if _, err := identity.LoadNode(c.Overlay.Identity, doc, now); err != nil {
+			list = append(list, l.Wrong("overlay.identity", err))
+		}
+	}
+	users, err := loadUsers("registrar.users", c.Registrar.Users, domain)
+	switch {
+	case err != nil:
+		list = append(list, l.Wrong("registrar.users", err))
+	case users.Len() == 0 && c.Role == gateway.RoleProxy:
+		list = append(list, gateway.Problem{Text: l.Wrong("registrar.users", fmt.Errorf("E0203 registrar.users: %s names no user", c.Registrar.Users)).Text, Warning: true})
+	}
+	return list
+}
+
+var configCommands = []command{{"show", "-c FILE: what holds, and where each value comes from", runConfigShow}}
+
+// runConfig is `p2psip-gateway config`.
+func runConfig(ctx context.Context, std stdio, args []string) int {
+	return subcommand(ctx, std, "config", configCommands, args)
+}
+
+// runConfigShow is `p2psip-gateway config show`. Secrets are masked.
+func runConfigShow(_ context.Context, std stdio, args []string) int {
+	fs := flag.NewFlagSet("config show", flag.ContinueOnError)
+	flags := newSourceFlags(fs)
+	effective := fs.Bool("effective", false, "every key, also those that have their default")
+	origin := fs.Bool("origin", false, "where each value comes from")
+	asJSON := fs.Bool("json", false, "print JSON")
+	if !flags.parse(std, fs, args) {
+		return exitUsage
+	}
+	l, err := gateway.Load(flags.source())
+	if err != nil {
+		fmt.Fprintln(std.err, err)
+		return exitConfig
+	}
+	var values []gateway.SettingReport
+	for _, v := range l.Values() {
+		if *effective || v.Origin != "default" {
+			values = append(values, v)
+		}
+	}
+	if *asJSON {
+		enc := json.NewEncoder(std.out)
+		enc.SetIndent("", "  ")
+		if enc.Encode(gateway.ConfigReport{Settings: values}) != nil {
+			return exitFatal
+		}
+		return exitOK
+	}
+	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+	for _, v := range values {
+		fmt.Fprintf(w, "%s:\t%s", v.Key, v.Value)
+		if *origin {
+			fmt.Fprintf(w, "\t# %s", v.Origin)
+		}
+		fmt.Fprintln(w)
+	}
+	return flush(w)
+}
