@@ -67,9 +67,14 @@ func (q query) parseAny(args []string) (operands []string, ok bool) {
 
 // get asks the admin server and decodes its answer into v. With --json the answer is printed as it is.
 func (q query) get(ctx context.Context, path string, v any) error {
+	return q.ask(ctx, http.MethodGet, path, v)
+}
+
+// ask is get with any method.
+func (q query) ask(ctx context.Context, method, path string, v any) error {
 	ctx, cancel := context.WithTimeout(ctx, adminWait)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+*q.admin+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+*q.admin+path, nil)
 	if err != nil {
 		return err
 	}
@@ -82,7 +87,7 @@ func (q query) get(ctx context.Context, path string, v any) error {
 	if err != nil {
 		return err
 	}
-	if res.StatusCode != http.StatusOK {
+	if res.StatusCode/100 != 2 {
 		var e gateway.ErrorReport
 		if json.Unmarshal(body, &e) != nil {
 			e.Error = res.Status
@@ -139,6 +144,46 @@ func runStatus(ctx context.Context, std stdio, args []string) int {
 		fmt.Fprintf(w, "\t%s\n", line)
 	}
 	return flush(w)
+}
+
+func runReload(ctx context.Context, std stdio, args []string) int {
+	q := newQuery(std, "reload", "", "Has a running node read its configuration, users and certificates again. Exits 1, and nothing has changed, when a file has a mistake.")
+	if _, ok := q.parse(args, 0); !ok {
+		return exitUsage
+	}
+	var r gateway.ReloadReport
+	if err := q.ask(ctx, http.MethodPost, "/api/v1/reload", &r); err != nil {
+		return q.fail(err)
+	}
+	if *q.json {
+		return exitOK
+	}
+	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+	for _, list := range []struct {
+		word    string
+		changes []gateway.ChangeReport
+	}{{"changed", r.Changed}, {"needs a restart", r.Restart}} {
+		for _, c := range list.changes {
+			fmt.Fprintf(w, "%s\t%s\t%s -> %s\n", list.word, c.Key, c.Before, c.After)
+		}
+	}
+	fmt.Fprintf(w, "users\t%s\n", r.Users)
+	return flush(w)
+}
+
+func runDrain(ctx context.Context, std stdio, args []string) int {
+	q := newQuery(std, "drain", "", `Has a running node refuse what is new with 503, let what is under way end, leave the overlay, and stop: as SIGTERM does.`)
+	if _, ok := q.parse(args, 0); !ok {
+		return exitUsage
+	}
+	var s gateway.StatusReport
+	if err := q.ask(ctx, http.MethodPost, "/api/v1/drain", &s); err != nil {
+		return q.fail(err)
+	}
+	if !*q.json {
+		fmt.Fprintf(std.out, "draining: %d transactions under way\n", s.Transactions)
+	}
+	return exitOK
 }
 
 func runReg(ctx context.Context, std stdio, args []string) int {

@@ -150,7 +150,7 @@ func (d *dev) closed(err error) error {
 func (o devOptions) config(k int) gateway.Config {
 	at := func(port int) string { return net.JoinHostPort(o.host, strconv.Itoa(port)) }
 	c := gateway.DefaultConfig()
-	c.Domain = o.domain
+	c.Domain, c.DrainTimeout = o.domain, devDrain
 	c.Data = filepath.Join(o.data, "node-"+strconv.Itoa(k))
 	sip := o.sipPort + 10*k
 	// Pages of this machine may open a WebSocket.
@@ -170,6 +170,9 @@ func (o devOptions) config(k int) gateway.Config {
 	}
 	return c
 }
+
+// devDrain: who tries things does not wait for calls to end.
+const devDrain = 2 * time.Second
 
 func (o devOptions) loopback() bool {
 	a, err := netip.ParseAddr(o.host)

@@ -21,6 +21,15 @@ type documentFile struct {
 	identity string // directory; its certificates are read again, too
 	keyring  *identity.Keyring
 	log      zerolog.Logger
+	again    chan struct{} // has room for one: read the files again
+}
+
+// reread has watch read document and certificates again.
+func (f *documentFile) reread() {
+	select {
+	case f.again <- struct{}{}:
+	default:
+	}
 }
 
 // keep writes a document that has come over the overlay.
@@ -30,7 +39,7 @@ func (f *documentFile) keep(document []byte) {
 	}
 }
 
-// watch hands document and certificates to g on every SIGHUP, until ctx ends or stop is called, which waits for it.
+// watch has g read its configuration again on every SIGHUP, and hands it document and certificates whenever it has done so, until ctx ends or stop is called, which waits for it.
 func (f *documentFile) watch(ctx context.Context, g *gateway.Gateway) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	hangup := make(chan os.Signal, 1)
@@ -41,6 +50,8 @@ func (f *documentFile) watch(ctx context.Context, g *gateway.Gateway) (stop func
 		for {
 			select {
 			case <-hangup:
+				g.Reload()
+			case <-f.again:
 				f.publish(ctx, g)
 				f.reload(g)
 			case <-ctx.Done():

@@ -26,7 +26,7 @@ type stdio struct {
 	out, err io.Writer
 }
 
-// command is one subcommand. run gets the arguments behind the name and returns the exit code; ctx ends on the first SIGINT or SIGTERM.
+// command is one subcommand. run gets the arguments behind the name and returns the exit code; ctx ends on the first SIGINT or SIGTERM; the second ends the process.
 type command struct {
 	name, synopsis string
 	run            func(ctx context.Context, std stdio, args []string) int
@@ -43,6 +43,8 @@ var commands = []command{
 	{"enroll", "serve, account, code, ls, publish: the configuration and enrollment server", runEnroll},
 	{"join", "URL|DOMAIN: get the identity of a gateway from an enrollment server", runJoin},
 	{"status", "how a running node is", runStatus},
+	{"reload", "have a running node read its configuration again", runReload},
+	{"drain", "have a running node end what is under way, and stop", runDrain},
 	{"reg", "ls: the phones registered at a running node", runReg},
 	{"lookup", "AOR: where an address-of-record is registered", runLookup},
 	{"ring", "the part of the ring that a running node sees", runRing},
@@ -57,8 +59,17 @@ var commands = []command{
 var version = "devel"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		stop()
+		<-signals
+		fmt.Fprintln(os.Stderr, "p2psip-gateway: stopped before everything had ended")
+		os.Exit(exitForced)
+	}()
 	os.Exit(dispatch(ctx, stdio{os.Stdin, os.Stdout, os.Stderr}, os.Args[1:]))
 }
 

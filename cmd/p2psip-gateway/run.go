@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -31,6 +32,7 @@ func runRun(ctx context.Context, std stdio, args []string) int {
 	}
 	defer renew.start(ctx)()
 	defer document.watch(ctx, g)()
+	defer notifyWhenJoined(g)()
 	if err := g.Run(ctx); err != nil {
 		fmt.Fprintln(std.err, "p2psip-gateway:", err)
 		return exitFatal
@@ -38,15 +40,16 @@ func runRun(ctx context.Context, std stdio, args []string) int {
 	return exitOK
 }
 
-// openFromFile makes the gateway that a configuration file describes, and what keeps its identity fresh.
+// openFromFile makes the gateway that a configuration describes, and what keeps its identity fresh.
 func openFromFile(src gateway.Source, logTo io.Writer) (*gateway.Gateway, *renewal, *documentFile, error) {
 	loaded, err := gateway.Load(src)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	c := loaded.Config
-	log := newLog(c.Log, logTo)
-	file := &documentFile{path: c.Overlay.Document, log: log}
+	setLevel(c.Log.Level)
+	log := newLog(gateway.LogConfig{Level: "trace", Format: c.Log.Format}, logTo)
+	file := &documentFile{path: c.Overlay.Document, log: log, again: make(chan struct{}, 1)}
 	now := time.Now()
 	doc, octets, err := openDocument(c.Overlay, log, now)
 	if err != nil {
@@ -56,10 +59,7 @@ func openFromFile(src gateway.Source, logTo io.Writer) (*gateway.Gateway, *renew
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	domain := c.Domain
-	if domain == "" {
-		domain = doc.InstanceName
-	}
+	domain := cmp.Or(c.Domain, doc.InstanceName)
 	users, err := loadUsers("registrar.users", c.Registrar.Users, domain)
 	if err != nil {
 		return nil, nil, nil, err
@@ -69,8 +69,8 @@ func openFromFile(src gateway.Source, logTo io.Writer) (*gateway.Gateway, *renew
 		return nil, nil, nil, err
 	}
 	g, err := gateway.Open(gateway.Options{
-		Config: c, Version: version, Log: log, Overlay: doc, Document: octets, Changed: file.keep, Self: self, Users: users, Keyring: keyring,
-		Servers: renew.servers,
+		Config: c, Loaded: loaded, Version: version, Log: log, Overlay: doc, Document: octets, Changed: file.keep, Self: self, Users: users, Keyring: keyring,
+		Servers: renew.servers, Reread: rereader(src, domain), Reloaded: file.reread, Level: setLevel, Stopping: notifyStopping,
 	})
 	if err != nil {
 		return nil, nil, nil, err
@@ -78,6 +78,25 @@ func openFromFile(src gateway.Source, logTo io.Writer) (*gateway.Gateway, *renew
 	file.identity, file.keyring = c.Overlay.Identity, keyring
 	renew.follows(g, c.Overlay.Refresh)
 	return g, renew, file, nil
+}
+
+// rereader reads the configuration and the users of a running node again.
+func rereader(src gateway.Source, domain string) func() (*gateway.Loaded, *digest.Users, error) {
+	return func() (*gateway.Loaded, *digest.Users, error) {
+		l, err := gateway.Load(src)
+		if err != nil {
+			return nil, nil, err
+		}
+		users, err := loadUsers("registrar.users", l.Config.Registrar.Users, domain)
+		return l, users, err
+	}
+}
+
+// setLevel sets the level of every log of this process.
+func setLevel(level string) {
+	if l, err := zerolog.ParseLevel(level); err == nil {
+		zerolog.SetGlobalLevel(l)
+	}
 }
 
 // openDocument reads the configuration document of a node. RFC 6940 §11.1: one that has expired is no longer valid, so that nobody

@@ -112,6 +112,20 @@ func (u *Users) Lookup(user string) (HA1, bool) {
 	return h, ok
 }
 
+// Compare counts the users that were not in old, that are there no more, and that have other HA1 values.
+func (u *Users) Compare(old *Users) (added, removed, changed int) {
+	for name, h := range u.byName {
+		was, ok := old.byName[name]
+		switch {
+		case !ok:
+			added++
+		case was != h:
+			changed++
+		}
+	}
+	return added, len(old.byName) - (len(u.byName) - added), changed
+}
+
 // Len is the number of users.
 func (u *Users) Len() int { return len(u.byName) }
 

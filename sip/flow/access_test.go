@@ -2,6 +2,7 @@ package flow
 
 import (
 	"io"
+	"net"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -35,6 +36,32 @@ func TestNetworksAreAllowedAndDeniedForEachListener(t *testing.T) {
 			in.none(t)
 		})
 	}
+}
+
+// Networks for every listener are replaced while it runs; a listener with a list of its own keeps that.
+//
+// Feature: SEC-05 CFG-05
+func TestNetworksAreReplaced(t *testing.T) {
+	self, other := []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	tb, in := newTable(t, Config{Allow: other, Listen: []Listen{{Transport: UDP, Addr: loopback}, {Transport: UDP, Addr: loopback, Allow: self}}})
+	general, own := dialUDP(t, addr(tb, 0)), dialUDP(t, addr(tb, 1))
+	denied := uint64(0)
+	for _, c := range []struct {
+		allow, deny  []netip.Prefix
+		general, own bool
+	}{{other, nil, false, true}, {nil, nil, true, true}, {nil, self, false, false}, {self, nil, true, true}} {
+		tb.SetNetworks(c.allow, c.deny)
+		for at, ok := range map[net.Conn]bool{general: c.general, own: c.own} {
+			write(t, at, request("SIP/2.0/UDP 127.0.0.1;branch=z9hG4bKx", ""))
+			if ok {
+				in.next(t)
+				continue
+			}
+			denied++
+			condition(t, "it to be counted", func() bool { return tb.Stats().Dropped["denied"] == denied })
+		}
+	}
+	in.none(t)
 }
 
 func TestBannedIsAskedForEachDatagram(t *testing.T) {

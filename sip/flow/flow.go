@@ -62,6 +62,9 @@ type Config struct {
 	// Wildcards takes "*.example.org" in the certificate of a server for any name of that form. Deviation: RFC 5922 §7.2 forbids it, and
 	// some carriers have nothing else.
 	Wildcards bool
+	// Allow, when not empty, lists the only networks that may use a listener that has no list of its own; Deny those that may use none.
+	// Table.SetNetworks replaces them.
+	Allow, Deny []netip.Prefix
 	// Banned, when set, is asked for each datagram and each connection that comes in; it must not block.
 	Banned func(netip.Addr) bool
 	// Roots are the authorities that a dialled TLS server must have its certificate from; nil: those of the system.
@@ -132,6 +135,7 @@ type Table struct {
 	tag      string         // To tag of our answers to malformed requests
 	counters counters
 	shakes   chan struct{} // one place for each running handshake
+	networks atomic.Pointer[access]
 	next     atomic.Uint64 // the last flow number
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -164,6 +168,7 @@ func New(cfg Config) (*Table, error) {
 		dials:    map[streamKey]*dial{},
 		per:      map[netip.Addr]int{},
 	}
+	t.SetNetworks(cfg.Allow, cfg.Deny)
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	// A number that was stored durably must not match a connection of a later process: start far away from any other start.
 	t.next.Store(rand.Uint64()>>1 | 1<<62)

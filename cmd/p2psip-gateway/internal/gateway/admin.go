@@ -19,6 +19,9 @@ type adminSource interface {
 	ring() RingReport
 	lookup(ctx context.Context, aor location.AOR) (LookupReport, error)
 	canonical(aor string) (location.AOR, error)
+	configuration() ConfigReport
+	Reload() ReloadReport
+	Drain()
 	diagnoser
 }
 
@@ -61,6 +64,19 @@ func adminHandler(s adminSource, metrics http.Handler) http.Handler {
 			return
 		}
 		writeJSON(w, 200, report)
+	})
+	mux.HandleFunc("GET /api/v1/config", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, s.configuration()) })
+	mux.HandleFunc("POST /api/v1/reload", func(w http.ResponseWriter, _ *http.Request) {
+		r := s.Reload()
+		if r.Error != "" {
+			writeJSON(w, 422, r)
+			return
+		}
+		writeJSON(w, 200, r)
+	})
+	mux.HandleFunc("POST /api/v1/drain", func(w http.ResponseWriter, _ *http.Request) {
+		s.Drain()
+		writeJSON(w, 202, s.status())
 	})
 	handlePeers(mux, s)
 	return mux

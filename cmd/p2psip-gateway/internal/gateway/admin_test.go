@@ -33,6 +33,17 @@ func (fakeNode) lookup(_ context.Context, aor location.AOR) (LookupReport, error
 	}
 	return LookupReport{AOR: string(aor), Found: true}, nil
 }
+func (fakeNode) configuration() ConfigReport {
+	return ConfigReport{Settings: []SettingReport{{Key: "domain", Value: "d", Origin: "default"}}}
+}
+func (f fakeNode) Reload() ReloadReport {
+	r := ReloadReport{Changed: []ChangeReport{{Key: "log.level"}}}
+	if len(f.notReady) > 0 {
+		r.Error = "no such file"
+	}
+	return r
+}
+func (fakeNode) Drain() {}
 
 func (fakeNode) peers() PeersReport {
 	return PeersReport{Self: "00", Peers: []PeerReport{{Peer: "11", Transport: "tls"}}}
@@ -79,6 +90,12 @@ func TestAdminAnswers(t *testing.T) {
 		{fakeNode{}, "GET", "/api/v1/ping", 400, "no address-of-record"},
 		{fakeNode{}, "GET", "/api/v1/trace?to=11", 200, `"error": "timeout"`},
 		{fakeNode{}, "GET", "/api/v1/trace", 400, "no address-of-record"},
+		{fakeNode{}, "GET", "/api/v1/config", 200, `"origin": "default"`},
+		{fakeNode{}, "POST", "/api/v1/reload", 200, `"key": "log.level"`},
+		{fakeNode{[]string{"x"}}, "POST", "/api/v1/reload", 422, `"error": "no such file"`},
+		{fakeNode{}, "GET", "/api/v1/reload", 405, ""},
+		{fakeNode{}, "POST", "/api/v1/drain", 202, ""},
+		{fakeNode{}, "GET", "/api/v1/drain", 405, ""},
 		{fakeNode{}, "POST", "/api/v1/status", 405, ""},
 		{fakeNode{}, "GET", "/nothing", 404, ""},
 	} {
@@ -87,7 +104,7 @@ func TestAdminAnswers(t *testing.T) {
 		if w.Code != c.status || !strings.Contains(w.Body.String(), c.contains) {
 			t.Errorf("%s %s: %d %q, want %d with %q", c.method, c.path, w.Code, w.Body, c.status, c.contains)
 		}
-		if strings.HasPrefix(c.path, "/api/") && c.method == "GET" && !json.Valid(w.Body.Bytes()) {
+		if strings.HasPrefix(c.path, "/api/") && w.Code != 405 && !json.Valid(w.Body.Bytes()) {
 			t.Errorf("%s: not JSON: %s", c.path, w.Body)
 		}
 	}

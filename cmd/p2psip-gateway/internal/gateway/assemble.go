@@ -79,10 +79,9 @@ func (g *Gateway) openSIP() error {
 	if err != nil {
 		return err
 	}
-	if err := g.openGuard(listeners); err != nil {
-		return err
-	}
-	fc := flow.Config{Listen: listeners, Banned: g.guard.Banned, Domain: c.Domain, Origins: c.SIP.Origins, DSCP: c.SIP.DSCP, Wildcards: c.SIP.TLS.Wildcards,
+	g.openGuard()
+	f := g.inForce()
+	fc := flow.Config{Listen: listeners, Allow: f.allow, Deny: f.deny, Banned: g.guard.Banned, Domain: c.Domain, Origins: c.SIP.Origins, DSCP: c.SIP.DSCP, Wildcards: c.SIP.TLS.Wildcards,
 		ShowCertificate: c.SIP.TLS.Cert != "", DialNode: g.dialNode, Log: g.o.Log}
 	if fc.Certificate, err = sipCertificate(c.SIP.TLS, certificateHosts(c), g.o.Log); err != nil {
 		return err
@@ -113,7 +112,7 @@ func (g *Gateway) openSIP() error {
 	g.publisher.ShowCertificates(g.shown)
 	layer := transaction.New(transaction.Config{}, g.flows)
 	g.metrics = metrics.New(metrics.Sources{Version: g.o.Version, Overlay: g.peer.Stats, Gauges: g.gauges})
-	g.locator = &locator{g.bindings, g.o.Users, g.usage, g.metrics}
+	g.locator = &locator{g.bindings, g.user, g.usage, g.metrics}
 	h, err := g.core(layer)
 	if err != nil {
 		return err
@@ -125,7 +124,7 @@ func (g *Gateway) openSIP() error {
 
 // openLoad makes the overload control, which watches the first listener for UDP.
 func (g *Gateway) openLoad() (err error) {
-	g.load = newOverload(g.o.Config.SIP.QueueDelay, g.o.Config.SIP.Emergency)
+	g.load = newOverload(g.inForce().config.SIP.QueueDelay, g.inForce().config.SIP.Emergency)
 	var at netip.AddrPort
 	for _, l := range g.flows.Listeners() {
 		if l.Transport == flow.UDP {
@@ -151,23 +150,21 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	server := digest.NewServer(g.o.Config.Domain, g.o.Users.Lookup)
-	trusted, err := parsePrefixes(g.o.Config.Security.Trusted)
-	if err != nil {
-		return nil, err
-	}
+	server := digest.NewServer(g.o.Config.Domain, g.user)
 	secret, err := loadSecret(filepath.Join(g.o.Config.Data, "secret"))
 	if err != nil {
 		return nil, err
 	}
 	node := sipusage.NodeGR(g.peer.NodeID())
 	gruus := location.NewGRUUs(secret, g.o.Config.Domain, node)
-	h.register = g.registrar(server, gruus)
+	g.makeRegistrar = func(f *inForce) *registrar.Registrar { return g.registrar(f, server, gruus) }
+	g.inForce().registrar = g.makeRegistrar(g.inForce()) // nobody asks before the layer serves
+	h.register = registering{g}
 	g.events = g.notifier(sender, server, gruus)
 	h.events = g.events
 	g.proxy = proxy.New(proxy.Config{
 		Sender: sender, Locator: g.locator, Resolver: resolver, Domain: g.o.Config.Domain, NodeGR: node, GRUUs: gruus,
-		Ours: g.names.ours, AOR: g.names.aor, Trusted: within(trusted), Secret: secret,
+		Ours: g.names.ours, AOR: g.names.aor, Trusted: g.trusts, Secret: secret,
 		Realms: g.o.Config.Security.Realms, Outside: g.outside,
 		Authenticator: g.authenticator(server, message.ProxyAuthorization), Realm: g.o.Config.Domain, RequireAuth: !g.o.OpenCalls,
 		Recurse: g.o.Config.Proxy.Recurse, History: g.o.Config.Proxy.HistoryInfo,
@@ -182,16 +179,15 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 	return h, nil
 }
 
-func (g *Gateway) registrar(server *digest.Server, gruus *location.GRUUs) *registrar.Registrar {
-	c := g.o.Config.Registrar
-	trusted, _ := parsePrefixes(c.Trusted) // checked when the configuration was read
+func (g *Gateway) registrar(f *inForce, server *digest.Server, gruus *location.GRUUs) *registrar.Registrar {
+	c := f.config.Registrar
 	if !c.GRUU {
 		gruus = nil
 	}
 	return registrar.New(registrar.Config{
 		Jitter: float64(c.Expires.Jitter) / 100, Random: rand.Float64, ServiceRoute: routes(c.ServiceRoute), StrictPath: c.Path == "strict", GRUUs: gruus,
 		AOR: g.names.aor, Bindings: g.bindings, Publisher: g.publisher, Auth: g.authenticator(server, message.Authorization),
-		Known: g.locator.ours, Trusted: within(trusted), Alive: g.flows.Alive,
+		Known: g.locator.ours, Trusted: within(f.registering), Alive: g.flows.Alive,
 		DefaultExpires: c.Expires.Default, MinExpires: c.Expires.Min, MaxExpires: c.Expires.Max, MaxContacts: c.MaxContacts,
 		PublishWait: c.PublishWait, Required: c.Publish == "required", Now: time.Now,
 		Answered: g.answered("registrar"), Changed: g.bindingsChanged, Certified: g.certified,
@@ -201,12 +197,11 @@ func (g *Gateway) registrar(server *digest.Server, gruus *location.GRUUs) *regis
 
 // notifier tells of registrations (RFC 3680). Networks that register without credentials may know.
 func (g *Gateway) notifier(sender sip.Sender, server *digest.Server, gruus *location.GRUUs) *regevent.Notifier {
-	trusted, _ := parsePrefixes(g.o.Config.Registrar.Trusted) // checked when the configuration was read
 	if !g.o.Config.Registrar.GRUU {
 		gruus = nil
 	}
 	return regevent.New(regevent.Config{
-		Sender: sender, Bindings: g.bindings, AOR: g.names.aor, Auth: g.authenticator(server, message.Authorization), Trusted: within(trusted), GRUUs: gruus,
+		Sender: sender, Bindings: g.bindings, AOR: g.names.aor, Auth: g.authenticator(server, message.Authorization), Trusted: g.registersFreely, GRUUs: gruus,
 		Domain: g.o.Config.Domain, NodeGR: sipusage.NodeGR(g.peer.NodeID()), Now: time.Now, Answered: g.answered("registrar"),
 		After: func(d time.Duration, f func()) func() {
 			t := time.AfterFunc(d, f)
@@ -224,7 +219,7 @@ func routes(uris []string) (out []string) {
 }
 
 func (g *Gateway) authenticator(server *digest.Server, field message.Name) *authenticator {
-	return &authenticator{server: server, field: field, algorithms: algorithms(g.o.Config.Registrar.Digest), now: time.Now, refused: func(req *message.Message, err error) {
+	return &authenticator{server: server, field: field, algorithms: g.algorithms, now: time.Now, refused: func(req *message.Message, err error) {
 		g.guard.Wrong(req)
 		g.refusals.Info().Str("component", "digest").Err(err).Msg("credentials refused")
 	}}

@@ -31,10 +31,19 @@ import (
 
 // Options is what a Gateway is made of. The files that Config names for these are read by whoever calls Open.
 type Options struct {
-	Config  Config
-	Version string
-	Log     zerolog.Logger
-	Overlay *config.Overlay
+	Config Config
+	// Loaded, when set, is what Config was read from.
+	Loaded *Loaded
+	// Reread reads configuration and users again, for Reload; nil: there is nothing to read.
+	Reread func() (*Loaded, *digest.Users, error)
+	// Reloaded is called after each Reload, which it must not wait for; Level sets the level of the log. Both may be nil.
+	Reloaded func()
+	Level    func(level string)
+	// Stopping is called when the node begins to drain. May be nil.
+	Stopping func()
+	Version  string
+	Log      zerolog.Logger
+	Overlay  *config.Overlay
 	// Document is what Overlay was read from; nil: it is not handed on. Changed is called with each document that takes its
 	// place, to be kept; nil: it is not.
 	Document []byte
@@ -54,7 +63,14 @@ type Gateway struct {
 	names    *names
 	started  time.Time
 	draining atomic.Bool
+	drained  chan struct{} // closed when the node is to drain
+	drainOne sync.Once
 	refusals zerolog.Logger // sampled: whoever sends rubbish shall not fill the disk
+
+	current       atomic.Pointer[inForce]
+	reloading     sync.Mutex
+	lastReload    atomic.Pointer[ReloadReport] // nil: there was none
+	makeRegistrar func(*inForce) *registrar.Registrar
 
 	bindings  *location.Bindings
 	flows     *flow.Table
@@ -86,12 +102,12 @@ type Gateway struct {
 
 // Open binds every socket and opens the durable state. Errors are meant for people: which part, why, what to do.
 func Open(o Options) (*Gateway, error) {
-	g := &Gateway{o: o, started: time.Now()}
+	g := &Gateway{o: o, started: time.Now(), drained: make(chan struct{})}
 	g.refusals = o.Log.Sample(&zerolog.BurstSampler{Burst: refusalLines, Period: time.Second})
 	if g.o.Config.Domain == "" {
 		g.o.Config.Domain = o.Overlay.InstanceName
 	}
-	for _, open := range []func() error{g.openData, g.openAdmin, g.openPeer, g.openLAN, g.openSIP} {
+	for _, open := range []func() error{g.openConfig, g.openData, g.openAdmin, g.openPeer, g.openLAN, g.openSIP} {
 		if err := open(); err != nil {
 			g.Close()
 			return nil, err
@@ -155,7 +171,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.o.Log.Info().Str("component", "gateway").Str("peer_id", g.peer.NodeID().Short()).Str("role", string(g.o.Config.Role)).
 		Strs("overlay", g.linkAddresses()).Str("admin", g.admin.Addr().String()).Msg("started")
 	// The SIP side and what uses the peer end before the peer leaves, the peer before the sockets close.
-	front, stopFront := context.WithCancel(ctx)
+	// None of them ends with ctx: what is under way needs them.
+	front, stopFront := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopFront()
 	back, stopBack := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBack()
@@ -167,7 +184,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	frontDone.Go(func() { g.publisher.Run(front) })
 	frontDone.Go(func() { g.shown.Run(front) })
 	frontDone.Go(func() { g.expire(front) })
-	frontDone.Go(func() { g.keepalives().run(front) })
+	frontDone.Go(func() { g.keepPhones(front) })
 	frontDone.Go(func() { g.rememberPeers(front) })
 	if g.prober != nil {
 		frontDone.Go(func() { g.prober.Run(front) })
@@ -181,9 +198,12 @@ func (g *Gateway) Run(ctx context.Context) error {
 	var err error
 	select {
 	case <-ctx.Done():
+	case <-g.drained:
 	case err = <-errs:
 	}
-	g.drain()
+	if err == nil {
+		g.drain()
+	}
 	stopFront()
 	frontDone.Wait()
 	stopBack()
@@ -194,17 +214,28 @@ func (g *Gateway) Run(ctx context.Context) error {
 // refusalLines is how many lines a second the log has for refusals; the counters have them all.
 const refusalLines = 20
 
-// drainWait is how long calls that are being set up may take to end once we are told to stop.
-const drainWait = 2 * time.Second
+// Drain has Run end: new requests get 503, what is under way may go on for a while. It does not block, and may be called again.
+func (g *Gateway) Drain() {
+	g.drainOne.Do(func() {
+		g.draining.Store(true)
+		g.layer.StopAccepting()
+		close(g.drained)
+	})
+}
 
-// drain lets what is under way end: new requests get 503, the others their answers.
+// drain lets what is under way end: new requests outside of dialogs get 503, the others their answers.
 func (g *Gateway) drain() {
-	g.draining.Store(true)
-	g.layer.StopAccepting()
-	ctx, cancel := context.WithTimeout(context.Background(), drainWait)
+	g.Drain()
+	limit := g.inForce().config.DrainTimeout
+	log := g.o.Log.With().Str("component", "gateway").Logger()
+	log.Info().Int64("transactions", live(g.layer.Stats().Live)).Dur("limit", limit).Msg("draining")
+	if g.o.Stopping != nil {
+		g.o.Stopping()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	if g.layer.Drain(ctx) != nil {
-		g.o.Log.Warn().Str("component", "gateway").Msg("stopped with transactions under way")
+		log.Warn().Int64("transactions", live(g.layer.Stats().Live)).Msg("stopped with transactions under way")
 	}
 }
 

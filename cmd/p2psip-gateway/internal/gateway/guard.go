@@ -41,13 +41,12 @@ var tooFast = &sip.Refusal{Status: 503, Word: "SEC503", Text: "too many requests
 // scanners are words in the User-Agent, or the From, of programs that look for phone systems to rob.
 var scanners = []string{"friendly-scanner", "friendly-request", "sipvicious", "sundayddr", "sipcli", "sip-scan", "sipscan", "sivus", "smap ", "pplsip", "iwar", "vaxsip"}
 
-// guardConfig is what a guard goes by. A rate or a number of failures of 0 turns that part off.
+// guardConfig is what a guard goes by. The rest of the guard does not change it. A rate or a number of failures of 0 turns that part off.
 type guardConfig struct {
 	rate, burst float64 // requests a second, and at once, from one address that is not known
 	failures    float64 // wrong credentials within window that ban an address
 	window, ban time.Duration
 	stealth     bool           // strangers' probes get no answer
-	names       *names         // what is no probe names us
 	trusted     []netip.Prefix // none of this is for them
 	now         func() time.Time
 	log         zerolog.Logger
@@ -57,9 +56,10 @@ type guardConfig struct {
 // guard stands between transports and transactions: it limits what an address that nobody knows may ask for, and says nothing to
 // those who only look around. It is safe for concurrent use.
 type guard struct {
-	guardConfig
-	next flow.Receiver
-	send func(m *message.Message, from location.Hop, answer []byte)
+	conf  atomic.Pointer[guardConfig]
+	names *names // what is no probe names us
+	next  flow.Receiver
+	send  func(m *message.Message, from location.Hop, answer []byte)
 
 	dropped map[string]*atomic.Uint64 // by code
 	bans    atomic.Int64              // at most so many addresses are banned
@@ -81,13 +81,17 @@ type source struct {
 }
 
 func newGuard(c guardConfig) *guard {
-	g := &guard{guardConfig: c, sources: map[netip.Addr]*source{}, flows: map[location.Hop]time.Time{}, refusals: map[*message.Message]struct{}{},
+	g := &guard{sources: map[netip.Addr]*source{}, flows: map[location.Hop]time.Time{}, refusals: map[*message.Message]struct{}{},
 		dropped: map[string]*atomic.Uint64{}}
 	for _, code := range []string{codeScanner, codeProbe, codeRate} {
 		g.dropped[code] = new(atomic.Uint64)
 	}
+	g.conf.Store(&c)
 	return g
 }
+
+// set replaces what the guard goes by; what it knows of addresses stays.
+func (g *guard) set(c guardConfig) { g.conf.Store(&c) }
 
 // Deliver implements flow.Receiver.
 func (g *guard) Deliver(m *message.Message, from location.Hop) {
@@ -100,13 +104,13 @@ func (g *guard) Deliver(m *message.Message, from location.Hop) {
 		g.next.Deliver(m, from)
 	case tooFast.Word:
 		g.dropped[codeRate].Add(1)
-		g.refused(tooFast, m, from)
+		g.conf.Load().refused(tooFast, m, from)
 		res := tooFast.Response(m, "p2psip-gateway")
 		res.Set(message.RetryAfter, "10")
 		g.send(m, from, res.AppendTo(nil))
 	default:
 		g.dropped[code].Add(1)
-		g.refused(&sip.Refusal{Word: code}, m, from)
+		g.conf.Load().refused(&sip.Refusal{Word: code}, m, from)
 	}
 }
 
@@ -115,13 +119,14 @@ func (g *guard) judge(m *message.Message, from location.Hop) string {
 	if isScanner(m) {
 		return codeScanner
 	}
-	now := g.now()
+	c := g.conf.Load()
+	now := c.now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.flows[flowOf(from)].After(now) {
 		return ""
 	}
-	if g.rate > 0 {
+	if c.rate > 0 {
 		s, most := g.source(from.Remote.Addr(), now)
 		if s.tokens < 1 {
 			if m.Method == "ACK" || now.Sub(s.told) < guardWindow {
@@ -132,7 +137,7 @@ func (g *guard) judge(m *message.Message, from location.Hop) string {
 		}
 		s.tokens = min(s.tokens, most) - 1
 	}
-	if g.stealth && !private(from.Remote.Addr()) && g.isProbe(m) {
+	if c.stealth && !private(from.Remote.Addr()) && g.isProbe(m) {
 		return codeProbe
 	}
 	return ""
@@ -156,7 +161,8 @@ func (g *guard) isProbe(m *message.Message) bool {
 
 // source finds or makes the entry of an address, with the tokens that it has by now; most is what earned tokens add up to. The caller holds mu.
 func (g *guard) source(a netip.Addr, now time.Time) (s *source, most float64) {
-	rate, burst := g.rate, g.burst
+	c := g.conf.Load()
+	rate, burst := c.rate, c.burst
 	if private(a) {
 		rate, burst = rate*guardPrivate, burst*guardPrivate
 	}
@@ -194,7 +200,7 @@ func (g *guard) Registered(from location.Hop) {
 	if from.Node != "" {
 		return
 	}
-	now := g.now()
+	now := g.conf.Load().now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if _, known := g.flows[flowOf(from)]; !known && len(g.flows) >= guardFlows {
@@ -226,19 +232,19 @@ func (g *guard) Checked(m *message.Message, from location.Hop) {
 		return
 	}
 	delete(g.refusals, m)
-	a := from.Remote.Addr()
-	if g.failures == 0 || from.Node != "" || private(a) || g.isTrusted(a) {
+	a, c := from.Remote.Addr(), g.conf.Load()
+	if c.failures == 0 || from.Node != "" || private(a) || g.isTrusted(a) {
 		return
 	}
-	now := g.now()
+	now := c.now()
 	s, _ := g.source(a, now)
-	if now.Sub(s.since) > g.window {
+	if now.Sub(s.since) > c.window {
 		s.since, s.failures = now, 0
 	}
-	if s.failures += weight(from); s.failures >= g.failures {
-		s.bannedUntil, s.failures = now.Add(g.ban), 0
+	if s.failures += weight(from); s.failures >= c.failures {
+		s.bannedUntil, s.failures = now.Add(c.ban), 0
 		g.bans.Add(1)
-		g.log.Warn().Str("code", codeBanned).Stringer("source", blockOf(a)).Dur("for", g.ban).Msg("an address is banned: too many wrong passwords")
+		c.log.Warn().Str("code", codeBanned).Stringer("source", blockOf(a)).Dur("for", c.ban).Msg("an address is banned: too many wrong passwords")
 	}
 }
 
@@ -247,7 +253,7 @@ func (g *guard) Banned(a netip.Addr) bool {
 	if g.bans.Load() == 0 {
 		return false
 	}
-	now := g.now()
+	now := g.conf.Load().now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.sources[blockOf(a)]
@@ -276,7 +282,7 @@ func (g *guard) isTrusted(a netip.Addr) bool {
 	if a.IsLoopback() {
 		return true
 	}
-	return contains(g.trusted, a)
+	return contains(g.conf.Load().trusted, a)
 }
 
 // isScanner reports whether a request comes from a program that says itself what it is for.

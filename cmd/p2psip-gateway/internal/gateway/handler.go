@@ -94,7 +94,7 @@ func (h *handler) Ended(tx sip.ServerTransaction) { h.core.Ended(tx) }
 type authenticator struct {
 	server     *digest.Server
 	field      message.Name
-	algorithms []digest.Algorithm
+	algorithms func() []digest.Algorithm
 	now        func() time.Time
 	refused    func(req *message.Message, err error)
 }
@@ -109,7 +109,7 @@ func (a *authenticator) Authenticate(req *message.Message) (user string, challen
 	if r.Verdict == digest.Refused {
 		a.refused(req, r.Err)
 	}
-	return "", a.server.Challenge(now, r.Verdict == digest.Stale, a.algorithms...), false
+	return "", a.server.Challenge(now, r.Verdict == digest.Stale, a.algorithms()...), false
 }
 
 func algorithms(words []string) (out []digest.Algorithm) {
@@ -128,9 +128,12 @@ func within(networks []netip.Prefix) func(location.Hop) bool {
 	if len(networks) == 0 {
 		return nil
 	}
-	return func(h location.Hop) bool {
-		return h.Node == "" && contains(networks, h.Remote.Addr().Unmap())
-	}
+	return func(h location.Hop) bool { return comesFrom(networks, h) }
+}
+
+// comesFrom reports whether a source is in one of the networks; another gateway is in none.
+func comesFrom(networks []netip.Prefix, h location.Hop) bool {
+	return h.Node == "" && contains(networks, h.Remote.Addr().Unmap())
 }
 
 func contains(networks []netip.Prefix, a netip.Addr) bool {

@@ -156,7 +156,22 @@ func (k *keepalives) options(b location.Binding) *message.Message {
 	return m
 }
 
-func (g *Gateway) keepalives() *keepalives {
-	lan, _ := parsePrefixes(g.o.Config.NAT.LAN) // checked when the configuration was read
-	return &keepalives{g.o.Config.NAT.Keepalive, lan, g.o.Config.Domain, g.bindings, g.flows, g.layer}
+// keepPhones keeps the ways to phones open until ctx ends, as the configuration in force says.
+func (g *Gateway) keepPhones(ctx context.Context) {
+	for ctx.Err() == nil {
+		f := g.inForce()
+		k := keepalives{f.config.NAT.Keepalive, f.lan, g.o.Config.Domain, g.bindings, g.flows, g.layer}
+		running, stop := context.WithCancel(ctx)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			k.run(running)
+		}()
+		select {
+		case <-ctx.Done():
+		case <-f.over:
+		}
+		stop()
+		<-ended
+	}
 }

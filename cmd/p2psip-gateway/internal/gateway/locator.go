@@ -15,7 +15,7 @@ import (
 // locator joins the local bindings and the overlay into one location service.
 type locator struct {
 	bindings *location.Bindings
-	users    *digest.Users
+	user     digest.Lookup
 	usage    *sipusage.Service
 	metrics  *metrics.Metrics
 }
@@ -29,7 +29,7 @@ func (l *locator) Known(aor location.AOR) bool {
 // ours reports whether aor may register here.
 func (l *locator) ours(aor location.AOR) bool {
 	user, _, _ := strings.Cut(string(aor), "@")
-	_, ok := l.users.Lookup(user)
+	_, ok := l.user(user)
 	return ok
 }
 

@@ -30,6 +30,7 @@ func (g *Gateway) status() StatusReport {
 		Overlay: OverlayReport{Name: g.o.Overlay.InstanceName, Address: g.linkAddress(), Listen: g.linkAddresses(), Links: len(s.Links), SizeEstimate: s.SizeEstimate,
 			Stored: storedByName(s)},
 		Registrations: g.bindings.Count(), Transactions: int(live(g.layer.Stats().Live)), Valid: g.validity(), Servers: g.servers(), ClockSkew: s.ClockSkew.Seconds(),
+		LastReload: g.lastReload.Load(),
 	}
 	for _, a := range g.flows.Listeners() {
 		r.SIP = append(r.SIP, ListenerReport{strings.ToLower(a.Transport), net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port)))})
@@ -76,7 +77,7 @@ func (g *Gateway) registrations() RegistrationsReport {
 
 func (g *Gateway) describe(aor location.AOR, set []location.Binding, now time.Time) []Registration {
 	out := make([]Registration, 0, len(set))
-	lan, _ := parsePrefixes(g.o.Config.NAT.LAN) // checked when the configuration was read
+	lan := g.inForce().lan
 	for _, b := range set {
 		flow := "live"
 		if !g.flows.Alive(b.Hop) {

@@ -32,16 +32,27 @@ const (
 
 // overload says which part of the new requests is let in. Safe for concurrent use.
 type overload struct {
+	bounds atomic.Pointer[overloadBounds]
+	share  atomic.Int64
+	late   int // measurements over the limit in a row
+}
+
+// overloadBounds do not change.
+type overloadBounds struct {
 	limit     time.Duration // of the wait; 0: no limit
 	emergency []string      // user parts of Request-URIs
-	share     atomic.Int64
-	late      int // measurements over the limit in a row
 }
 
 func newOverload(limit time.Duration, emergency []string) *overload {
-	o := &overload{limit: limit, emergency: emergency}
+	o := &overload{}
 	o.share.Store(allLoad)
+	o.set(limit, emergency)
 	return o
+}
+
+// set replaces the bounds.
+func (o *overload) set(limit time.Duration, emergency []string) {
+	o.bounds.Store(&overloadBounds{limit, emergency})
 }
 
 // admit reports whether a request is to be served.
@@ -60,13 +71,13 @@ func (o *overload) urgent(req *message.Message) bool {
 		return false
 	}
 	const sos = "service:sos"
-	return uri.Scheme == "urn" && len(uri.Rest) >= len(sos) && message.EqualFold(uri.Rest[:len(sos)], sos) || slices.Contains(o.emergency, uri.User)
+	return uri.Scheme == "urn" && len(uri.Rest) >= len(sos) && message.EqualFold(uri.Rest[:len(sos)], sos) || slices.Contains(o.bounds.Load().emergency, uri.User)
 }
 
 // observe takes a measurement: over the limit fewer are let in, under it more.
 func (o *overload) observe(wait time.Duration) {
 	share := o.share.Load()
-	if wait <= o.limit {
+	if limit := o.bounds.Load().limit; limit <= 0 || wait <= limit {
 		o.late = 0
 		o.share.Store(min(allLoad, share+allLoad/20))
 		return
@@ -78,9 +89,6 @@ func (o *overload) observe(wait time.Duration) {
 
 // run measures until ctx ends.
 func (o *overload) run(ctx context.Context, measure func() time.Duration) {
-	if o.limit <= 0 {
-		return
-	}
 	t := time.NewTicker(loadInterval)
 	defer t.Stop()
 	for {
@@ -88,7 +96,11 @@ func (o *overload) run(ctx context.Context, measure func() time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			o.observe(measure())
+			wait := time.Duration(0)
+			if o.bounds.Load().limit > 0 {
+				wait = measure()
+			}
+			o.observe(wait)
 		}
 	}
 }

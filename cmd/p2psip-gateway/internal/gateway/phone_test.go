@@ -70,7 +70,7 @@ func ringOf(t testing.TB, n, users int, edit func(k int, o *Options)) []*Gateway
 		if k > 0 {
 			c.Overlay.Bootstrap = List{gs[0].linkAddress()}
 		}
-		c.Admin.Listen = "127.0.0.1:0"
+		c.Admin.Listen, c.DrainTimeout = "127.0.0.1:0", 2*time.Second
 		o := Options{Config: c, Version: "test", Log: zerolog.Nop(), Overlay: ov.Config, Self: self, Users: known,
 			Keyring: identity.IssuingKeyring(ov.Authority, self), OpenCalls: true}
 		edit(k, &o)

@@ -1,6 +1,9 @@
 package gateway
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // StatusReport is GET /api/v1/status.
 type StatusReport struct {
@@ -20,6 +23,8 @@ type StatusReport struct {
 	Valid []EndReport `json:"valid"`
 	// ClockSkew is by how many seconds the clocks of the neighbours are ahead of this node's.
 	ClockSkew float64 `json:"clock_skew_seconds"`
+	// LastReload is absent when the configuration was read once.
+	LastReload *ReloadReport `json:"last_reload,omitempty"`
 	// Servers are the configuration and enrollment servers that were asked so far.
 	Servers []ServerReport `json:"servers"`
 }
@@ -122,7 +127,36 @@ type RecordReport struct {
 
 // ConfigReport is GET /api/v1/config.
 type ConfigReport struct {
-	Settings []SettingReport `json:"settings"`
+	Settings   []SettingReport `json:"settings"`
+	LastReload *ReloadReport   `json:"last_reload,omitempty"`
+}
+
+// ReloadReport is what became of reading the configuration again: POST /api/v1/reload.
+type ReloadReport struct {
+	Time    time.Time      `json:"time"`
+	Error   string         `json:"error,omitempty"` // not empty: nothing has changed
+	Changed []ChangeReport `json:"changed"`         // in force from now on
+	Restart []ChangeReport `json:"restart"`         // in force after a restart
+	Users   UsersReport    `json:"users"`
+}
+
+// ChangeReport is a key with a new value.
+type ChangeReport struct {
+	Key    string `json:"key"`
+	Before string `json:"before"`
+	After  string `json:"after"`
+}
+
+// UsersReport is how many users of the file are new, are gone, or have another password.
+type UsersReport struct {
+	Added   int `json:"added"`
+	Removed int `json:"removed"`
+	Changed int `json:"changed"`
+}
+
+// String is for people: "1 added, 0 removed, 2 changed".
+func (u UsersReport) String() string {
+	return fmt.Sprintf("%d added, %d removed, %d changed", u.Added, u.Removed, u.Changed)
 }
 
 // SettingReport is one key of the configuration.

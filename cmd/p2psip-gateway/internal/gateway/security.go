@@ -6,7 +6,6 @@ import (
 	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/proxy"
 	"github.com/p2psip/p2psip-gateway/sip"
-	"github.com/p2psip/p2psip-gateway/sip/flow"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
@@ -42,43 +41,28 @@ func (c *SecurityConfig) check(bad func(key, format string, args ...any)) {
 	}
 }
 
-// openGuard makes the guard, and the listeners' share of it.
-func (g *Gateway) openGuard(listeners []flow.Listen) (err error) {
-	c := g.o.Config.Security
-	gc := guardConfig{
+// guardConfig is what the guard goes by.
+func (g *Gateway) guardConfig(f *inForce) guardConfig {
+	c := f.config.Security
+	return guardConfig{
 		rate: c.Rate, burst: c.Burst, failures: float64(c.Ban.Failures), window: c.Ban.Window, ban: c.Ban.Time, stealth: c.Stealth,
-		now: time.Now, log: g.refusals, refused: g.turnedAway,
+		trusted: f.trusted, now: time.Now, log: g.refusals, refused: g.turnedAway,
 	}
-	if gc.trusted, err = parsePrefixes(c.Trusted); err != nil {
-		return err
-	}
-	allow, err := parsePrefixes(c.Allow)
-	if err != nil {
-		return err
-	}
-	deny, err := parsePrefixes(c.Deny)
-	if err != nil {
-		return err
-	}
-	for i := range listeners {
-		if l := &listeners[i]; l.Allow == nil {
-			l.Allow = allow
-		}
-		listeners[i].Deny = append(listeners[i].Deny, deny...)
-	}
-	g.guard = newGuard(gc)
+}
+
+func (g *Gateway) openGuard() {
+	g.guard = newGuard(g.guardConfig(g.inForce()))
 	g.guard.send = func(m *message.Message, from location.Hop, b []byte) {
 		if via, err := m.TopVia(); err == nil {
 			_ = g.flows.Send(g.flows.ResponseHop(from, via), b, nil) // the next one is told
 		}
 	}
-	return nil
 }
 
 // outside reports whether a source is on the Internet, as far as it matters: nobody vouches for what comes from there.
 func (g *Gateway) outside(from location.Hop) bool {
 	a := from.Remote.Addr()
-	return g.guard.stealth && from.Node == "" && !private(a) && !g.guard.isTrusted(a)
+	return g.inForce().config.Security.Stealth && from.Node == "" && !private(a) && !g.guard.isTrusted(a)
 }
 
 // turnedAway counts and logs what the guard let no further.
