@@ -269,7 +269,7 @@ func (c *DatagramConn) record(b, ack []byte) ([]byte, error) {
 		}
 		b = b[n:]
 		if f.Type == wire.FrameAck {
-			c.acked(f.Sequence)
+			c.acked(f.Sequence, f.Received)
 			continue
 		}
 		if c.accept(f.Message) {
@@ -298,13 +298,16 @@ func (c *DatagramConn) accept(raw []byte) bool {
 	}
 }
 
-func (c *DatagramConn) acked(seq uint32) {
+func (c *DatagramConn) acked(seq, received uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.sender.ack(time.Now(), seq) && c.opts.Stalled != nil {
+	if c.sender.ack(time.Now(), seq, received) && c.opts.Stalled != nil {
 		c.opts.Stalled(false)
 	}
-	c.nudge()
+	// The writer looks again by itself when it expected a copy to be due.
+	if c.sender.waiting() || c.err != nil {
+		c.nudge()
+	}
 }
 
 // deliverer hands messages to the receiver.

@@ -13,7 +13,9 @@ const (
 	maxSRRTO     = time.Minute            // RFC 6298 §2.5: "provided it is at least 60 seconds"
 	maxCopies    = 5                      // RFC 6940 §6.6.3.1: "until a total of 5 requests have been sent"
 	silentCopies = 3                      // RFC 6940 §6.6.3.1: before a link is taken out of the Routing Table
-	ackGap       = 10 * time.Millisecond  // RFC 6940 §6.6.3.1: between an ACK and the next message
+	maskReach    = 32                     // RFC 6940 §6.6.2: an ACK of N shows numbers that are "greater than N-32"
+	overtaken    = 3                      // RFC 5681 §3.2: so many later numbers make a loss
+	maxStride    = 2                      // RFC 3465: by which one ACK opens the window in slow start
 )
 
 // Implementation limits.
@@ -43,7 +45,13 @@ const (
 	// minSRRTO is the floor of a measured RTO. With the 1 ms that RFC 6940 §6.6.3.1 permits, five copies are out and the
 	// link is closed 31 ms after a peer's process was not scheduled, or a garbage collection began.
 	minSRRTO     = 200 * time.Millisecond
-	recentFrames = 16 // frames whose sending time is remembered by Simple Reliability: a power of two, three messages
+	recentFrames = 64 // transmissions that Simple Reliability remembers: a power of two, two windows for late ACKs
+	maxWindow    = 32 // packets under way: as many as an ACK can show; 1.2 MB/s at a round trip time of 30 ms
+	// initialWindow is below the 10 that RFC 6928 permits, and near RFC 3390, which has 4,380 octets: most messages are
+	// shorter than a packet may be.
+	initialWindow = 4
+	maxBurst      = 4                // packets at once, RFC 8085; as many as the initial window
+	paceUnit      = time.Millisecond // what timers can do: on a path this short the window is limit enough
 
 	// handshakeMTU keeps handshake datagrams at 1175 octets: the library adds 25.
 	handshakeMTU = 1150

@@ -1,10 +1,16 @@
 package link
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// sender is the stop-and-wait sender of Simple Reliability (RFC 6940 §6.6.3.1) as a value: the time is an argument, and
-// what is to be done comes back from step. Every message on the link goes through it, whether this node made it or
-// passes it on. It is not safe for concurrent use.
+// sender is a sender of Simple Reliability (RFC 6940 §6.6.3) as a value: the time is an argument, and what is to be done
+// comes back from step. RFC 6940 §6.6.3: "a wide variety of congestion control algorithms can be implemented on the sender
+// side while using the same basic wire protocol. The sender algorithm used MUST meet the requirements of [RFC5405]." This
+// one is TCP's, with a window counted in packets (see window); from the stop-and-wait sender of RFC 6940 §6.6.3.1 it has the
+// RTO, the five copies of a message with twice the wait after each, and what ends the link. Every message on the link goes
+// through it, whether this node made it or passes it on. It is not safe for concurrent use.
 //
 // Deviation: RFC 6940 §6.6.3.1 says in passing that "transit nodes do not retransmit at this layer". RFC 6940 §6.2.1
 // and §6.6.3 ("each message [...] will get an ACK and be reliably retransmitted") say that they do, and without it a
@@ -15,21 +21,41 @@ import "time"
 // node that made it, which must travel on. What receives a request twice answers it twice alike (RFC 6940 §6.2.1).
 type sender struct {
 	rtt    estimator
+	window window
 	queue  [][]byte
 	octets int // in queue
 
-	current []byte // what is unacknowledged; nil: nothing
-	copies  int    // of current that were sent
-	first   uint32 // sequence number of the first of them
-	next    uint32 // sequence number of the next data frame
-	wait    time.Duration
-	due     time.Time // for the next copy or, after the last one, for giving up
+	active []*outgoing // sent and not acknowledged, in the order of their first copies; at most maxWindow
+	lost   int         // of these, how many have no copy under way
+	sent   [recentFrames]transmission
+	low    uint32 // no sequence number before it is under way
+	next   uint32 // sequence number of the next data frame
 
-	gap     time.Time // the next message goes no earlier
 	heard   time.Time // when an ACK came or, if that is later, when something began to wait for one
 	silent  int       // copies that went out since, after an RTO without an ACK
 	stalled bool
-	recent  [recentFrames]frameSent
+}
+
+// outgoing is a message of which a copy was sent, and none acknowledged yet.
+type outgoing struct {
+	message []byte
+	done    bool // acknowledged
+	copies  int
+	last    uint32        // sequence number of the newest copy
+	wait    time.Duration // after that copy
+	expired bool          // a copy has timed out before
+	lost    bool          // the newest copy is taken for lost
+	again   time.Time     // with lost: when the next copy is due or, after the fifth, when to give up
+}
+
+// transmission is one copy of a message.
+type transmission struct {
+	seq      uint32
+	at       time.Time // zero: its own ACK has come, or there was none
+	of       *outgoing
+	underWay bool // neither acknowledged nor taken for lost
+	arrived  bool
+	later    int // sequence numbers after it that were acknowledged
 }
 
 // effect is what a sender wants done.
@@ -43,7 +69,7 @@ type effect struct {
 
 // newSender returns a sender for a path of which one round trip time is known, or 0.
 func newSender(rtt time.Duration) sender {
-	s := sender{rtt: estimator{rto: initialSRRTO}}
+	s := sender{rtt: estimator{rto: initialSRRTO}, window: newWindow()}
 	if rtt > 0 {
 		// RFC 6940 §6.6.3.1: "The RTT of a successful STUN transaction from the ICE stage is used as the initial
 		// measurement for formula 2.2 of RFC 6298."
@@ -71,58 +97,128 @@ func (s *sender) push(messages ...[]byte) bool {
 }
 
 // idle reports whether all that was pushed is acknowledged.
-func (s *sender) idle() bool { return s.current == nil && len(s.queue) == 0 }
+func (s *sender) idle() bool { return len(s.active) == 0 && len(s.queue) == 0 }
+
+// waiting reports whether a message could go as soon as the window or the pace let it.
+func (s *sender) waiting() bool { return len(s.queue) > 0 || s.lost > 0 }
 
 // step returns one thing that is to be done by now. It is called until there is none.
 func (s *sender) step(now time.Time) effect {
+	if t := s.oldest(); t != nil && !now.Before(s.due(t)) {
+		s.timeout(t)
+	}
+	m := s.first(now)
 	switch {
-	case s.current == nil:
-		return s.begin(now)
-	case now.Before(s.due):
-		return effect{}
-	case s.copies == maxCopies:
+	case m != nil && m.copies == maxCopies:
 		// RFC 6940 §6.6.3.1: "If all retransmissions for a message fail, then the sending node SHOULD close the
 		// connection routing the message."
 		return effect{dead: true}
+	case now.Before(s.window.clear):
+	case m != nil && s.again():
+		return s.repeat(now, m)
+	case m == nil && s.more(): // what is lost goes before what is new
+		return s.begin(now)
 	}
-	return s.again(now)
+	return effect{}
 }
 
 // wake is when step has something to do, if nothing happens before; zero: never.
-func (s *sender) wake() time.Time {
-	switch {
-	case s.current != nil:
-		return s.due
-	case len(s.queue) > 0:
-		return s.gap
+func (s *sender) wake() (at time.Time) {
+	earlier := func(t time.Time) {
+		if at.IsZero() || t.Before(at) {
+			at = t
+		}
 	}
-	return time.Time{}
+	if t := s.oldest(); t != nil {
+		earlier(s.due(t))
+	}
+	if s.more() {
+		earlier(s.window.clear)
+	}
+	for _, m := range s.active {
+		switch {
+		case !m.lost:
+		case m.copies == maxCopies:
+			earlier(m.again)
+		case s.again():
+			earlier(later(m.again, s.window.clear))
+		}
+	}
+	return at
 }
 
-// begin starts with the next message. RFC 6940 §6.6.3.1: "A node MUST NOT have more than one unacknowledged message on
-// the DTLS connection at a time."
-func (s *sender) begin(now time.Time) effect {
-	if len(s.queue) == 0 || now.Before(s.gap) {
-		return effect{}
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
 	}
-	s.current, s.queue[0] = s.queue[0], nil
+	return a
+}
+
+// again reports whether there is room for another copy of a message, and more whether there is a new message and room for
+// it. No sequence number leaves the reach of the bit mask of ACKs while its frame is under way.
+func (s *sender) again() bool { return s.window.again() && s.next-s.low < maskReach }
+
+func (s *sender) more() bool {
+	return len(s.queue) > 0 && len(s.active) < maxWindow && s.window.room() && s.next-s.low < maskReach
+}
+
+// oldest is the transmission that has been under way for longest; nil: none is.
+func (s *sender) oldest() *transmission {
+	if s.low == s.next {
+		return nil
+	}
+	return &s.sent[s.low%recentFrames]
+}
+
+// due is when the oldest transmission has timed out. RFC 6298 §5.3: "When an ACK is received that acknowledges new data,
+// restart the retransmission timer".
+func (s *sender) due(t *transmission) time.Time { return later(t.at, s.heard).Add(t.of.wait) }
+
+// first is the first message of which a copy is due now, or one that has had all its copies; nil: none.
+func (s *sender) first(now time.Time) (first *outgoing) {
+	if s.lost == 0 {
+		return nil
+	}
+	for _, m := range s.active {
+		if !m.lost || now.Before(m.again) {
+			continue
+		}
+		if m.copies == maxCopies {
+			return m
+		}
+		if first == nil {
+			first = m
+		}
+	}
+	return first
+}
+
+// begin sends the next message.
+func (s *sender) begin(now time.Time) effect {
+	m := &outgoing{message: s.queue[0], wait: s.rtt.rto}
+	s.queue[0] = nil
 	if s.queue = s.queue[1:]; len(s.queue) == 0 {
 		s.queue = nil
 	}
-	s.octets -= len(s.current)
-	s.first, s.copies, s.wait = s.next, 0, s.rtt.rto
-	s.heard, s.silent = now, 0
-	return s.send(now)
+	s.octets -= len(m.message)
+	if len(s.active) == 0 {
+		s.heard, s.silent = now, 0
+	}
+	s.active = append(s.active, m)
+	s.window.restart(now, s.rtt.rto)
+	return s.send(now, m)
 }
 
-// again sends another copy.
-func (s *sender) again(now time.Time) effect {
+// repeat sends another copy.
+func (s *sender) repeat(now time.Time, m *outgoing) effect {
 	// RFC 6940 §6.6.3.1: "The node MUST double the time to wait after each retransmission."
-	s.wait *= 2
+	m.wait *= 2
+	m.lost = false
+	s.lost--
 	if now.Sub(s.heard) >= s.rtt.rto {
 		s.silent++
 	}
-	e := s.send(now)
+	e := s.send(now, m)
 	e.copied = true
 	// RFC 6940 §6.6.3.1: "observe when no ACKs have been received for an entire RTO interval, and then wait for three
 	// retransmissions to occur beyond that point. If no ACKs have been received by the time the third retransmission
@@ -134,46 +230,139 @@ func (s *sender) again(now time.Time) effect {
 	return e
 }
 
-// send puts the current message into a frame. RFC 6940 §6.6.3.1: "For each retransmission, the sequence number MUST be
+// send puts a message into a frame. RFC 6940 §6.6.3.1: "For each retransmission, the sequence number MUST be
 // incremented."
-func (s *sender) send(now time.Time) effect {
+func (s *sender) send(now time.Time, m *outgoing) effect {
 	seq := s.next
 	s.next++
-	s.copies++
-	s.due = now.Add(s.wait)
-	s.recent[seq%recentFrames] = frameSent{seq, now}
-	return effect{message: s.current, seq: seq}
+	m.copies++
+	m.last = seq
+	s.sent[seq%recentFrames] = transmission{seq: seq, at: now, of: m, underWay: true}
+	s.window.leave(now, seq, weight(m.message), s.rtt.srtt)
+	return effect{message: m.message, seq: seq}
 }
 
-// ack takes the ACK for the frame seq. It reports whether the link, which was stalled, is not any more.
-func (s *sender) ack(now time.Time, seq uint32) (restored bool) {
-	f := &s.recent[seq%recentFrames]
-	if f.seq != seq || f.at.IsZero() {
-		return false // never sent, long ago, or acknowledged before
+// timeout takes everything that is under way for lost, because the oldest of it has had no ACK in time.
+func (s *sender) timeout(oldest *transmission) {
+	s.window.collapse(!oldest.of.expired)
+	oldest.of.expired = true
+	for ; s.low != s.next; s.low++ {
+		if t := &s.sent[s.low%recentFrames]; t.underWay {
+			s.lose(t)
+		}
 	}
-	// RFC 6940 §6.6.3.1: "because retransmissions receive new sequence numbers, all received ACKs are used."
-	s.rtt.fine(now.Sub(f.at))
-	f.at = time.Time{}
-	// RFC 6940 §6.6.3.1: "A sender MUST wait 10 ms between receipt of an ACK and transmission of the next message."
-	s.gap = now.Add(ackGap)
+}
+
+// lose takes a transmission for lost. Its message goes again when the time to wait after that copy has passed.
+func (s *sender) lose(t *transmission) {
+	t.underWay = false
+	s.window.flight -= weight(t.of.message)
+	s.lost++
+	t.of.lost, t.of.again = true, t.at.Add(t.of.wait)
+}
+
+// ack takes the ACK for the frame seq, with its bit mask. It reports whether the link, which was stalled, is not any more.
+func (s *sender) ack(now time.Time, seq, received uint32) (restored bool) {
+	t := s.find(seq)
+	if t == nil {
+		return false
+	}
+	flight := s.window.flight
+	news := s.arrive(t)
+	if !t.at.IsZero() {
+		// RFC 6940 §6.6.3.1: "because retransmissions receive new sequence numbers, all received ACKs are used."
+		s.rtt.fine(now.Sub(t.at))
+		t.at, news = time.Time{}, true
+	}
+	for ; received != 0; received >>= 1 {
+		seq-- // RFC 6940 §6.6.2: "the N-M bit of the received bitmask"
+		if t := s.find(seq); received&1 != 0 && t != nil && s.arrive(t) {
+			news = true
+		}
+	}
+	if !news {
+		return false
+	}
 	s.heard, s.silent = now, 0
-	// RFC 6940 §6.6.3.1: "The sender knows a response was received when it receives an ACK with a sequence number that
-	// indicates it is a response to one of the transmissions of this message."
-	if s.current != nil && seq-s.first < uint32(s.copies) {
-		s.current = nil
-	}
+	s.settle(now, flight)
 	restored, s.stalled = s.stalled, false
 	return restored
+}
+
+// find returns the transmission with a sequence number; nil: it was never sent, or long ago.
+func (s *sender) find(seq uint32) *transmission {
+	t := &s.sent[seq%recentFrames]
+	if t.seq != seq || t.at.IsZero() && !t.arrived {
+		return nil
+	}
+	return t
+}
+
+// arrive notes that the receiver has a transmission. It reports whether that is new.
+func (s *sender) arrive(t *transmission) bool {
+	if t.arrived {
+		return false
+	}
+	m := t.of
+	t.arrived, t.of = true, nil
+	if t.underWay {
+		t.underWay = false
+		s.window.arrive(weight(m.message))
+	}
+	for q := s.low; int32(q-t.seq) < 0; q++ {
+		s.sent[q%recentFrames].later++
+	}
+	if !m.done {
+		s.complete(m)
+	}
+	return true
+}
+
+// complete forgets a message. RFC 6940 §6.6.3.1: "The sender knows a response was received when it receives an ACK with a
+// sequence number that indicates it is a response to one of the transmissions of this message."
+func (s *sender) complete(m *outgoing) {
+	if t := &s.sent[m.last%recentFrames]; t.underWay && t.of == m { // a later copy, which need not arrive any more
+		t.underWay = false
+		s.window.flight -= weight(m.message)
+	}
+	if m.lost {
+		s.lost--
+	}
+	m.done, m.message = true, nil
+	i := slices.Index(s.active, m)
+	s.active = slices.Delete(s.active, i, i+1)
+}
+
+// settle draws the conclusions from an ACK: so much was under way before it.
+func (s *sender) settle(now time.Time, flight int) {
+	for q := s.low; q != s.next; q++ {
+		// RFC 5681 §3.2: "The fast retransmit algorithm uses the arrival of 3 duplicate ACKs [...] as an indication that a
+		// segment has been lost." Here what three later numbers have overtaken is lost.
+		t := &s.sent[q%recentFrames]
+		if !t.underWay || t.later < overtaken {
+			continue
+		}
+		s.window.lose(t.seq, s.next, flight)
+		s.lose(t)
+		if t.of.copies == 1 {
+			// Once. A receiver that is overwhelmed leaves ACKs out, and the five copies must not pass in a few round trips.
+			t.of.again = now
+		}
+	}
+	for s.low != s.next && !s.sent[s.low%recentFrames].underWay {
+		s.low++
+	}
+	s.window.grow(s.low)
 }
 
 // stop forgets everything that is not acknowledged. RFC 6940 §6.6.3.1: "Retransmissions continue until [...] there has
 // been a hard ICMP error [RFC1122], or until a TLS alert indicating the end of the connection has been sent or received."
 // What is forgotten comes back.
 func (s *sender) stop() (left [][]byte) {
-	if s.current != nil {
-		left = append(left, s.current)
+	for _, m := range s.active {
+		left = append(left, m.message)
 	}
 	left = append(left, s.queue...)
-	s.current, s.queue, s.octets = nil, nil, 0
+	s.active, s.lost, s.low, s.queue, s.octets = nil, 0, s.next, nil, 0
 	return left
 }
