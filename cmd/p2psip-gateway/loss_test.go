@@ -66,15 +66,30 @@ func lossy(t *testing.T, sipPorts []string) (lost func() string) {
 //
 // Conformance: A-14 A-20 F-24
 func TestProcessesSurviveKillsOverDTLSThatLosesDatagrams(t *testing.T) {
-	file, inside := inOwnNetwork(t)
-	if !inside {
-		return
+	t.Parallel() // they have networks of their own
+	if file, inside := inOwnNetwork(t); inside {
+		surviveKills(t, ringPlan{scheme: "dtls", program: file, nodes: 5})
 	}
+}
+
+// The same with ICE on all links.
+//
+// Conformance: A-01 A-26
+func TestProcessesSurviveKillsOverICEThatLosesDatagrams(t *testing.T) {
+	t.Parallel() // they have networks of their own
+	if file, inside := inOwnNetwork(t); inside {
+		surviveKills(t, ringPlan{scheme: "dtls", program: file, nodes: 5, init: []string{"--ice"}})
+	}
+}
+
+func surviveKills(t *testing.T, plan ringPlan) {
+	t.Helper()
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	users := []string{"2001", "2002", "2003", "2004", "2005", "3001", "3002"}
-	r := newRingOver(t, "dtls", file, 5, users)
+	plan.users = users
+	r := plan.make(t)
 	var ports []string
 	for _, m := range r.members {
 		_, port, _ := strings.Cut(m.sip, ":")

@@ -205,3 +205,45 @@ func TestRFC6940_6_5_1_2_CrossingAttaches(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// RFC 6940 §6.5.1.2: a peer that "has already sent an Attach request to and received the response from the originating peer [...]
+// SHOULD generate an Error_In_Progress error". Here a client names a neighbour, answers the Attach that it gets for it, and sends
+// another one in the neighbour's name before there is a link.
+//
+// Conformance: A-37
+func TestRFC6940_6_5_1_2_AnAttachAfterTheAnswerIsInProgress(t *testing.T) {
+	w := ring(t, 3)
+	h := w.Host(0)
+	c := w.NewClient(h)
+	near := h.ID.Array16()
+	near[15]++
+	neighbor, err := wire.NodeIDFromBytes(near[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	attach := wire.Attach{Ufrag: "abcd", Password: "abcdefghijklmnopqrstuv", Candidates: c.Candidates()}
+	asked := func() *wire.Message {
+		for _, m := range c.Got {
+			if last, _ := m.Header.Destinations.Last(); m.Body.Code() == wire.CodeAttachReq && last == wire.ToNode(neighbor) {
+				return m
+			}
+		}
+		return nil
+	}
+	c.Call(c.Message(&wire.UpdateReq{Type: wire.ChordNeighbors, Successors: []wire.NodeID{neighbor}}, toHost(h)))
+	if !w.RunUntil(10*time.Second, 10*time.Millisecond, func() bool { return asked() != nil }) {
+		t.Fatal("the neighbour is not attached to")
+	}
+	c.SignAs(neighbor)
+	theirs := c.Message(&wire.AttachReq{Attach: attach}, toHost(h))
+	theirs.Header.Via = wire.NewDestinationList(wire.ToNode(neighbor))
+	theirs.Body.(*wire.AttachReq).Role = wire.RolePassive
+	ans := c.Message(&wire.AttachAns{Attach: attach}, toHost(h))
+	ans.Header.Transaction = asked().Header.Transaction
+	ans.Body.(*wire.AttachAns).Role = wire.RoleActive
+	c.Send(c.Seal(ans, nil))
+	w.Run(100 * time.Millisecond)
+	if got := code(c.Call(theirs)); got != wire.ErrorInProgress {
+		t.Errorf("answered with %v", got)
+	}
+}

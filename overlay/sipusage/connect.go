@@ -33,8 +33,7 @@ func (s *Service) Dial(ctx context.Context, gr string) (overlay.AppConn, error) 
 	if !s.suspects.enter(id) {
 		return overlay.AppConn{}, unavailable("connect to "+id.Short(), errProbing)
 	}
-	// RFC 7904 §5.1: "The "application" field MUST be either 5060 to indicate SIP or 5061 to indicate SIPS."
-	conn, err := s.peer.AppAttach(ctx, dest, wire.ApplicationSIP)
+	conn, err := s.attach(ctx, id, dest)
 	s.suspects.leave(id, err)
 	if err != nil {
 		return overlay.AppConn{}, unavailable("connect to "+id.Short(), err)
@@ -46,6 +45,47 @@ func (s *Service) Dial(ctx context.Context, gr string) (overlay.AppConn, error) 
 		return overlay.AppConn{}, unavailable("connect to "+id.Short(), errOtherNode)
 	}
 	return conn, nil
+}
+
+// attach asks for SIP or SIPS. RFC 7904 §5.1: "The "application" field MUST be either 5060 to indicate SIP or 5061 to indicate SIPS", and
+// a caller "SHOULD follow a preference indicated by the callee". Both are the same to us: a connection that the overlay set up is TLS
+// or DTLS with the certificates of both sides. So who takes one of them only is asked for that one then.
+func (s *Service) attach(ctx context.Context, id wire.NodeID, dest wire.DestinationList) (overlay.AppConn, error) {
+	first, second := wire.ApplicationSIP, wire.ApplicationSIPS
+	if s.secure.prefers(id) {
+		first, second = second, first
+	}
+	conn, err := s.peer.AppAttach(ctx, dest, first)
+	var refused *overlay.RemoteError
+	if errors.As(err, &refused) && refused.Code == wire.ErrorNotFound { // RFC 6940 §6.5.2.2: the Application-ID is not supported
+		return s.peer.AppAttach(ctx, dest, second)
+	}
+	return conn, err
+}
+
+// secure are the gateways whose records prefer SIPS.
+type secure struct {
+	mu    sync.Mutex
+	nodes *cache[bool]
+}
+
+func newSecure() *secure { return &secure{nodes: newCache[bool](maxSecure)} }
+
+func (s *secure) note(id wire.NodeID, sips bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sips {
+		s.nodes.put(id.String(), true, time.Now(), secureFor)
+	} else {
+		s.nodes.remove(id.String())
+	}
+}
+
+func (s *secure) prefers(id wire.NodeID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sips, _ := s.nodes.get(id.String(), time.Now())
+	return sips
 }
 
 // suspects are nodes that did not answer lately. RELOAD drops what is addressed to an absent node in silence (RFC 6940 §6.1.1), so each

@@ -41,6 +41,7 @@ type ring struct {
 	fail     func(op string) error    // instead of an operation
 	lose     func(op string) error    // the answer to an operation that was carried out
 	silent   map[wire.NodeID]struct{} // nodes that do not answer AppAttach
+	only     wire.ApplicationID       // the only application that is taken; 0: any
 }
 
 // stored is one Store that arrived.
@@ -253,9 +254,18 @@ func (g *gateway) AppAttach(ctx context.Context, dest wire.DestinationList, app 
 	if silent {
 		return overlay.AppConn{}, overlay.ErrTimeout
 	}
+	if only := g.takesOnly(); only != 0 && only != app {
+		return overlay.AppConn{}, &overlay.RemoteError{Code: wire.ErrorNotFound}
+	}
 	near, far := net.Pipe()
 	g.t.Cleanup(func() { _, _ = near.Close(), far.Close() })
 	return overlay.AppConn{Conn: near, Peer: trust.Identity{Node: last.Node, Nodes: []wire.NodeID{last.Node}}, Application: app}, nil
+}
+
+func (g *gateway) takesOnly() wire.ApplicationID {
+	g.ring.mu.Lock()
+	defer g.ring.mu.Unlock()
+	return g.ring.only
 }
 
 // register stores any SIP-REGISTRATION of aor at g.

@@ -59,4 +59,7 @@ const (
 	certifiedFor = 60 * time.Second
 	suspectFor   = 60 * time.Second // a node that is gone is silence, and costs 15 s each time it is tried
 	maxSuspects  = 1000
+	maxSecure    = 10000     // gateways that are known to prefer SIPS; another is asked for SIP first
+	secureFor    = time.Hour // since a record last said so
+	maxPrefs     = 2048      // octets of contact_prefs that are read
 )

@@ -28,6 +28,7 @@ type node struct {
 	id    wire.NodeID
 	gr    string
 	since time.Time // storage time of the newest record that says so
+	sips  bool      // that record prefers SIPS
 }
 
 // entries is what the overlay says of one address-of-record.
@@ -51,7 +52,7 @@ func read(values []overlay.Value, self wire.NodeID) entries {
 		}
 		switch r.Type {
 		case wire.SipRegistrationRoute:
-			e.addRoute(r.Destinations, time.UnixMilli(int64(v.StorageTime)), self)
+			e.addRoute(r, time.UnixMilli(int64(v.StorageTime)), self)
 		case wire.SipRegistrationURI:
 			e.addURI(r.URI)
 		}
@@ -61,7 +62,8 @@ func read(values []overlay.Value, self wire.NodeID) entries {
 }
 
 // addRoute adds a destination list. RFC 7904 §4.2 step 3: "the Peer removes duplicate destination lists".
-func (e *entries) addRoute(l wire.DestinationList, since time.Time, self wire.NodeID) {
+func (e *entries) addRoute(r wire.SipRegistration, since time.Time, self wire.NodeID) {
+	l := r.Destinations
 	if !usable(l, self.Len()) {
 		return
 	}
@@ -74,12 +76,23 @@ func (e *entries) addRoute(l wire.DestinationList, since time.Time, self wire.No
 	for i := range e.nodes {
 		if n := &e.nodes[i]; n.gr == gr {
 			if since.After(n.since) {
-				n.since = since
+				n.since, n.sips = since, prefersSIPS(r.ContactPrefs)
 			}
 			return
 		}
 	}
-	e.nodes = append(e.nodes, node{id, gr, since})
+	e.nodes = append(e.nodes, node{id, gr, since, prefersSIPS(r.ContactPrefs)})
+}
+
+// prefersSIPS reads contact_prefs as far as it says which scheme to use (RFC 7904 §3.2): "(sip.schemes=SIPS)", and not SIP as well.
+// Other preferences, and what can not be read, say nothing about it.
+func prefersSIPS(prefs string) bool {
+	if len(prefs) > maxPrefs {
+		return false
+	}
+	prefs = strings.ToLower(strings.Join(strings.Fields(prefs), ""))
+	return strings.Contains(prefs, "(sip.schemes=sips)") && !strings.Contains(prefs, "(sip.schemes=sip)") &&
+		!strings.Contains(prefs, "(!(sip.schemes=sips))")
 }
 
 func (e *entries) addURI(s string) {

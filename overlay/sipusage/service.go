@@ -18,12 +18,13 @@ type Service struct {
 	addresses *lookups[[]string]
 	certified *lookups[bool]
 	suspects  *suspects
+	secure    *secure
 }
 
 // NewService returns a service on peer. aorOf makes the canonical address-of-record of a SIP URI; ok is false when its domain is not
 // one of this overlay. Close ends it.
 func NewService(peer Peer, aorOf func(uri string) (location.AOR, bool)) *Service {
-	s := &Service{peer: peer, self: peer.NodeID(), aorOf: aorOf, suspects: newSuspects()}
+	s := &Service{peer: peer, self: peer.NodeID(), aorOf: aorOf, suspects: newSuspects(), secure: newSecure()}
 	s.records = newLookups(s.fetchRecord)
 	s.addresses = newLookups(s.fetchAddresses)
 	s.certified = newLookups(s.fetchCertified)
@@ -47,6 +48,7 @@ func (s *Service) fetchRecord(ctx context.Context, aor string) (entries, time.Du
 	e := read(values, s.self)
 	for _, n := range e.nodes {
 		s.suspects.seen(n.id, n.since)
+		s.secure.note(n.id, n.sips)
 	}
 	if len(e.nodes) == 0 && len(e.uris) == 0 {
 		return e, missingFor, nil

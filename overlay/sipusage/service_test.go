@@ -276,6 +276,32 @@ func TestRFC7904_5_1_Dial(t *testing.T) {
 	})
 }
 
+// The callee's preference is followed, and who takes one of SIP and SIPS only is reached nevertheless.
+//
+// Conformance: H-06 H-20 H-40
+func TestRFC7904_5_1_PreferenceOfSIPOrSIPSIsFollowed(t *testing.T) {
+	for prefs, want := range map[string]wire.ApplicationID{
+		"": wire.ApplicationSIP, "(sip.schemes=SIP)": wire.ApplicationSIP, "(sip.schemes=SIPS)": wire.ApplicationSIPS,
+		"(& (sip.schemes=sips) (sip.audio=TRUE))": wire.ApplicationSIPS, "(| (sip.schemes=SIP) (sip.schemes=SIPS))": wire.ApplicationSIP,
+		"(! (sip.schemes=SIPS))": wire.ApplicationSIP, "((((": wire.ApplicationSIP, strings.Repeat("(sip.schemes=SIPS)", 200): wire.ApplicationSIP,
+	} {
+		inBubble(t, func(t *testing.T, r *ring, gw1, gw2 *gateway, s *Service) {
+			gw2.register(bob, wire.SipRegistration{Type: wire.SipRegistrationRoute, ContactPrefs: prefs,
+				Destinations: wire.NewDestinationList(wire.ToNode(gw2.NodeID()))})
+			remote(t, s, bob)
+			if conn, err := s.Dial(t.Context(), gw2.gr()); err != nil || conn.Application != want {
+				t.Errorf("%q: %v %v", prefs, conn.Application, err)
+			}
+			for _, only := range []wire.ApplicationID{wire.ApplicationSIP, wire.ApplicationSIPS} {
+				r.set(func(r *ring) { r.only = only })
+				if conn, err := s.Dial(t.Context(), gw2.gr()); err != nil || conn.Application != only {
+					t.Errorf("%q, %d alone: %v %v", prefs, only, conn.Application, err)
+				}
+			}
+		})
+	}
+}
+
 // liar answers AppAttach with the certificate of another node.
 type liar struct {
 	*gateway

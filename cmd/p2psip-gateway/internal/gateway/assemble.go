@@ -34,7 +34,7 @@ func (g *Gateway) openPeer() error {
 	c := g.o.Config.Overlay
 	pc := overlay.Config{
 		Overlay: g.o.Overlay, Document: g.o.Document, Changed: g.o.Changed, Self: g.o.Self, Bootstrap: c.Bootstrap, Known: g.known.list, First: c.First,
-		Applications: []wire.ApplicationID{wire.ApplicationSIP}, Accept: g.accept,
+		Applications: []wire.ApplicationID{wire.ApplicationSIP, wire.ApplicationSIPS}, Accept: g.accept,
 		Client: c.Role == RoleClient, Log: g.o.Log, Software: "p2psip-gateway/" + g.o.Version,
 	}
 	if !pc.Client { // which holds nothing
