@@ -265,7 +265,7 @@ func (g *gateway) AppAttach(ctx context.Context, dest wire.DestinationList, app 
 func (g *gateway) takesOnly() wire.ApplicationID {
 	g.ring.mu.Lock()
 	defer g.ring.mu.Unlock()
-	return g.ring.only
+	return g.only
 }
 
 // register stores any SIP-REGISTRATION of aor at g.
