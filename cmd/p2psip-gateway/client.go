@@ -29,6 +29,7 @@ type query struct {
 	flags *flag.FlagSet
 	admin *string
 	json  *bool
+	trust *adminTrust
 }
 
 func newQuery(std stdio, name, args, about string) query {
@@ -38,7 +39,8 @@ func newQuery(std stdio, name, args, about string) query {
 		fmt.Fprintf(std.err, "usage: p2psip-gateway %s [flags] %s\n%s\n\n", name, args, about)
 		fs.PrintDefaults()
 	}
-	return query{std, fs, fs.String("admin", defaultAdmin, "`address` of the node's admin server"), fs.Bool("json", false, "print JSON")}
+	return query{std, fs, fs.String("admin", defaultAdmin, "`address` of the node's admin server; https:// in front of it when that has TLS"),
+		fs.Bool("json", false, "print JSON"), newAdminTrust(fs)}
 }
 
 // parse reads the flags, which may stand before and behind the n operands.
@@ -74,11 +76,20 @@ func (q query) get(ctx context.Context, path string, v any) error {
 func (q query) ask(ctx context.Context, method, path string, v any) error {
 	ctx, cancel := context.WithTimeout(ctx, adminWait)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+*q.admin+path, nil)
+	base := *q.admin
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	req, err := http.NewRequestWithContext(ctx, method, base+path, nil)
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	client, err := q.trust.client(req)
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	res, err := client.Do(req)
 	if err != nil {
 		return fmt.Errorf("no node answers at %s: %w\n      try: --admin ADDRESS, as `admin.listen` of its configuration says", *q.admin, errors.Unwrap(err))
 	}

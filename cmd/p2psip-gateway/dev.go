@@ -174,9 +174,12 @@ func (o devOptions) config(k int) gateway.Config {
 // devDrain: who tries things does not wait for calls to end.
 const devDrain = 2 * time.Second
 
-func (o devOptions) loopback() bool {
-	a, err := netip.ParseAddr(o.host)
-	return o.host == "localhost" || (err == nil && a.IsLoopback())
+func (o devOptions) loopback() bool { return loopbackHost(o.host) }
+
+// loopbackHost reports whether a host is this machine, whoever asks.
+func loopbackHost(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || (err == nil && a.IsLoopback())
 }
 
 // readUsers are the users of the file, or made ones: with known passwords while only this machine can reach us.

@@ -119,11 +119,6 @@ type ProxyConfig struct {
 	HistoryInfo bool `yaml:"history_info"` // History-Info is written (RFC 7044)
 }
 
-// AdminConfig is the admin HTTP server.
-type AdminConfig struct {
-	Listen string `yaml:"listen"`
-}
-
 // LogConfig is the log on standard error.
 type LogConfig struct {
 	Level  string `yaml:"level"`  // debug | info | warn | error
@@ -220,9 +215,7 @@ func (c *Config) check(bad func(key, format string, args ...any)) {
 	if c.Role == RoleProxy && c.Registrar.Users == "" {
 		bad("registrar.users", "a proxy needs a file of users: lines \"user password\"")
 	}
-	if host, _, err := net.SplitHostPort(c.Admin.Listen); err != nil || !isLoopback(host) {
-		bad("admin.listen", "%q: want a loopback address and port, such as 127.0.0.1:8060: the admin server has no password yet", c.Admin.Listen)
-	}
+	c.Admin.check(bad)
 }
 
 // checkRole finds what is wrong with the role in the overlay.

@@ -38,13 +38,18 @@ type examination struct {
 func Examine(ctx context.Context, l *Loaded, now time.Time) []Problem {
 	e := &examination{Loaded: l, now: now}
 	e.tls("sip.tls", l.Config.SIP.TLS.Cert, l.Config.SIP.TLS.Key)
-	for _, f := range []struct{ key, path string }{{"sip.tls.ca", l.Config.SIP.TLS.CA}, {"sip.tls.client_ca", l.Config.SIP.TLS.ClientCA}} {
+	for _, f := range []struct{ key, path string }{{"sip.tls.ca", l.Config.SIP.TLS.CA}, {"sip.tls.client_ca", l.Config.SIP.TLS.ClientCA},
+		{"admin.tls.client_ca", l.Config.Admin.TLS.ClientCA}} {
 		if _, err := sipRoots(f.key, f.path); err != nil {
 			e.file(f.key, err)
 		}
 	}
 	if _, err := l.Config.Overlay.TURN.secrets(l.Config.Overlay.Identity); err != nil {
 		e.file("overlay.turn.secret", err)
+	}
+	e.tls("admin.tls", l.Config.Admin.TLS.Cert, l.Config.Admin.TLS.Key)
+	if _, err := l.Config.Admin.token(); err != nil {
+		e.Wrong("admin.token_file", err)
 	}
 	e.directory()
 	if _, err := sipListeners(l.Config.SIP); err != nil {

@@ -131,11 +131,6 @@ func (g *Gateway) openData() (err error) {
 	return err
 }
 
-func (g *Gateway) openAdmin() (err error) {
-	g.admin, err = listen("admin.listen", g.o.Config.Admin.Listen)
-	return err
-}
-
 // listen opens a TCP listener; what it says of a port in use is what a person needs.
 func listen(key, address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
@@ -180,7 +175,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	errs := make(chan error, 3)
 	backDone.Go(func() { errs <- g.runPeer(back) })
 	frontDone.Go(func() { g.runLAN(front) })
-	frontDone.Go(func() { errs <- serveAdmin(front, g.admin, adminHandler(g, g.metrics.Handler())) })
+	frontDone.Go(func() { errs <- serveAdmin(front, g.admin, g.adminServer()) })
 	frontDone.Go(func() { g.publisher.Run(front) })
 	frontDone.Go(func() { g.shown.Run(front) })
 	frontDone.Go(func() { g.expire(front) })

@@ -19,6 +19,7 @@ type inForce struct {
 	trusted, registering, lan, allow, deny []netip.Prefix
 	algorithms                             []digest.Algorithm
 	registrar                              *registrar.Registrar // nil on a redirect peer
+	token                                  []byte               // of the admin server; nil: there is none
 
 	over chan struct{} // closed when something else is in force
 }
@@ -41,7 +42,9 @@ func newInForce(base Config, l *Loaded, users *digest.Users) (*inForce, error) {
 			return nil, err
 		}
 	}
-	return f, nil
+	var err error
+	f.token, err = c.Admin.token()
+	return f, err
 }
 
 func (g *Gateway) openConfig() error {
