@@ -53,7 +53,7 @@ func (p *Proxy) forwardACK(in *inbound, t target) {
 		return
 	}
 	if hops, ok := p.c.Resolver.Immediate(uri); ok && len(hops) > 0 {
-		p.sendACK(in, &t, hops[0])
+		p.sendACK(in, &t, p.answering(hops))
 		return
 	}
 	ok = p.pool.submit(func() {
@@ -64,11 +64,16 @@ func (p *Proxy) forwardACK(in *inbound, t target) {
 			p.counters.acks[ackDropped].Add(1)
 			return
 		}
-		p.sendACK(in, &t, hops[0])
+		p.sendACK(in, &t, p.answering(hops))
 	})
 	if !ok {
 		p.counters.acks[ackDropped].Add(1)
 	}
+}
+
+// answering is the hop to which the INVITE went in the end: the first of those that are not down. An ACK, which has no answer, finds out nothing.
+func (p *Proxy) answering(hops []location.Hop) location.Hop {
+	return p.outages.order(hops, p.c.Now(), false)[0]
 }
 
 func (p *Proxy) sendACK(in *inbound, t *target, hop location.Hop) {

@@ -259,6 +259,7 @@ func (c *call) response(now time.Time, e *event) {
 	if !res.Has(message.Via) {
 		return
 	}
+	c.note(now, l, res, nil)
 	switch {
 	case res.StatusCode == 503 && c.tryNext(e.branch):
 		return // RFC 3263 §4.3: 503 is a failure of this server, not of the request
@@ -286,7 +287,11 @@ func (c *call) response(now time.Time, e *event) {
 // failed takes the end of a branch without a response.
 func (c *call) failed(e *event) {
 	l := &c.legs[e.branch]
-	if e.try != l.try || c.tryNext(e.branch) || c.tryFlow(e.branch) {
+	if e.try != l.try {
+		return
+	}
+	c.note(c.p.c.Now(), l, nil, e.err)
+	if c.tryNext(e.branch) || c.tryFlow(e.branch) {
 		return
 	}
 	c.p.counters.branches[resultUnreachable].Add(1)
@@ -297,6 +302,23 @@ func (c *call) failed(e *event) {
 		c.fork.fail(e.branch, gatewayUnreachable)
 	default:
 		c.fork.fail(e.branch, unreachable) // RFC 3261 §16.9: as 503, which becomes 500
+	}
+}
+
+// note remembers how the current hop of a leg did, where there are others to choose from.
+func (c *call) note(now time.Time, l *leg, res *message.Message, err error) {
+	if len(l.hops) < 2 {
+		return
+	}
+	o, hop := &c.p.outages, l.hops[l.at]
+	switch {
+	case err != nil && silent(err):
+		o.failed(hop, now, 0)
+	case err != nil:
+	case res.StatusCode != 503:
+		o.answered(hop)
+	case announced(res) > 0:
+		o.failed(hop, now, announced(res))
 	}
 }
 

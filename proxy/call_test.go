@@ -305,6 +305,7 @@ func TestPRX04_PhonesOfLowerQFollow(t *testing.T) {
 	})
 }
 
+// Feature: PRX-19
 func TestRFC3263_4_3_TheNextAddressIsTriedAfterAFailure(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := withBob(t, func(c *Config) { c.Trusted = func(location.Hop) bool { return true } })

@@ -27,5 +27,9 @@ const (
 	retryAfter   = "5"                    // seconds, with 503
 	tokenMAC     = 10                     // octets of the HMAC in a route token, as RFC 5626 §5.2 has it
 	drawnPorts   = 32768                  // from here on systems draw the ports of outgoing connections: nobody listens there
+	outageWait   = 30 * time.Second       // for which a next hop that failed is tried last; doubled each time that it fails again
+	outageMost   = 10 * time.Minute       // up to this, also where a 503 says how long
+	outageProbe  = 33 * time.Second       // how long the one request may take that finds out whether it is back: Timer B and a little
+	maxOutages   = 1024                   // next hops remembered as down
 	maxTokenNode = 255                    // octets of a destination list in a route token: its length is one octet
 )

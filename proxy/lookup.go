@@ -174,7 +174,7 @@ func (c *call) start(branch int) {
 		return
 	}
 	if hops, ok := c.p.c.Resolver.Immediate(uri); ok {
-		l.hops = hops
+		l.hops = c.p.outages.order(hops, c.p.c.Now(), true)
 		c.sendFirst(branch)
 		return
 	}
@@ -196,7 +196,7 @@ func (c *call) resolved(e *event) {
 		c.fork.fail(e.branch, unresolvable)
 		return
 	}
-	c.legs[e.branch].hops = e.hops
+	c.legs[e.branch].hops = c.p.outages.order(e.hops, c.p.c.Now(), true)
 	c.sendFirst(e.branch)
 }
 

@@ -82,6 +82,7 @@ type Proxy struct {
 	mu    sync.Mutex
 	calls map[sip.ServerTransaction]*call
 
+	outages  outages
 	counters counters
 }
 

@@ -59,6 +59,7 @@ type client struct {
 type answer struct {
 	reply
 	until time.Time
+	stale time.Time // until when it is better than nothing; zero: never
 }
 
 func newClient(c Config) (*client, error) {
@@ -152,6 +153,14 @@ func (c *client) cached(qs ...question) []reply {
 	return out
 }
 
+// stale is an answer that is over, but not by much; ok is false without one.
+func (c *client) stale(q question) (a answer, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a = c.cache[question{dns.CanonicalName(q.name), q.kind}]
+	return a, c.now().Before(a.stale)
+}
+
 // keep remembers an answer. When there is no room, expired ones go, and then any.
 func (c *client) keep(q question, a answer) {
 	c.mu.Lock()
@@ -159,7 +168,7 @@ func (c *client) keep(q question, a answer) {
 	if len(c.cache) >= MaxCached {
 		now := c.now()
 		for k, v := range c.cache {
-			if now.After(v.until) {
+			if now.After(v.until) && !now.Before(v.stale) {
 				delete(c.cache, k)
 			}
 		}
@@ -174,8 +183,10 @@ func (c *client) keep(q question, a answer) {
 }
 
 // ask answers from memory or asks the servers, all questions at once. Callers with one question share its answer; a
-// caller whose ctx ends leaves the others waiting.
+// caller whose ctx ends leaves the others waiting. Who has an old answer does not wait for the new one for long.
 func (c *client) ask(ctx context.Context, qs []question) []reply {
+	hurry, cancel := context.WithTimeout(ctx, staleWait)
+	defer cancel()
 	out := c.cached(qs...)
 	waits := make([]<-chan singleflight.Result, len(qs))
 	for i, q := range qs {
@@ -187,9 +198,16 @@ func (c *client) ask(ctx context.Context, qs []question) []reply {
 		if wait == nil {
 			continue
 		}
+		old, has := c.stale(qs[i])
+		late := ctx
+		if has {
+			late = hurry
+		}
 		select {
-		case <-ctx.Done():
-			out[i] = reply{err: fmt.Errorf("%w: %s: %w", ErrDNS, qs[i].name, ctx.Err())}
+		case <-late.Done():
+			if out[i] = old.reply; !has {
+				out[i] = reply{err: fmt.Errorf("%w: %s: %w", ErrDNS, qs[i].name, ctx.Err())}
+			}
 		case res := <-wait:
 			out[i], _ = res.Val.(reply)
 		}
@@ -206,10 +224,18 @@ func (c *client) start(ctx context.Context, q question) <-chan singleflight.Resu
 			return r, nil // answered between the caller's look and this one
 		}
 		r, ttl := c.query(ctx, q)
-		if ttl > 0 {
-			c.keep(q, answer{r, c.now().Add(ttl)})
+		old, has := c.stale(q)
+		a := answer{reply: r, until: c.now().Add(ttl)}
+		switch {
+		case r.err != nil && has:
+			a.reply, a.stale = old.reply, old.stale // RFC 8767 §4: the servers do not answer, and what they said last may still hold
+		case len(r.records) > 0:
+			a.stale = a.until.Add(staleFor)
 		}
-		return r, nil
+		if ttl > 0 {
+			c.keep(q, a)
+		}
+		return a.reply, nil
 	})
 }
 

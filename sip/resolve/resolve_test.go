@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -427,6 +428,50 @@ func TestABlackHoledNameHoldsUpNobodyElse(t *testing.T) {
 		}
 	}
 	close(hold)
+}
+
+// What the servers said last holds for a minute more when they do not answer; callers hardly wait for them, and then not at all.
+//
+// Feature: PRX-20
+func TestRFC8767_4_AnOldAnswerIsBetterThanNone(t *testing.T) {
+	s := startServer(t, "a.test. 10 IN A 192.0.2.1", "a.test. 10 IN AAAA 2001:db8::1")
+	r := newResolver(t, s)
+	var now atomic.Int64
+	r.dns.now = func() time.Time { return time.Unix(now.Load(), 0) }
+	ask := func() (string, error) {
+		hops, err := r.Resolve(t.Context(), uri(t, "sip:a.test:5060"))
+		return strings.Join(words(hops), ", "), err
+	}
+	const both, moved = "UDP 192.0.2.1:5060, UDP [2001:db8::1]:5060", "UDP 192.0.2.9:5060"
+	want := func(what, want string) {
+		t.Helper()
+		if got, err := ask(); got != want || (err == nil) != (want != "") {
+			t.Fatalf("%s: %q, %v, want %q", what, got, err, want)
+		}
+	}
+	want("fresh", both)
+	hold := make(chan struct{})
+	s.set(func() { s.hold = hold })
+	now.Store(11)
+	want("the servers are silent", both)
+	eventually(t, func() bool { _, ok := r.Immediate(uri(t, "sip:a.test:5060")); return ok }) // they are given up, and nobody waits for a while
+	now.Store(71)
+	want("more than a minute later", "")
+	close(hold)
+	s.set(func() { s.hold, s.zone = nil, map[string][]dns.RR{} })
+	s.add(t, "a.test. 10 IN A 192.0.2.9", "a.test. 10 IN SOA . . 1 1 1 1 1")
+	now.Store(90)
+	want("they are back", moved)
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, holds func() bool) {
+	t.Helper()
+	for until := time.Now().Add(2 * Deadline); !holds(); time.Sleep(10 * time.Millisecond) { // the poll of a condition
+		if time.Now().After(until) {
+			t.Fatal("it does not become true")
+		}
+	}
 }
 
 // Feature: PRX-18

@@ -146,7 +146,7 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 		})
 		return h, nil
 	}
-	resolver, err := resolve.New(resolve.Config{})
+	resolver, err := resolve.New(g.o.DNS)
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/registrar/regevent"
 	"github.com/p2psip/p2psip-gateway/sip/digest"
 	"github.com/p2psip/p2psip-gateway/sip/flow"
+	"github.com/p2psip/p2psip-gateway/sip/resolve"
 	"github.com/p2psip/p2psip-gateway/sip/transaction"
 )
 
@@ -53,6 +54,8 @@ type Options struct {
 	// Servers tells how the servers stand that renew certificates and documents; nil: there are none.
 	Servers func() []ServerReport
 	Users   *digest.Users // empty on a redirect peer that was given none
+	// DNS says whom names are asked of; zero: as the system is configured.
+	DNS resolve.Config
 	// OpenCalls lets callers from our own domain call inside it without credentials: a laboratory on loopback.
 	OpenCalls bool
 }
