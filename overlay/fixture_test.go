@@ -34,7 +34,8 @@ type world struct {
 	journal  Journal // of the next members
 	document []byte  // that overlay was read from
 	changed  func([]byte)
-	client   bool // the next members are clients
+	client   bool     // the next members are clients
+	services []string // that the next members offer
 }
 
 func newWorld(t testing.TB) *world {

@@ -23,6 +23,8 @@ const (
 	turnWalk    = 16   // peers that one look for TURN servers asks
 	maxDead     = 64   // TURN servers that are left alone
 	wantRelays  = 2    // TURN servers that are remembered
+	maxServices = 32   // that one peer offers: each is a walk through a tree every few minutes
+	maxFinders  = 64   // services of which it is known at which levels they were found
 	maxDials    = 32   // connections being opened at a time
 	maxAddress  = 8    // addresses tried for one peer, and of a bootstrap node over each type of link
 	maxParked   = 64   // application connections that came before the answer that explains them
@@ -46,19 +48,22 @@ const (
 	minCertificateCheck = 100 * time.Millisecond
 	minReplace          = time.Second
 
-	dialTimeout   = 10 * time.Second       // all candidates of one peer together, TLS included
-	meetTimeout   = 25 * time.Second       // connectivity checks and the DTLS handshake
-	turnLifetime  = 20 * time.Minute       // of a TURN-SERVICE entry; a server that is gone is not found for longer
-	turnTimeout   = 20 * time.Second       // to store all entries, or to find one
-	turnRefresh   = 10 * time.Minute       // between looks for TURN servers when there are enough, and earlier when one fails
-	turnAvoid     = 5 * time.Minute        // that a TURN server which gave nothing is left alone
-	turnWithdraw  = time.Second            // for its entries to be taken out when the peer is to leave
-	turnFirst     = time.Second            // that a session waits for the first look to end
-	turnPause     = time.Second            // after a look that found nothing; it doubles
-	turnRetry     = 30 * time.Second       // the longest such pause
-	appWait       = 10 * time.Second       // from an AppAttach's answer to the connection
-	hopTimeout    = 7 * time.Second        // for one hop of a Trace: the request and two more copies
-	postTimeout   = 2 * time.Second        // a caller waits so long for room in the inbox
-	leaveTimeout  = 3 * time.Second        // for the hand-over of what is stored
-	statusTimeout = 500 * time.Millisecond // then the previous snapshot does
+	dialTimeout    = 10 * time.Second       // all candidates of one peer together, TLS included
+	meetTimeout    = 25 * time.Second       // connectivity checks and the DTLS handshake
+	turnLifetime   = 20 * time.Minute       // of a TURN-SERVICE entry; a server that is gone is not found for longer
+	turnTimeout    = 20 * time.Second       // to store all entries, or to find one
+	turnRefresh    = 10 * time.Minute       // between looks for TURN servers when there are enough, and earlier when one fails
+	turnAvoid      = 5 * time.Minute        // that a TURN server which gave nothing is left alone
+	turnWithdraw   = time.Second            // for its entries to be taken out when the peer is to leave
+	turnFirst      = time.Second            // that a session waits for the first look to end
+	turnPause      = time.Second            // after a look that found nothing; it doubles
+	turnRetry      = 30 * time.Second       // the longest such pause
+	serviceTimeout = 40 * time.Second       // for one walk of a registration: some eight requests
+	servicePause  = time.Second            // until a service is looked at that is not ready
+	serviceRetry   = 30 * time.Second       // after a registration that failed
+	appWait        = 10 * time.Second       // from an AppAttach's answer to the connection
+	hopTimeout     = 7 * time.Second        // for one hop of a Trace: the request and two more copies
+	postTimeout    = 2 * time.Second        // a caller waits so long for room in the inbox
+	leaveTimeout   = 3 * time.Second        // for the hand-over of what is stored
+	statusTimeout  = 500 * time.Millisecond // then the previous snapshot does
 )

@@ -49,6 +49,8 @@ type Config struct {
 	First                                                        bool     // may be the first of its overlay
 	Client                                                       bool     // be a client: route for nobody, store nothing (RFC 6940 §4.2)
 	Applications                                                 []wire.ApplicationID
+	// Services are what this peer provides, by their namespaces, where the document has the Kind REDIR (RFC 7374).
+	Services []string
 	// Accept takes each application connection that another node asked for. It must not block. Nil closes them.
 	Accept func(AppConn)
 	// Journal keeps what the peer stores for others; nil: a peer that ends forgets it. It is not closed.
@@ -75,6 +77,8 @@ type Peer struct {
 	self      wire.NodeID
 	signer    atomic.Pointer[trust.Signer] // what this peer shows and signs with; Renew changes it
 	watched   watchlist
+	offers    []*offer // services that it provides
+	finders   *finders
 	node      machine
 	verifier  *trust.Verifier
 	config    atomic.Pointer[config.Overlay]
@@ -138,10 +142,15 @@ func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
 		documents: make(chan []byte, 1),
 		saver:     saver{journal: c.Journal, wake: make(chan struct{}, 1)},
 		watched:   newWatchlist(),
+		finders:   newFinders(),
+	}
+	if p.offers, err = newOffers(&c); err != nil {
+		return nil, err
 	}
 	p.signer.Store(c.Self)
 	if !c.Overlay.NoICE {
 		p.ice = newTraversal(&c)
+		p.offers = p.ice.offers(p.offers)
 	}
 	if err := p.openPackets(); err != nil {
 		return nil, err
@@ -193,7 +202,7 @@ func (p *Peer) Run(ctx context.Context) error {
 	p.running.Go(func() { p.tellChanges(sockets) })
 	p.running.Go(func() { p.watchCertificates(sockets) })
 	l := newLoop(p, sockets)
-	l.run(p.withdrawTURN(ctx))
+	l.run(p.withdraw(ctx, p.offerServices(ctx, sockets)))
 	close(p.stopped)
 	stop()
 	p.running.Wait()

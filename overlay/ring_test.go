@@ -102,7 +102,7 @@ func (w *world) memberAs(t testing.TB, self *trust.Signer, first *member) *membe
 		Overlay: w.overlay, Self: self, Log: zerolog.Nop(),
 		Listener: cabled{listen(t), m.cable}, AppListener: cabled{listen(t), m.cable},
 		Applications: []wire.ApplicationID{wire.ApplicationSIP}, Accept: func(a AppConn) { m.inbound <- a },
-		Journal: w.journal, Document: w.document, Changed: w.changed, Client: w.client,
+		Journal: w.journal, Document: w.document, Changed: w.changed, Client: w.client, Services: w.services,
 	}
 	if first == nil {
 		c.First = true

@@ -126,10 +126,18 @@ func (p *Peer) mayRelay() bool {
 	return t.turn.AllowPrivate || t.turn.Address.IsValid() || t.views.MayRelay(t.turn.address().Addr())
 }
 
-// withdrawTURN returns a context that ends a moment after ctx: when the entries of our TURN server are taken out of the overlay,
-// while this peer is still part of it.
-func (p *Peer) withdrawTURN(ctx context.Context) context.Context {
-	if p.ice == nil || p.ice.turn.Socket == nil {
+// offers are those of list and, when this peer may be a TURN server, that too: once it stands in the overlay where that is.
+func (t *traversal) offers(list []*offer) []*offer {
+	if t.turn.Socket == nil {
+		return list
+	}
+	return append(list, &offer{namespace: ServiceTURN, ready: t.offered.Load})
+}
+
+// withdraw returns a context that ends a moment after ctx: when the entries of our TURN server and of our services are taken out of
+// the overlay, while this peer is still part of it. withdrawn is closed when those of services are.
+func (p *Peer) withdraw(ctx context.Context, withdrawn <-chan struct{}) context.Context {
+	if len(p.offers) == 0 {
 		return ctx
 	}
 	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -140,11 +148,12 @@ func (p *Peer) withdrawTURN(ctx context.Context) context.Context {
 		case <-p.stopped:
 			return
 		}
-		if p.ice.offered.Load() {
+		if p.ice != nil && p.ice.offered.Load() {
 			short, stop := context.WithTimeout(later, turnWithdraw)
 			defer stop()
 			_ = p.storeTURN(short, false) // else the entries end by themselves
 		}
+		<-withdrawn
 	})
 	return later
 }
@@ -155,7 +164,7 @@ func (p *Peer) storeTURN(ctx context.Context, exists bool) error {
 	defer cancel()
 	p.ice.offered.Store(exists)
 	now := time.Now()
-	for _, e := range ice.Entries(p.self, p.Config().TurnDensity, wire.TurnServer{Address: p.ice.turn.address()}) {
+	for _, e := range ice.Entries(p.self, p.turnDensity(), wire.TurnServer{Address: p.ice.turn.address()}) {
 		v := wire.StoredValue{Model: wire.SingleValue, Exists: exists}
 		if exists {
 			v.Data = e.Server.AppendTo(nil)
@@ -165,6 +174,15 @@ func (p *Peer) storeTURN(ctx context.Context, exists bool) error {
 		}
 	}
 	return nil
+}
+
+// turnDensity is how often our TURN server stands in the overlay: once at least where its Node-ID is found by RFC 7374.
+func (p *Peer) turnDensity() uint8 {
+	c := p.Config()
+	if _, ok := c.Redir(); ok {
+		return max(1, c.TurnDensity)
+	}
+	return c.TurnDensity
 }
 
 // seekTURN looks for TURN servers in the overlay when there are too few, until ctx ends.
@@ -220,6 +238,9 @@ func (p *Peer) needsTURN() bool {
 func (p *Peer) findTURN(ctx context.Context, random *rand.Rand) bool {
 	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()
+	if p.discoverTURN(ctx) {
+		return true
+	}
 	near := ice.FindTarget(random)
 	for range turnWalk {
 		at, from, err := p.find(ctx, near, wire.KindTURNService)

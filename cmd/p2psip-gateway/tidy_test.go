@@ -30,7 +30,7 @@ var layers = map[string][]string{
 	"overlay/sim":      {"overlay/node", "overlay/chord", "overlay/route", "overlay/store", "overlay/trust", "overlay/config", "overlay/wire"},
 	"overlay/journal":  {},
 	"overlay/lan":      {},
-	"overlay":          {"overlay/node", "overlay/route", "overlay/store", "overlay/link", "overlay/ice", "overlay/trust", "overlay/config", "overlay/wire"},
+	"overlay":          {"overlay/node", "overlay/redir", "overlay/route", "overlay/store", "overlay/link", "overlay/ice", "overlay/trust", "overlay/config", "overlay/wire"},
 	"overlay/enroll":   {"overlay/trust", "overlay/config", "overlay/wire"},
 	"overlay/sipusage": {"overlay", "overlay/trust", "overlay/wire", "location"},
 
