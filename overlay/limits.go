@@ -59,7 +59,7 @@ const (
 	turnPause      = time.Second            // after a look that found nothing; it doubles
 	turnRetry      = 30 * time.Second       // the longest such pause
 	serviceTimeout = 40 * time.Second       // for one walk of a registration: some eight requests
-	servicePause  = time.Second            // until a service is looked at that is not ready
+	servicePause   = time.Second            // until a service is looked at that is not ready
 	serviceRetry   = 30 * time.Second       // after a registration that failed
 	appWait        = 10 * time.Second       // from an AppAttach's answer to the connection
 	hopTimeout     = 7 * time.Second        // for one hop of a Trace: the request and two more copies
