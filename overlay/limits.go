@@ -54,7 +54,7 @@ const (
 	turnTimeout    = 20 * time.Second       // to store all entries, or to find one
 	turnRefresh    = 10 * time.Minute       // between looks for TURN servers when there are enough, and earlier when one fails
 	turnAvoid      = 5 * time.Minute        // that a TURN server which gave nothing is left alone
-	turnWithdraw   = time.Second            // for its entries to be taken out when the peer is to leave
+	turnWithdraw   = 3 * time.Second        // for entries to be taken out when the peer is to leave; a Store may wait 1 s for a replica
 	turnFirst      = time.Second            // that a session waits for the first look to end
 	turnPause      = time.Second            // after a look that found nothing; it doubles
 	turnRetry      = 30 * time.Second       // the longest such pause

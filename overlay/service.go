@@ -207,11 +207,11 @@ func (p *Peer) withdrawOffer(ctx context.Context, o *offer) {
 	if provider == nil {
 		return
 	}
+	var stores []func() error
 	for _, at := range provider.Held(time.Now()) {
-		if err := p.storeRecord(ctx, provider, at, false); err != nil && ctx.Err() != nil {
-			return // what is left ends by itself
-		}
+		stores = append(stores, func() error { return p.storeRecord(ctx, provider, at, false) })
 	}
+	_ = together(stores) // what is left ends by itself
 }
 
 // storeRecord stores this peer's record in a tree node; exists is false to take it out.

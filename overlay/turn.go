@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/ice"
@@ -164,16 +165,30 @@ func (p *Peer) storeTURN(ctx context.Context, exists bool) error {
 	defer cancel()
 	p.ice.offered.Store(exists)
 	now := time.Now()
+	var stores []func() error
 	for _, e := range ice.Entries(p.self, p.turnDensity(), wire.TurnServer{Address: p.ice.turn.address()}) {
 		v := wire.StoredValue{Model: wire.SingleValue, Exists: exists}
 		if exists {
 			v.Data = e.Server.AppendTo(nil)
 		}
-		if _, err := p.Store(ctx, p.signer.Load(), e.Resource, wire.KindTURNService, v, now, turnLifetime); err != nil {
+		stores = append(stores, func() error {
+			_, err := p.Store(ctx, p.signer.Load(), e.Resource, wire.KindTURNService, v, now, turnLifetime)
 			return err
-		}
+		})
 	}
-	return nil
+	return together(stores)
+}
+
+// together calls all of a few functions at once: each waits for an answer of the overlay, and one that is slow, because a replica of
+// what it stores does not answer, shall not hold up the others.
+func together(calls []func() error) error {
+	errs := make([]error, len(calls))
+	var wait sync.WaitGroup
+	for i, call := range calls {
+		wait.Go(func() { errs[i] = call() })
+	}
+	wait.Wait()
+	return errors.Join(errs...)
 }
 
 // turnDensity is how often our TURN server stands in the overlay: once at least where its Node-ID is found by RFC 7374.
