@@ -1,4 +1,4 @@
-// Package redirect answers requests with 302 and the addresses at which an address-of-record can be reached (RFC 3261 §8.3, §21.3.3). Where
+// Package redirect answers requests with 302, or another 3xx, and the addresses at which an address-of-record can be reached (RFC 3261 §8.3, §21.3.3). Where
 // that is, the overlay knows: a redirect peer need not hold one registration. A Server is safe for concurrent use and never blocks.
 package redirect
 
@@ -31,6 +31,10 @@ type Config struct {
 	// Outside reports whether a source is one that nobody vouches for: it gets the same answer for a user who does not exist as for one who is
 	// not there. Optional: none is.
 	Outside func(location.Hop) bool
+	// Choices has several places answered with 300 (RFC 3261 §21.3.1) instead of 302.
+	Choices bool
+	// UseProxy has a gateway named as the proxy to go through, with 305 (RFC 3261 §21.3.4), when there is no other place than one gateway.
+	UseProxy bool
 	// Answered is told of each answer: its status code, and the word of the refusal if it is one. It must not block.
 	Answered func(tx sip.ServerTransaction, status int, word string)
 }
@@ -76,8 +80,8 @@ func (s *Server) Request(tx sip.ServerTransaction) {
 		defer func() { <-s.slots }()
 		ctx, cancel := context.WithTimeout(context.Background(), lookupWait)
 		defer cancel()
-		contacts, err := s.contacts(ctx, aor, req)
-		s.answer(tx, aor, contacts, err)
+		p, err := s.places(ctx, aor, req)
+		s.answer(tx, aor, p, err)
 	}()
 }
 
@@ -117,10 +121,10 @@ func exhausted(req *message.Message) bool {
 	return ok && n == 0
 }
 
-func (s *Server) answer(tx sip.ServerTransaction, aor location.AOR, contacts []string, err error) {
+func (s *Server) answer(tx sip.ServerTransaction, aor location.AOR, p places, err error) {
 	switch {
-	case len(contacts) > 0:
-		s.redirect(tx, contacts)
+	case len(p.contacts) > 0:
+		s.redirect(tx, p)
 	case err != nil && !errors.Is(err, location.ErrNotFound):
 		s.refuse(tx, lookupFailed) // the overlay did not answer, which is not the same as "not found"
 	case err == nil && s.c.Locator.Known(aor), s.c.Outside != nil && s.c.Outside(tx.Source()):
@@ -131,18 +135,37 @@ func (s *Server) answer(tx sip.ServerTransaction, aor location.AOR, contacts []s
 	}
 }
 
-// contacts lists one Contact value for each place at which aor is registered.
-func (s *Server) contacts(ctx context.Context, aor location.AOR, req *message.Message) ([]string, error) {
+// places are where a user is.
+type places struct {
+	contacts []string // values of Contact
+	moved    int      // how many of them are other addresses-of-record, or whatever URI the user put into the overlay
+	gateway  string   // URI of the last gateway among them, without a user
+}
+
+// status is the answer that is due.
+func (p *places) status(c *Config) int {
+	switch n := len(p.contacts); {
+	case n > 1 && c.Choices:
+		return 300
+	case p.moved == n:
+		return 301 // RFC 3261 §21.3.2: the user is to be found at the new address, and no longer here
+	case n == 1 && p.gateway != "" && c.UseProxy:
+		return 305
+	}
+	return 302
+}
+
+// places lists one Contact value for each place at which aor is registered.
+func (s *Server) places(ctx context.Context, aor location.AOR, req *message.Message) (out places, err error) {
 	remotes, err := s.c.Locator.Remote(ctx, aor)
-	var out []string
 	for _, b := range s.c.Locator.Local(aor) {
 		left := int(b.Expires.Sub(s.c.Now()) / time.Second)
-		out = append(out, "<"+b.Contact+">;q="+strconv.FormatFloat(float64(b.Q)/1000, 'f', -1, 64)+";expires="+strconv.Itoa(left))
+		out.contacts = append(out.contacts, "<"+b.Contact+">;q="+strconv.FormatFloat(float64(b.Q)/1000, 'f', -1, 64)+";expires="+strconv.Itoa(left))
 	}
 	user, _, _ := strings.Cut(string(aor), "@")
 	for _, r := range remotes {
 		if r.URI != "" {
-			out = append(out, "<"+r.URI+">")
+			out.contacts, out.moved = append(out.contacts, "<"+r.URI+">"), out.moved+1
 			continue
 		}
 		addresses, aerr := s.c.Directory.Addresses(ctx, r.Node)
@@ -151,7 +174,7 @@ func (s *Server) contacts(ctx context.Context, aor location.AOR, req *message.Me
 			continue
 		}
 		if a := best(addresses, req); a != "" {
-			out = append(out, "<"+withUser(a, user)+">")
+			out.contacts, out.gateway = append(out.contacts, "<"+withUser(a, user)+">"), a
 		}
 	}
 	return out, err
@@ -197,9 +220,13 @@ func withUser(uri, user string) string {
 	return scheme + ":" + user + "@" + rest
 }
 
-func (s *Server) redirect(tx sip.ServerTransaction, contacts []string) {
-	res := message.NewResponse(tx.Request(), 302, "", toTag(tx.Request()))
-	for _, c := range contacts {
+func (s *Server) redirect(tx sip.ServerTransaction, p places) {
+	status := p.status(&s.c)
+	res := message.NewResponse(tx.Request(), status, "", toTag(tx.Request()))
+	if status == 305 {
+		p.contacts = []string{"<" + p.gateway + ">"} // "The Contact field gives the URI of the proxy."
+	}
+	for _, c := range p.contacts {
 		res.Add(message.Contact, c)
 	}
 	s.respond(tx, res, "")

@@ -54,16 +54,20 @@ func (w *world) Addresses(_ context.Context, node string) ([]string, error) {
 
 func ask(t *testing.T, w *world, transport, uri string, lines ...string) (*Server, *transaction) {
 	t.Helper()
-	s := New(Config{
+	s := serverOf(w)
+	tx := request(t, transport, uri, lines...)
+	s.Request(tx)
+	return s, tx
+}
+
+func serverOf(w *world) *Server {
+	return New(Config{
 		AOR: func(u message.URI) (location.AOR, bool) {
 			return location.AOR(u.User + "@example.org"), u.Host == "example.org"
 		},
 		Locator: w, Directory: w, Now: func() time.Time { return time.UnixMilli(0) },
 		Answered: func(sip.ServerTransaction, int, string) {},
 	})
-	tx := request(t, transport, uri, lines...)
-	s.Request(tx)
-	return s, tx
 }
 
 func request(t *testing.T, transport, uri string, lines ...string) *transaction {
@@ -97,7 +101,7 @@ func TestAnswers(t *testing.T) {
 			contacts: []string{"<sips:bob@one.example:5061;transport=tls>", "<sips:bob@two.example:5061;transport=tls>"}},
 		{name: "an unknown transport gets the first address", transport: "SCTP", uri: "sip:bob@example.org", w: world{remote: two}, status: 302,
 			contacts: []string{"<sip:bob@one.example:5060;transport=udp>", "<sip:bob@two.example:5060;transport=udp>"}},
-		{name: "a URI of the record", transport: "UDP", uri: "sip:bob@example.org", status: 302,
+		{name: "a URI of the record", transport: "UDP", uri: "sip:bob@example.org", status: 301,
 			w:        world{remote: map[location.AOR][]location.Remote{"bob@example.org": {{URI: "sip:b@elsewhere.example"}}}},
 			contacts: []string{"<sip:b@elsewhere.example>"}},
 		{name: "a contact of our own", transport: "UDP", uri: "sip:bob@example.org", w: world{local: []location.Binding{binding}}, status: 302,
@@ -132,6 +136,39 @@ func TestAnswers(t *testing.T) {
 				t.Error("420 without Unsupported")
 			}
 		})
+	}
+}
+
+// RFC 3261 §21.3: 300 for a choice and 305 for a proxy where they are configured, 301 for who has another address-of-record.
+//
+// Feature: RDR-03
+func TestRFC3261_21_3_EachStatusWhereItIsDue(t *testing.T) {
+	gateway, uri := location.Remote{Node: "one"}, location.Remote{URI: "sip:b@elsewhere.example"}
+	const one, b, proxy = "<sip:bob@one.example:5060;transport=udp>", "<sip:b@elsewhere.example>", "<sip:one.example:5060;transport=udp>"
+	for _, c := range []struct {
+		choices, useProxy bool
+		remote            []location.Remote
+		status            int
+		contacts          []string
+	}{
+		{false, false, []location.Remote{gateway}, 302, []string{one}},
+		{false, false, []location.Remote{gateway, uri}, 302, []string{one, b}},
+		{false, false, []location.Remote{uri, uri}, 301, []string{b, b}},
+		{true, false, []location.Remote{gateway}, 302, []string{one}},
+		{true, false, []location.Remote{gateway, uri}, 300, []string{one, b}},
+		{true, false, []location.Remote{uri}, 301, []string{b}},
+		{false, true, []location.Remote{gateway}, 305, []string{proxy}},
+		{false, true, []location.Remote{gateway, uri}, 302, []string{one, b}},
+		{false, true, []location.Remote{uri}, 301, []string{b}},
+	} {
+		w := &world{remote: map[location.AOR][]location.Remote{"bob@example.org": c.remote}}
+		s := serverOf(w)
+		s.c.Choices, s.c.UseProxy = c.choices, c.useProxy
+		tx := request(t, "UDP", "sip:bob@example.org")
+		s.Request(tx)
+		if res := <-tx.got; res.StatusCode != c.status || !slices.Equal(res.Values(message.Contact), c.contacts) {
+			t.Errorf("%+v: %d %q", c, res.StatusCode, res.Values(message.Contact))
+		}
 	}
 }
 

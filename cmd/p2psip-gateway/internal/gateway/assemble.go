@@ -142,6 +142,7 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 	if g.o.Config.Role == RoleRedirect {
 		h.core = redirect.New(redirect.Config{
 			AOR: g.names.aor, Locator: g.locator, Directory: g.usage, Now: time.Now, Outside: g.outside,
+			Choices: g.o.Config.Redirect.Multiple == "300", UseProxy: g.o.Config.Redirect.UseProxy,
 			Answered: g.answered("redirect"),
 		})
 		return h, nil

@@ -36,6 +36,7 @@ type Config struct {
 	Overlay      OverlayConfig   `yaml:"overlay"`
 	Registrar    RegistrarConfig `yaml:"registrar"`
 	Proxy        ProxyConfig     `yaml:"proxy"`
+	Redirect     RedirectConfig  `yaml:"redirect"`
 	Security     SecurityConfig  `yaml:"security"`
 	NAT          NATConfig       `yaml:"nat"`
 	Admin        AdminConfig     `yaml:"admin"`
@@ -119,6 +120,12 @@ type ProxyConfig struct {
 	HistoryInfo bool `yaml:"history_info"` // History-Info is written (RFC 7044)
 }
 
+// RedirectConfig is the redirect server.
+type RedirectConfig struct {
+	Multiple string `yaml:"multiple"`  // status when there are several places: 302 | 300
+	UseProxy bool   `yaml:"use_proxy"` // the only gateway is named as a proxy, with 305
+}
+
 // LogConfig is the log on standard error.
 type LogConfig struct {
 	Level  string `yaml:"level"`  // debug | info | warn | error
@@ -149,6 +156,7 @@ func DefaultConfig() Config {
 			PublishWait: 300 * time.Millisecond,
 			Digest:      List{"md5"},
 		},
+		Redirect: RedirectConfig{Multiple: "302"},
 		Security: defaultSecurity(),
 		NAT:      defaultNAT(),
 		Admin:    AdminConfig{Listen: "127.0.0.1:8060"},
@@ -177,6 +185,7 @@ func (c *Config) check(bad func(key, format string, args ...any)) {
 	if p := c.Registrar.Probe; p.Interval != 0 && p.Interval < minProbe || p.Misses < 1 {
 		bad("registrar.probe", "want an interval of 0 or %v and more, and at least one miss, have %v, %d", minProbe, p.Interval, p.Misses)
 	}
+	oneOf("redirect.multiple", c.Redirect.Multiple, "302", "300")
 	oneOf("registrar.path", c.Registrar.Path, "accept", "strict")
 	for _, r := range c.Registrar.ServiceRoute {
 		if u, err := message.ParseURI(r); err != nil || !u.IsSIP() {
