@@ -22,7 +22,6 @@ type Gauges struct {
 	Bindings          int
 	Transactions      int
 	Connections       int
-	Banned            int // addresses that nothing is taken from
 	CertificateExpiry time.Time
 	Flow              map[string]uint64 // events of the SIP transports, by name
 	Transaction       map[string]uint64 // events of the SIP transactions, by name

@@ -40,7 +40,6 @@ var (
 	descPublished    = desc("location_records", "Addresses-of-record of this node, by the state of their record in the overlay.", "state")
 	descTransactions = desc("sip_transactions", "SIP transactions that have not ended.")
 	descConnections  = desc("sip_connections", "TCP and TLS connections of the SIP side.")
-	descBanned       = desc("sip_banned_addresses", "Addresses from which nothing is taken, because too many wrong passwords came from there.")
 	descFlow         = desc("sip_transport_events_total", "Events of the SIP transports.", "event")
 	descTransaction  = desc("sip_transaction_events_total", "Events of the SIP transactions.", "event")
 )
@@ -103,7 +102,6 @@ func (c scrape) Collect(out chan<- prometheus.Metric) {
 	gauge(descBindings, float64(g.Bindings))
 	gauge(descTransactions, float64(g.Transactions))
 	gauge(descConnections, float64(g.Connections))
-	gauge(descBanned, float64(g.Banned))
 }
 
 // turnEvents are the counters of a TURN server, by name.

@@ -6,10 +6,15 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
-// viewExtension shows the contents of a Diagnostic_Ping (RFC 7851 §4.2.1); those of others are a string.
+// viewExtension shows the contents of a Diagnostic_Ping (RFC 7851 §4.2.1) and of self_tuning_data (RFC 7363 §6.5); those of
+// others are a string.
 func viewExtension(code wire.MessageCode, e wire.Extension) any {
 	var contents any = hexOf(e.Contents)
 	switch {
+	case e.Type == wire.ExtensionSelfTuning:
+		if d, err := wire.ParseSelfTuningData(e.Contents); err == nil {
+			contents = object{{"network_size", d.NetworkSize}, {"join_rate", d.JoinRate}, {"leave_rate", d.LeaveRate}}
+		}
 	case e.Type != wire.ExtensionDiagnosticPing:
 	case code == wire.CodePingReq:
 		if d, err := wire.ParseDiagnosticsRequest(e.Contents); err == nil {

@@ -126,7 +126,6 @@ func TestDevIsAskedByTheCommandLine(t *testing.T) {
 	}
 	eventually(t, "1032 to be stored", func() error { return registered(d, 1, "1032") })
 	contact := bracketed(p.contact())
-	cli(t, d, 1, exitConfig, "bans", "lift", "192.0.2.1")
 	for _, c := range []struct {
 		args  []string
 		node  int
@@ -137,7 +136,6 @@ func TestDevIsAskedByTheCommandLine(t *testing.T) {
 		{[]string{"reg", "ls"}, 1, []string{"1032@p2psip.test", contact, "stored"}, new(gateway.RegistrationsReport)},
 		{[]string{"lookup", "1032"}, 1, []string{"1032@p2psip.test", contact}, new(gateway.LookupReport)},
 		{[]string{"lookup", "1032@p2psip.test"}, 3, []string{"1032@p2psip.test", "sip:" + d.udp(1)}, new(gateway.LookupReport)},
-		{[]string{"bans", "ls"}, 1, nil, new(gateway.BansReport)},
 		{[]string{"ring"}, 3, []string{"successor"}, new(gateway.RingReport)},
 	} {
 		text := cli(t, d, c.node, exitOK, c.args...)

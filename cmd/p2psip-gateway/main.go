@@ -47,7 +47,6 @@ var commands = []command{
 	{"reload", "have a running node read its configuration again", runReload},
 	{"drain", "have a running node end what is under way, and stop", runDrain},
 	{"reg", "ls: the phones registered at a running node", runReg},
-	{"bans", "ls, lift ADDRESS: the addresses that a running node takes nothing from", runBans},
 	{"lookup", "AOR: where an address-of-record is registered", runLookup},
 	{"ring", "the part of the ring that a running node sees", runRing},
 	{"peer", "ls, ping TARGET, trace TARGET: the links of a running node, and the way to others", runPeer},

@@ -146,7 +146,7 @@ func (n *Node) refusal(id LinkID, who wire.NodeID) string {
 }
 
 func (n *Node) addLink(id LinkID, who wire.NodeID, d *dial) {
-	c := &conn{id: id, node: who, made: n.now, used: n.now, attached: d != nil && !d.bootstrap || d == nil && n.attaching(who),
+	c := &conn{id: id, node: who, made: n.now, used: n.now, attached: d != nil && !d.bootstrap || n.attaching(who),
 		probe: d != nil && d.probe != ""}
 	p := n.peers[who]
 	if p == nil {
@@ -197,8 +197,6 @@ func (n *Node) LinkStalled(now time.Time, id LinkID, stalled bool) {
 	if stalled {
 		n.reroute(id)
 		n.suspect(p)
-	} else {
-		n.goOnAfter(id)
 	}
 	n.settle()
 }

@@ -27,8 +27,6 @@ const (
 	timerUpkeep
 	timerSpread
 	timerAcknowledge
-	timerHeldBack
-	timerUncertain
 	timerCount
 )
 
@@ -36,7 +34,7 @@ const (
 func (n *Node) runTimers() {
 	for t, f := range [timerCount]func(){n.joinTimer, n.announceTimer, n.livenessTimer, n.updateTimer, n.fingersTimer,
 		n.copiesTimer, n.leaveTimer, n.avoidTimer, n.heldTimer, n.probeTimer, n.unnamedTimer, n.clientTimer, n.upkeepTimer, n.spreadTimer,
-		n.acknowledgeTimer, n.heldBackTimer, n.uncertainTimer} {
+		n.acknowledgeTimer} {
 		if at := n.timers[t]; !at.IsZero() && !at.After(n.now) {
 			n.timers[t] = time.Time{}
 			f()
@@ -129,9 +127,6 @@ func (n *Node) ping(p *peer) {
 			p.misses, p.rtt = 0, r.rtt
 			if ans, ok := r.body.(*wire.PingAns); ok {
 				n.measureClock(p, ans, r.rtt)
-			}
-			if !p.ready && !p.left && !p.born.IsZero() && n.member() {
-				n.askUpdate(p) // it was a peer, and is alive: is it one still?
 			}
 		case errors.Is(r.err, ErrOverload):
 		case p.heard.After(asked): // something else came from it

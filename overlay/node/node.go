@@ -126,9 +126,6 @@ type Node struct {
 	held        []*held // requests of ours that met another configuration
 	probing     probing
 	lost        []lostPeer
-	uncertain   uncertain
-	heldBack    []heldBack
-	again       bool // what is being received was held back
 }
 
 // New returns a node that has not started: the first Tick starts it.

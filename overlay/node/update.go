@@ -96,9 +96,7 @@ func (n *Node) ready(p *peer) {
 	if !n.ring.Add(p.id) {
 		return
 	}
-	if n.forgetLost(p.id) {
-		n.countBack()
-	}
+	n.forgetLost(p.id)
 	n.announced.changed = true
 	n.wakeUpkeep()
 	if n.ring.IsNeighbor(p.id) {
@@ -112,7 +110,6 @@ func (n *Node) notReady(p *peer, lost bool) {
 	neighbor, before := n.ring.IsNeighbor(p.id), n.ring.Replicas()
 	if lost {
 		n.rememberLost(p)
-		n.countLost()
 	}
 	if !n.ring.Remove(p.id) {
 		return
@@ -244,7 +241,6 @@ func (n *Node) ringSettled() {
 	if !n.announced.ready {
 		return
 	}
-	n.timers[timerUpdate] = earlier(n.timers[timerUpdate], n.now.Add(n.jitter(settledInterval)))
 	n.announced.neighbors, n.announced.predecessor = neighbors, predecessor
 	// RFC 6940 §10.7.3: "if the Neighbor Table changes and the peer is using reactive recovery, the peer MUST send an
 	// Update request to each member of its Connection Table"; "When a peer discovers that its range of responsible IDs

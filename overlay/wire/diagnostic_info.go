@@ -114,9 +114,12 @@ func (m *Message) DiagnosticsResponse() (*DiagnosticsResponse, error) {
 	return nil, nil
 }
 
-func (m *Message) diagnosticPing() *Extension {
+func (m *Message) diagnosticPing() *Extension { return m.extension(ExtensionDiagnosticPing) }
+
+// extension is the first of type t, or nil.
+func (m *Message) extension(t uint16) *Extension {
 	for i := range m.Extensions {
-		if m.Extensions[i].Type == ExtensionDiagnosticPing {
+		if m.Extensions[i].Type == t {
 			return &m.Extensions[i]
 		}
 	}

@@ -23,7 +23,6 @@ type adminSource interface {
 	Reload() ReloadReport
 	Drain()
 	diagnoser
-	banner
 }
 
 // Limits of the admin server: it serves operators and scrapers, not the public.
@@ -80,7 +79,6 @@ func adminHandler(s adminSource, metrics http.Handler) http.Handler {
 		writeJSON(w, 202, s.status())
 	})
 	handlePeers(mux, s)
-	handleBans(mux, s)
 	return mux
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -65,11 +64,6 @@ func (fakeNode) trace(_ context.Context, to target) TraceReport {
 	return TraceReport{Target: to.report, Hops: []HopReport{{Node: "00", Next: "11"}}, Error: "timeout"}
 }
 
-func (fakeNode) bans() BansReport {
-	return BansReport{Banned: 1, Bans: []BanReport{{Source: "192.0.2.1", Code: codeBanned}}}
-}
-func (fakeNode) lift(a netip.Addr) bool { return a == netip.MustParseAddr("192.0.2.1") }
-
 // Conformance: G-09
 func TestAdminAnswers(t *testing.T) {
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("metrics")) })
@@ -103,10 +97,6 @@ func TestAdminAnswers(t *testing.T) {
 		{fakeNode{}, "POST", "/api/v1/drain", 202, ""},
 		{fakeNode{}, "GET", "/api/v1/drain", 405, ""},
 		{fakeNode{}, "POST", "/api/v1/status", 405, ""},
-		{fakeNode{}, "GET", "/api/v1/bans", 200, `"source": "192.0.2.1"`},
-		{fakeNode{}, "DELETE", "/api/v1/bans/192.0.2.1", 200, `"banned": 1`},
-		{fakeNode{}, "DELETE", "/api/v1/bans/192.0.2.2", 404, "192.0.2.2 is not banned"},
-		{fakeNode{}, "DELETE", "/api/v1/bans/x", 400, "want an IP address"},
 		{fakeNode{}, "GET", "/nothing", 404, ""},
 	} {
 		w := httptest.NewRecorder()

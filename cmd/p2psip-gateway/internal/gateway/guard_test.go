@@ -284,38 +284,6 @@ func TestGuessingPasswordsBansAnAddress(t *testing.T) {
 	}
 }
 
-// Feature: SEC-02
-func TestBansAreListedAndLifted(t *testing.T) {
-	g := newGuarded(t, nil)
-	for i, host := range []string{"192.0.2.1", "192.0.2.2", "2001:db8::1"} {
-		g.now = g.now.Add(time.Duration(i) * time.Minute)
-		for range 10 {
-			m := requested(t, "REGISTER")
-			g.Wrong(m)
-			g.Checked(m, location.Hop{Transport: "TCP", Flow: 7, Remote: netip.AddrPortFrom(netip.MustParseAddr(host), 4000)})
-		}
-	}
-	list := func() (out string) {
-		for _, b := range g.banned(g.now) {
-			out += fmt.Sprintf("%v %v ", b.source, b.until.Sub(g.now))
-		}
-		return out
-	}
-	if got := list(); got != "2001:db8:: 1h0m0s 192.0.2.2 58m0s 192.0.2.1 57m0s " {
-		t.Error(got)
-	}
-	if g.lift(netip.MustParseAddr("192.0.2.3"), g.now) || !g.lift(netip.MustParseAddr("2001:db8::2"), g.now) || g.Banned(netip.MustParseAddr("2001:db8::1")) {
-		t.Error("lifted another, or not this one")
-	}
-	g.now = g.now.Add(57*time.Minute + time.Second)
-	if got := list(); got != "192.0.2.2 59s " || g.bans.Load() != 1 {
-		t.Errorf("later: %s, %d", got, g.bans.Load())
-	}
-	if g.lift(netip.MustParseAddr("192.0.2.1"), g.now) {
-		t.Error("a ban that is over is lifted")
-	}
-}
-
 func TestTheGuardForgetsAddressesWhenThereAreTooMany(t *testing.T) {
 	g := newGuarded(t, nil)
 	m := requested(t, "INVITE")

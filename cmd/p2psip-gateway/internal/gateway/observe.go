@@ -189,7 +189,6 @@ func (g *Gateway) gauges() metrics.Gauges {
 		CertificateExpiry: g.peer.Signer().Identity().Cert.NotAfter, Flow: f.Dropped, Transaction: t.Dropped, Published: map[string]int{},
 	}
 	maps.Copy(m.Flow, g.guard.Dropped())
-	m.Banned = len(g.guard.banned(time.Now()))
 	for _, n := range f.Connections {
 		m.Connections += n
 	}
