@@ -32,10 +32,10 @@ func (r *Ring) FingerSettled(i int) bool {
 	return !r.peers[Neighbors-1].dist.Less(last) || !start.Less(r.peers[n-Neighbors].dist)
 }
 
-// Missing lists the fingers, of the first FingerGoal, that are worth a search, farthest first.
+// Missing lists the fingers, of the first FingerGoal or as many as Resize says, that are worth a search, farthest first.
 func (r *Ring) Missing() []int {
 	var out []int
-	for i := 1; i <= FingerGoal; i++ {
+	for i := 1; i <= r.goal; i++ {
 		if !r.FingerSettled(i) {
 			out = append(out, i)
 		}
@@ -44,19 +44,19 @@ func (r *Ring) Missing() []int {
 }
 
 // Useful reports whether a peer is worth a link: it is near, fills a finger, everybody is, or there are fewer
-// than FingerGoal fingers (RFC 6940 §10.7.4.3).
+// than wanted (RFC 6940 §10.7.4.3).
 func (r *Ring) Useful(id wire.NodeID) bool {
 	if id == r.self || r.Has(id) {
 		return false
 	}
-	if len(r.peers) < 2*Neighbors+FingerGoal || r.Near(id) {
+	if len(r.peers) < 2*Neighbors+r.goal || r.Near(id) {
 		return true
 	}
 	if r.Mesh() {
 		return true
 	}
 	d := PointOf(id).Sub(r.at)
-	for i := 1; i <= FingerGoal; i++ {
+	for i := 1; i <= r.goal; i++ {
 		if !d.Less(Power(Bits - i)) {
 			return !r.FingerValid(i)
 		}

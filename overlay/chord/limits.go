@@ -1,5 +1,7 @@
 package chord
 
+import "time"
+
 // Specification constants.
 const (
 	// Bits is the size of a position: "the size of the Resource-ID is 128 bits" (RFC 6940 §10.2).
@@ -13,6 +15,8 @@ const (
 	FingerGoal = 16
 	// MaxFingers is how many fingers "an implementation SHOULD be capable of" (RFC 6940 §10.7.4.3).
 	MaxFingers = 128
+	// MinStabilization is the lower limit of the stabilization interval (RFC 7363 §6.6).
+	MinStabilization = 15 * time.Second
 )
 
 // Implementation limits.
@@ -24,6 +28,8 @@ const (
 	DefaultLinks = 200
 	MaxLinks     = 400
 	MaxNear      = 40
-	// maxEstimate caps SizeEstimate, which divides by a measured distance that may be tiny.
+	// maxEstimate caps SizeEstimate and Density, which divide by a measured distance that may be tiny.
 	maxEstimate = 1 << 30
+	// minHistory is how many failures are remembered at least: a quarter of a small routing table is nothing to measure by.
+	minHistory = 4
 )

@@ -16,6 +16,7 @@ type Ring struct {
 	peers []entry // ascending by distance
 	links int     // how many peers to be linked with; 0: what RFC 6940 §10.7 asks for and no more
 	near  int     // length of the successor list, and of the predecessor list
+	goal  int     // number of fingers up to which the peer looks for more
 }
 
 type entry struct {
@@ -27,7 +28,9 @@ type entry struct {
 }
 
 // New returns the ring of a peer that knows nobody else and keeps the smallest tables that RFC 6940 §10.7 allows.
-func New(self wire.NodeID) *Ring { return &Ring{self: self, at: PointOf(self), near: Neighbors} }
+func New(self wire.NodeID) *Ring {
+	return &Ring{self: self, at: PointOf(self), near: Neighbors, goal: FingerGoal}
+}
 
 // Self is the peer whose ring it is.
 func (r *Ring) Self() wire.NodeID { return r.self }

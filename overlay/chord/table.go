@@ -2,6 +2,7 @@ package chord
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
@@ -22,11 +23,32 @@ func (r *Ring) Widen(links int) *Ring {
 	return r
 }
 
+// Resize sets the lengths of the lists and the number of fingers of a peer that is tuned by e, and keeps no other links (RFC 7363
+// §5.4: "This mechanism is used instead of the one specified by chord-reload").
+func (r *Ring) Resize(e Estimates) { r.links, r.near, r.goal = 0, e.ListSize(), e.FingerSize() }
+
+// Goal is the number of fingers up to which the peer looks for more: FingerGoal, or what Resize says.
+func (r *Ring) Goal() int { return r.goal }
+
 // Lists is the length of the successor list and of the predecessor list, in a ring that is large enough.
 func (r *Ring) Lists() int { return r.near }
 
 // Near reports whether a peer belongs in the successor list or the predecessor list, be it in it or not.
 func (r *Ring) Near(id wire.NodeID) bool { return r.within(id, r.near) }
+
+// Fitting are those of the list that would be in the successor list or the predecessor list if all of the list were known.
+func (r *Ring) Fitting(list []wire.NodeID) (out []wire.NodeID) {
+	all := Ring{self: r.self, at: r.at, near: r.near, peers: slices.Clone(r.peers)}
+	for _, id := range list {
+		all.Add(id)
+	}
+	for _, id := range list {
+		if all.Near(id) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
 
 // mesh reports whether the ring is small enough for a link with everybody.
 func (r *Ring) mesh(size int) bool { return r.links > 0 && size <= r.links }
