@@ -96,19 +96,19 @@ func (p *Peer) save(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		wait := saveInterval
-		if err := p.saveOnce(ctx); err == nil {
+		err := p.saveOnce(ctx)
+		if err == nil {
 			pause = minSavePause
-		} else {
-			p.journalFailed(err)
-			p.saver.again()
-			wait, pause = pause, min(2*pause, maxSavePause)
+			continue
 		}
+		p.journalFailed(err)
+		p.saver.again()
 		select {
-		case <-time.After(wait):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return
 		}
+		pause = min(2*pause, maxSavePause)
 	}
 }
 

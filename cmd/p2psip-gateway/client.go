@@ -145,6 +145,9 @@ func runStatus(ctx context.Context, std stdio, args []string) int {
 		fmt.Fprintf(w, "sip\t%s %s\n", l.Transport, l.Address)
 	}
 	fmt.Fprintf(w, "overlay\t%s at %s, %s, %d links, about %d peers\n", s.Overlay.Name, strings.Join(s.Overlay.Listen, " "), s.State, s.Overlay.Links, s.Overlay.SizeEstimate)
+	if s.Overlay.Tuning != nil {
+		fmt.Fprintf(w, "tuning\t%v\n", s.Overlay.Tuning)
+	}
 	fmt.Fprintf(w, "phones\t%d registered here\n", s.Registrations)
 	if s.Ready {
 		fmt.Fprintln(w, "health\tready")
@@ -267,6 +270,9 @@ func runRing(ctx context.Context, std stdio, args []string) int {
 	}
 	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "self\t%s\t%s, about %d peers\n", r.Self, r.State, r.SizeEstimate)
+	if r.Tuning != nil {
+		fmt.Fprintf(w, "tuning\t%v\t\n", r.Tuning)
+	}
 	for _, l := range []struct {
 		name string
 		ids  []string

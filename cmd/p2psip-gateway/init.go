@@ -35,6 +35,7 @@ func runInit(_ context.Context, std stdio, args []string) int {
 	fs.DurationVar(&o.update, "chord-update-interval", config.DefaultChordUpdateInterval, "how often neighbors are told of changes")
 	fs.DurationVar(&o.ping, "chord-ping-interval", config.DefaultChordPingInterval, "how often fingers are probed")
 	fs.DurationVar(&o.timer, "reliability-timer", config.DefaultReliabilityTimer, "how long to wait before a request is sent again")
+	fs.BoolVar(&o.selfTuning, "self-tuning", false, "peers find out themselves how large the tables have to be, and how often neighbors are told (RFC 7363)")
 	if code, ok := parseMaker(fs, args); !ok {
 		return code
 	}
@@ -76,7 +77,7 @@ type initOptions struct {
 	digest              string
 	selfSigned          bool
 	bootstrap, servers  values
-	ice                 bool
+	ice, selfTuning     bool
 	update, ping, timer time.Duration
 }
 
@@ -103,6 +104,9 @@ func (o *initOptions) overlay() (*config.Overlay, error) {
 		return nil, fmt.Errorf("--digest %s: it must be sha1 or sha256", o.digest)
 	case o.selfSigned:
 		c.SelfSignedPermitted, c.SelfSignedDigest = true, o.digest
+	}
+	if o.selfTuning {
+		config.WithSelfTuning(c)
 	}
 	c.EnrollmentServers = o.servers
 	c.ChordUpdateInterval, c.ChordPingInterval, c.ReliabilityTimer = o.update, o.ping, o.timer

@@ -116,6 +116,7 @@ func (o *simOptions) flags(fs *flag.FlagSet) {
 	fs.DurationVar(&g.Update, "update", 0, "chord-update-interval of the overlay; 0: the program's default")
 	fs.DurationVar(&g.HoldDown, "hold-down", 0, "successor replacement hold-down `time`; 0: the program's default")
 	fs.BoolVar(&g.Durable, "durable", false, "what a peer stores outlives it")
+	fs.BoolVar(&g.SelfTuning, "self-tuning", false, "the overlay is a self-tuning one (RFC 7363)")
 	fs.Float64Var(&o.churn, "churn", 0, "peers per second that join, and that stop without a word, all the time")
 	fs.Float64Var(&o.fail, "fail", 0, "`share` of the peers that stop at once, without a word, after a tenth of the run")
 	fs.DurationVar(&o.partition, "partition", 0, "`time` for which half of the peers are cut off from the others, after a tenth of the run")
@@ -187,7 +188,8 @@ func (o *simOptions) override(s *sim.Scenario, counts func(name string) bool) {
 		"refresh": func() { s.Refresh = g.Refresh }, "roam": func() { s.Roam = g.Roam }, "lookups": func() { s.Lookups = g.Lookups },
 		"run": func() { s.Run = g.Run }, "skew": func() { s.Skew = g.Skew }, "update": func() { s.Update = g.Update },
 		"hold-down": func() { s.HoldDown = g.HoldDown }, "durable": func() { s.Durable = g.Durable },
-		"loss": func() { s.Network.Loss, s.Network.Resend = g.Network.Loss, 200*time.Millisecond },
+		"self-tuning": func() { s.SelfTuning = g.SelfTuning },
+		"loss":        func() { s.Network.Loss, s.Network.Resend = g.Network.Loss, 200*time.Millisecond },
 	} {
 		if counts(name) {
 			set()

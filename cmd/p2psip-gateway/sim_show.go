@@ -87,6 +87,10 @@ func writeTable(w io.Writer, m sim.Result) error {
 	row("traffic", "%.0f bytes a second sent by a peer, %.0f messages received; half of the peers %.0f or less, the busiest %.0f",
 		m.BytesPerPeerSecond, m.Load.Mean, m.Load.Median, m.Load.Max)
 	row("links", "%.0f of a peer on the average, %.0f at most", m.Links.Mean, m.Links.Max)
+	if u := m.Tuning; u != nil {
+		row("self-tuning", "about %.0f peers, a peer leaves every %.0f s; stabilizing every %.0f s, lists of %.0f", u.Size, 1/u.FailsPerSecond,
+			u.IntervalSeconds, u.Lists)
+	}
 	row("simulated", "%.0f s, %d messages, %.0f events a second", m.VirtualSeconds, m.Messages, m.EventsPerSecond)
 	row("seed", "%d, trace %s", m.Seed, m.TraceHash)
 	return t.Flush()

@@ -51,6 +51,7 @@ type Overlay struct {
 	ChordPingInterval    time.Duration // whole seconds
 	ChordUpdateInterval  time.Duration // whole seconds
 	ChordReactive        bool
+	PeersToProbe         int // number-of-peers-to-probe of RFC 7363 §7, of a self-tuning overlay
 }
 
 // New returns the overlay named name with the defaults of RFC 6940 §11.1, for whoever composes a document.
@@ -69,6 +70,7 @@ func New(name string) *Overlay {
 		ChordPingInterval:   DefaultChordPingInterval,
 		ChordUpdateInterval: DefaultChordUpdateInterval,
 		ChordReactive:       true,
+		PeersToProbe:        DefaultPeersToProbe,
 	}
 }
 
@@ -89,7 +91,7 @@ func (o *Overlay) Supported() error {
 	refuse := func(element, value string) error {
 		return fmt.Errorf("config: overlay %s: %s %q: %w", o.InstanceName, element, value, ErrUnsupported)
 	}
-	if o.TopologyPlugin != TopologyCHORD {
+	if o.TopologyPlugin != TopologyCHORD && !o.SelfTuning() {
 		return refuse("topology-plugin", o.TopologyPlugin)
 	}
 	// Deviation: RFC 6940 §11.1 allows 17 to 20 as well, but §10.1 and §10.2 do all arithmetic modulo 2^128.

@@ -64,7 +64,7 @@ func TestRFC6940_11_1_Defaults(t *testing.T) {
 	want := &config.Overlay{
 		InstanceName: "example.org", TopologyPlugin: "CHORD-RELOAD", NodeIDLength: 16, SelfSignedDigest: "sha1", TurnDensity: 1,
 		ClientsPermitted: true, MaxMessageSize: 5000, InitialTTL: 100, ReliabilityTimer: 3 * time.Second, LinkProtocols: []string{"TLS"},
-		ChordPingInterval: time.Hour, ChordUpdateInterval: 10 * time.Minute, ChordReactive: true,
+		ChordPingInterval: time.Hour, ChordUpdateInterval: 10 * time.Minute, ChordReactive: true, PeersToProbe: 4,
 	}
 	if d := cmp.Diff(want, got, compare); d != "" {
 		t.Error(d)
@@ -99,7 +99,7 @@ func TestRFC6940_11_1_EveryElement(t *testing.T) {
 			{ID: 0xf0000002, Model: wire.Array, Access: config.NodeMultiple, MaxCount: 22, MaxSize: 4, MaxNodeMultiple: 3},
 		},
 		Domains:           &config.DomainRestriction{Enable: true, Patterns: []string{`dht\.example\.com`, `.*\.my\.example`}},
-		ChordPingInterval: 30 * time.Second, ChordUpdateInterval: 400 * time.Second,
+		ChordPingInterval: 30 * time.Second, ChordUpdateInterval: 400 * time.Second, PeersToProbe: 4,
 	}
 	if d := cmp.Diff(want, got, compare); d != "" {
 		t.Error(d)
@@ -343,14 +343,14 @@ func TestRFC6940_11_1_NotSupported(t *testing.T) {
 		t.Error("one link protocol of two is known: ", err)
 	}
 	for want, change := range map[string]func(*config.Overlay){
-		"CHORD-SELF-TUNING": func(o *config.Overlay) { o.TopologyPlugin = "CHORD-SELF-TUNING" },
-		"node-id-length":    func(o *config.Overlay) { o.NodeIDLength = 20 },
-		"EXP-PROTOCOL":      func(o *config.Overlay) { o.LinkProtocols = []string{"EXP-PROTOCOL"} },
-		"urn:x":             func(o *config.Overlay) { o.MandatoryExtensions = []string{config.NamespaceSIP, "urn:x"} },
-		"shared-secret":     func(o *config.Overlay) { o.SharedSecret = "hush" },
-		"FANCY":             func(o *config.Overlay) { o.Kinds = []config.Kind{{Name: "FANCY"}} },
-		"USER-CHAIN-ACL":    func(o *config.Overlay) { o.Kinds = []config.Kind{{ID: 4, Model: wire.Array, Access: "USER-CHAIN-ACL"}} },
-		"overlay.example":   func(o *config.Overlay) { o.InstanceName, o.NodeIDLength = "overlay.example", 17 },
+		"EXP-OVERLAY":     func(o *config.Overlay) { o.TopologyPlugin = "EXP-OVERLAY" },
+		"node-id-length":  func(o *config.Overlay) { o.NodeIDLength = 20 },
+		"EXP-PROTOCOL":    func(o *config.Overlay) { o.LinkProtocols = []string{"EXP-PROTOCOL"} },
+		"urn:x":           func(o *config.Overlay) { o.MandatoryExtensions = []string{config.NamespaceSIP, "urn:x"} },
+		"shared-secret":   func(o *config.Overlay) { o.SharedSecret = "hush" },
+		"FANCY":           func(o *config.Overlay) { o.Kinds = []config.Kind{{Name: "FANCY"}} },
+		"USER-CHAIN-ACL":  func(o *config.Overlay) { o.Kinds = []config.Kind{{ID: 4, Model: wire.Array, Access: "USER-CHAIN-ACL"}} },
+		"overlay.example": func(o *config.Overlay) { o.InstanceName, o.NodeIDLength = "overlay.example", 17 },
 	} {
 		o := config.New("a")
 		change(o)

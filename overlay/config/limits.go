@@ -9,11 +9,13 @@ const (
 	NamespaceSIP         = "urn:ietf:params:xml:ns:p2p:config-base:sip"    // RFC 7904 §3.4
 	NamespaceDiagnostics = "urn:ietf:params:xml:ns:p2p:config-diagnostics" // RFC 7851 §9.6
 	NamespaceRedir       = "urn:ietf:params:xml:ns:p2p:redir"              // RFC 7374 §10.2
+	NamespaceSelfTuning  = "urn:ietf:params:xml:ns:p2p:self-tuning"        // RFC 7363 §7
 
-	TopologyCHORD   = "CHORD-RELOAD"
-	LinkProtocolTLS = "TLS"
-	DigestSHA1      = "sha1"
-	DigestSHA256    = "sha256"
+	TopologyCHORD      = "CHORD-RELOAD"
+	TopologySelfTuning = "CHORD-SELF-TUNING" // RFC 7363 §9.2
+	LinkProtocolTLS    = "TLS"
+	DigestSHA1         = "sha1"
+	DigestSHA256       = "sha256"
 
 	DefaultPort                = 6084
 	DefaultNodeIDLength        = 16
@@ -25,6 +27,7 @@ const (
 	DefaultChordUpdateInterval = 600 * time.Second  // §10.7.4.1
 	DefaultChordPingInterval   = 3600 * time.Second // §10.7.4.2
 	DefaultBranchingFactor     = 10                 // RFC 7374 §8
+	DefaultPeersToProbe        = 4                  // RFC 7363 §7
 	MaxSequence                = 65534              // 2^16-2
 
 	sequenceModulus = MaxSequence + 1
@@ -52,6 +55,8 @@ const (
 	minBranching = 2
 	maxBranching = 65536
 
+	maxPeersToProbe = 64 // of one period: more estimates are not kept
+
 	maxKindUpdates = 64 // Kinds that ConfigUpdates brought, beyond those of the document
 
 	// Values for Kinds of the IANA registry that a document does not describe.
@@ -59,4 +64,4 @@ const (
 	defaultMaxSize  = 4096
 )
 
-var knownNamespaces = []string{NamespaceBase, NamespaceChord, NamespaceSIP, NamespaceDiagnostics, NamespaceRedir}
+var knownNamespaces = []string{NamespaceBase, NamespaceChord, NamespaceSIP, NamespaceDiagnostics, NamespaceRedir, NamespaceSelfTuning}

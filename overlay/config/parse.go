@@ -53,6 +53,7 @@ func parseConfiguration(doc []byte, e *element) (Configuration, error) {
 		p.o.LinkProtocols = []string{LinkProtocolTLS} // RFC 6940 §11.1: "If none appear, then this implies the default value"
 	}
 	p.redir(e)
+	p.checkSelfTuning(e)
 	p.o.KindBlocks = p.c.Blocks
 	return *p.c, nil
 }
@@ -108,8 +109,8 @@ type setter struct {
 	set  func(p *parser, e *element) error
 }
 
-// setters is every element of RFC 6940 §11.1 that stands in configuration, diagnostic-kind of RFC 7851 §7, branching-factor, which the
-// grammar of RFC 7374 §8 puts there, and domain-restriction, which the prose of RFC 7904 §3.4 does.
+// setters is every element of RFC 6940 §11.1 that stands in configuration, diagnostic-kind of RFC 7851 §7, number-of-peers-to-probe of
+// RFC 7363 §7, branching-factor, which the grammar of RFC 7374 §8 puts there, and domain-restriction, which the prose of RFC 7904 §3.4 does.
 var setters = map[xml.Name]setter{
 	base("topology-plugin"): {set: text(func(o *Overlay) *string { return &o.TopologyPlugin })},
 	// The prose of §11.1 spells it so.
@@ -136,6 +137,7 @@ var setters = map[xml.Name]setter{
 	chord("chord-update-interval"):       {set: seconds(func(o *Overlay) *time.Duration { return &o.ChordUpdateInterval })},
 	chord("chord-reactive"):              {set: boolean(func(o *Overlay) *bool { return &o.ChordReactive })},
 	diagnosticElement("diagnostic-kind"): {many: true, set: (*parser).diagnosticKind},
+	probeElement:                         {set: (*parser).peersToProbe},
 	branchingElement:                     {set: (*parser).branchingFactor},
 	sipElement("domain-restriction"):     {set: (*parser).domains},
 	sipElement("domain-restrictions"):    {set: (*parser).domains},

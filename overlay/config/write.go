@@ -31,6 +31,7 @@ func AppendConfiguration(b []byte, o *Overlay, blocks ...KindBlock) []byte {
 	w.list("bad-node", hexIDs(o.BadNodes))
 	w.list("mandatory-extension", o.MandatoryExtensions)
 	w.diagnostics(o.DiagnosticKinds)
+	w.selfTuning(o)
 	w.kinds(o, blocks)
 	w.raw("</configuration>")
 	return w.b

@@ -57,7 +57,7 @@ func TestRFC6940_11_1_1_WrittenDocumentsFollowTheGrammar(t *testing.T) {
 	for _, k := range o.Kinds {
 		blocks = append(blocks, config.KindBlock{Kind: k, Signed: config.AppendKind(nil, o, k), Signature: bytes.Repeat([]byte("s"), 100)})
 	}
-	jing(t, everyElement(t), write(config.New("a.example")), write(o, blocks...))
+	jing(t, everyElement(t), write(config.New("a.example")), write(config.WithSelfTuning(config.New("b.example"))), write(o, blocks...))
 }
 
 func TestWrittenKindsKeepTheirOctetsAndSignature(t *testing.T) {
@@ -104,6 +104,9 @@ func drawOverlay(roots []*x509.Certificate) *rapid.Generator[*config.Overlay] {
 		o.TurnDensity, o.InitialTTL = rapid.Byte().Draw(t, "density"), rapid.ByteMin(1).Draw(t, "ttl")
 		o.ClientsPermitted, o.NoICE = rapid.Bool().Draw(t, "clients"), rapid.Bool().Draw(t, "no-ice")
 		o.ChordReactive = rapid.Bool().Draw(t, "reactive")
+		if rapid.Bool().Draw(t, "self-tuning") {
+			config.WithSelfTuning(o).PeersToProbe = rapid.IntRange(0, 64).Draw(t, "probe")
+		}
 		if rapid.Bool().Draw(t, "secret?") {
 			o.SharedSecret = text.Draw(t, "secret")
 		}

@@ -15,8 +15,8 @@ type flow struct {
 	server *PacketServer
 	socket Socket
 	remote netip.AddrPort
-	gone   func()       // called once, on Close
-	in     chan *[]byte // from datagrams
+	gone   func() // called once, on Close
+	in     chan []byte
 	closed chan struct{}
 	once   sync.Once
 
@@ -28,24 +28,18 @@ type flow struct {
 }
 
 func newFlow(s *PacketServer, remote netip.AddrPort, gone func()) *flow {
-	return &flow{server: s, socket: s.Socket, remote: remote, gone: gone, in: make(chan *[]byte, maxFlowQueue),
+	return &flow{server: s, socket: s.Socket, remote: remote, gone: gone, in: make(chan []byte, maxFlowQueue),
 		closed: make(chan struct{}), refusal: make(chan struct{}), expired: make(chan struct{})}
 }
 
 // refuse says that nobody listens at the remote address.
 func (f *flow) refuse() { f.refusing.Do(func() { close(f.refusal) }) }
 
-// datagrams holds buffers for datagrams on their way to an association, of all flows.
-var datagrams = sync.Pool{New: func() any { return new([]byte) }}
-
-// put takes a copy of a datagram, unless too many wait already.
+// put takes a datagram, which is the flow's from now on, unless too many wait already.
 func (f *flow) put(b []byte) {
-	d := datagrams.Get().(*[]byte)
-	*d = append((*d)[:0], b...)
 	select {
-	case f.in <- d:
+	case f.in <- b:
 	default:
-		datagrams.Put(d)
 	}
 }
 
@@ -63,9 +57,7 @@ func (f *flow) Read(b []byte) (int, error) {
 	}
 	select {
 	case d := <-f.in:
-		n := copy(b, *d)
-		datagrams.Put(d)
-		return n, nil
+		return copy(b, d), nil
 	case <-expired:
 		return 0, os.ErrDeadlineExceeded
 	case <-f.closed:

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -160,10 +161,10 @@ func (p *place) deliver(b []byte) {
 		return
 	}
 	if p.next == nil || r.epoch > 0 {
-		p.open.put(b)
+		p.open.put(bytes.Clone(b))
 	}
 	if p.next != nil {
-		p.next.put(b)
+		p.next.put(bytes.Clone(b))
 	}
 }
 
@@ -181,7 +182,7 @@ func (s *PacketServer) greet(ctx context.Context, b []byte, from netip.AddrPort)
 		return
 	}
 	e := s.add(from)
-	e.put(b)
+	e.put(bytes.Clone(b))
 	s.wg.Go(func() { s.shake(ctx, e, address.String()) })
 }
 

@@ -162,7 +162,9 @@ func (n *Node) attachLinked(id wire.NodeID) {
 			if a.update && n.member() && n.announced.ready {
 				// The answer asked for an Update.
 				t := wire.ChordNeighbors
-				if n.ring.Mesh() {
+				if n.tuned() {
+					t = wire.ChordPeerReady // RFC 7363 §5.2
+				} else if n.ring.Mesh() {
 					t = wire.ChordFull
 				}
 				n.update(p, t)

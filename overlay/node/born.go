@@ -45,6 +45,7 @@ func (n *Node) Born(now time.Time, links []BornLink) {
 	n.timers[timerUpdate] = now.Add(n.within(n.c.Overlay.ChordUpdateInterval))
 	n.timers[timerFingers] = now.Add(n.within(n.c.Overlay.ChordPingInterval))
 	n.timers[timerProbe] = now.Add(n.within(n.c.ProbeInterval))
+	n.startTuning()
 }
 
 // within draws a time below d.

@@ -236,8 +236,8 @@ func (n *Node) leaveForConfiguration() {
 
 // setIntervals has new intervals begin now; longer ones begin when the present ones end.
 func (n *Node) setIntervals(old, o *config.Overlay) {
-	if !n.member() {
-		return
+	if !n.member() || n.tuned() {
+		return // the next period goes by them
 	}
 	if o.ChordUpdateInterval != old.ChordUpdateInterval {
 		n.timers[timerUpdate] = earlier(n.timers[timerUpdate], n.now.Add(n.jitter(o.ChordUpdateInterval)))

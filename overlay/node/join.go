@@ -189,6 +189,7 @@ func (n *Node) enterRing() {
 	n.joining = nil
 	n.timers[timerJoin] = time.Time{}
 	n.timers[timerUpdate] = n.now.Add(n.jitter(n.c.Overlay.ChordUpdateInterval))
+	n.startTuning()
 	n.timers[timerFingers] = n.now.Add(n.jitter(n.c.Overlay.ChordPingInterval))
 	n.timers[timerProbe] = n.now.Add(n.jitter(n.c.ProbeInterval))
 	n.announced = announced{changed: true}

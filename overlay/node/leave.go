@@ -99,7 +99,7 @@ func (n *Node) tellLeave() {
 	l.told = true
 	n.timers[timerLeave] = n.now.Add(leaveAnswerWait)
 	predecessors := n.ring.Predecessors()
-	for _, id := range n.ring.Neighbors() {
+	for _, id := range n.leaveTo() {
 		data := wire.ChordLeave{Type: wire.LeaveFromPred, Nodes: predecessors}
 		if slices.Contains(predecessors, id) {
 			data = wire.ChordLeave{Type: wire.LeaveFromSucc, Nodes: n.ring.Successors()}
@@ -166,6 +166,7 @@ func (n *Node) answerLeave(in *inbound, req *wire.LeaveReq) {
 		// it had detected a peer failure". There is nothing to wait for, though: who takes its place is in the message.
 		n.rangeEnds(p.id)
 		n.notReady(p, false)
+		n.noteFailure()
 	}
 	if len(n.avoid) < maxAvoid {
 		n.avoid[in.sender] = avoided{until: n.now.Add(avoidTime)}
@@ -179,7 +180,7 @@ func (n *Node) answerLeave(in *inbound, req *wire.LeaveReq) {
 
 // seek attaches to a neighbour that a leaving node named. It is routed, not sent through the teacher, who will be gone.
 func (n *Node) seek(id wire.NodeID) {
-	if id != n.c.Self && id.Len() == n.c.Self.Len() && n.peers[id] == nil && n.ring.Wanted(id) &&
+	if id != n.c.Self && id.Len() == n.c.Self.Len() && n.peers[id] == nil && n.belongs(id) &&
 		!n.attaching(id) && !n.avoided(id) {
 		n.attachTo(toNode(id), 0, n.neighborAttached)
 	}

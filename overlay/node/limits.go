@@ -11,6 +11,9 @@ const (
 	attachAttempts = 2
 	ufragLen       = 4  // characters of an ICE user fragment, at least (RFC 5245 §15.4)
 	passwordLen    = 22 // characters of an ICE password, at least (RFC 5245 §15.4)
+	// tunedPatience is how long any peer of a self-tuning overlay may be silent: RFC 7363 §6.3.1 has it pinged when nothing came
+	// from it for 2*Tr, of which Tr is 15 s by default, and the side that waits longer waits by a quarter longer.
+	tunedPatience = 24 * time.Second
 	// maxDiagnosticLifetime is how far ahead the expiration of a DiagnosticsRequest may be (RFC 7851 §5.1).
 	maxDiagnosticLifetime = 600 * time.Second
 )
@@ -124,6 +127,7 @@ const (
 	maxAnswers          = 8192 // answers kept for copies of a request: some 2 KB each
 	maxReplays          = 8192 // of 50 octets each
 	maxJobs             = 4096 // messages being sealed or verified
+	maxEstimates        = 64   // of one period, of one peer each: some nine are to be expected (RFC 7363 §6.5)
 	maxVerifyingPerLink = 512  // so that one link cannot take all of maxJobs
 	maxLinks            = 1024
 	clientHomes         = 2  // peers that a client is linked with: the responsible one and its successor

@@ -109,6 +109,9 @@ func (n *Node) patience(p *peer) time.Duration {
 			d = max(nextPatience*d, time.Duration(n.ring.Len())*farInterval)
 		}
 	}
+	if n.tuned() {
+		d = min(d, tunedPatience)
+	}
 	if n.c.Self.Compare(p.id) > 0 {
 		d = d * 5 / 4
 	}
@@ -155,6 +158,10 @@ func (n *Node) closeIdle(p *peer) {
 // updateTimer does the periodic exchange. RFC 6940 §10.7.4.1: "A peer MUST periodically send an Update request to every
 // peer in its Neighbor Table." "A peer SHOULD randomly offset these Update requests so they do not occur all at once."
 func (n *Node) updateTimer() {
+	if n.tuned() {
+		n.stabilize()
+		return
+	}
 	n.timers[timerUpdate] = n.now.Add(n.jitter(n.c.Overlay.ChordUpdateInterval))
 	if !n.member() || !n.announced.ready {
 		return
@@ -172,6 +179,9 @@ func (n *Node) updateTimer() {
 // through the Finger Table entries from i=1, and each time an invalid entry is encountered, send a Ping to replace that
 // entry with probability 0.5."
 func (n *Node) fingersTimer() {
+	if n.tuned() {
+		return // stabilize does it
+	}
 	n.timers[timerFingers] = n.now.Add(n.jitter(n.c.Overlay.ChordPingInterval))
 	if !n.member() {
 		return
@@ -229,11 +239,11 @@ func (n *Node) seekFinger(i int) {
 // fingerLost looks for a replacement. RFC 6940 §10.7.2: "If using reactive recovery, the peer MUST initiate a search for
 // a new Finger Table entry".
 func (n *Node) fingerLost(id wire.NodeID) {
-	if !n.member() || !n.c.Overlay.ChordReactive {
+	if !n.member() || !n.reactive() {
 		return
 	}
 	d := chord.PointOf(id).Sub(chord.PointOf(n.c.Self))
-	for i := 1; i <= chord.FingerGoal; i++ {
+	for i := 1; i <= n.ring.Goal(); i++ {
 		if !d.Less(chord.Power(chord.Bits - i)) {
 			if !n.ring.FingerSettled(i) {
 				n.after(func() { n.seekFinger(i) })

@@ -126,6 +126,7 @@ type Node struct {
 	held        []*held // requests of ours that met another configuration
 	probing     probing
 	lost        []lostPeer
+	tuning      tuning
 }
 
 // New returns a node that has not started: the first Tick starts it.
@@ -174,10 +175,13 @@ func New(c Config) *Node {
 		gathering: make(map[SessionID]func(SessionID, Offer, error)),
 		copies:    copies{held: make(map[wire.ResourceID]*holding)},
 	}
+	if n.tuned() {
+		n.c.Links = -1 // RFC 7363 says how many
+	}
 	if c.Durable {
 		n.store.Track()
 	}
-	n.ring.Widen(c.Links)
+	n.ring.Widen(n.c.Links)
 	return n
 }
 

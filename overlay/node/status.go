@@ -41,6 +41,7 @@ type Status struct {
 	Share     float64       // of the ring that the node is responsible for, 0 to 1
 	Oldest    time.Duration // age of the oldest transaction
 	Load      Load
+	Tuning    *Tuning // of an overlay with RFC 7363, else nil
 }
 
 // Load is how full the node's bounded tables are.
@@ -111,6 +112,7 @@ func (n *Node) Status(now time.Time) Status {
 		SizeEstimate: n.ring.SizeEstimate(),
 		Load:         n.load(),
 		ClockSkew:    n.clockSkew(),
+		Tuning:       n.tuningStatus(),
 	}
 	for _, r := range n.requests {
 		s.Oldest = max(s.Oldest, now.Sub(r.begun))

@@ -139,6 +139,9 @@ const (
 
 // answerProbe answers what was asked and is known, in the order of the request (RFC 6940 §6.4.2.5).
 func (n *Node) answerProbe(in *inbound, req *wire.ProbeReq) {
+	if !n.exchange(in) {
+		return
+	}
 	ans := &wire.ProbeAns{}
 	for _, t := range req.Requested {
 		switch t {

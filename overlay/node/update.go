@@ -87,7 +87,7 @@ func (n *Node) heardUpdate(p *peer, u *wire.UpdateReq) {
 		n.learnHomes(p.id, u)
 	} else if n.member() {
 		n.missed(p, u)
-		n.learn(p.id, slices.Concat(u.Predecessors, u.Successors, u.Fingers))
+		n.learn(p.id, n.listed(u))
 	}
 }
 
@@ -99,6 +99,7 @@ func (n *Node) ready(p *peer) {
 	n.forgetLost(p.id)
 	n.announced.changed = true
 	n.wakeUpkeep()
+	n.askAge(p)
 	if n.ring.IsNeighbor(p.id) {
 		n.event(EventNeighborUp, p.id, "")
 	}
@@ -115,6 +116,9 @@ func (n *Node) notReady(p *peer, lost bool) {
 		return
 	}
 	n.announced.changed = true
+	if lost {
+		n.noteFailure()
+	}
 	n.forgetHolder(p.id)
 	n.wakeUpkeep()
 	if !neighbor {
@@ -247,7 +251,11 @@ func (n *Node) ringSettled() {
 	// has changed, it MUST send an Update to all entries in its Connection Table": clients are among them.
 	//
 	// Where the range has not changed, those who are farther away are told a little later, and once for several changes.
-	if !n.c.Overlay.ChordReactive && !rangeChanged {
+	if n.tuned() {
+		n.tellClients(rangeChanged)
+		return
+	}
+	if !n.reactive() && !rangeChanged {
 		return
 	}
 	for _, p := range n.sortedPeers() {

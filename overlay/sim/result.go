@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/node"
 )
 
 // Result is what was measured of a scenario. Its JSON names are an interface.
@@ -42,6 +44,7 @@ type Result struct {
 	Load           Spread          `json:"messages_per_peer_second"`
 	Bytes          Spread          `json:"bytes_per_peer_minute"`
 	Links          Spread          `json:"links_per_peer"`
+	Tuning         *TuningResult   `json:"self_tuning,omitempty"`
 	Series         []Point         `json:"series,omitempty"`
 	Faults         []string        `json:"faults,omitempty"`
 	Took           []time.Duration `json:"-"` // each lookup
@@ -59,6 +62,15 @@ type Spread struct {
 	P99    float64 `json:"p99"`
 	Max    float64 `json:"max"`
 	Mean   float64 `json:"mean"`
+}
+
+// TuningResult is what the peers of a self-tuning overlay went by at the end of the measurement: medians.
+type TuningResult struct {
+	Size            float64 `json:"size"`              // peers
+	JoinsPerSecond  float64 `json:"joins_per_second"`  // of all
+	FailsPerSecond  float64 `json:"fails_per_second"`  // of one peer
+	IntervalSeconds float64 `json:"interval_seconds"`  // between two stabilizations
+	Lists           float64 `json:"successor_entries"` // length of the successor list
 }
 
 // Point is one step of what was measured over time.
@@ -144,6 +156,7 @@ func (r *run) measured() {
 	}
 	m.Load, m.Bytes, m.Links = spread(load), spread(octets), spread(links)
 	m.LoadOf, m.BytesOf = load, octets
+	m.Tuning = r.tuning()
 	peers := 0
 	for _, p := range m.Series {
 		peers += p.Peers
@@ -151,6 +164,34 @@ func (r *run) measured() {
 	if len(m.Series) > 0 {
 		mean := float64(peers) / float64(len(m.Series))
 		m.BytesPerPeerSecond = float64(r.Octets-r.sent) / max(1, mean) / seconds
+	}
+}
+
+// tuning is what the living peers go by; nil when that is nothing.
+func (w *World) tuning() *TuningResult {
+	var all []node.Tuning
+	for _, h := range w.Living() {
+		if t := h.Status().Tuning; t != nil && h.Node.State() == node.Joined {
+			all = append(all, *t)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	median := func(of func(node.Tuning) float64) float64 {
+		values := make([]float64, len(all))
+		for i, t := range all {
+			values[i] = of(t)
+		}
+		slices.Sort(values)
+		return values[len(values)/2]
+	}
+	return &TuningResult{
+		Size:            median(func(t node.Tuning) float64 { return t.Used.Size }),
+		JoinsPerSecond:  median(func(t node.Tuning) float64 { return t.Used.Joins }),
+		FailsPerSecond:  median(func(t node.Tuning) float64 { return t.Used.Fails }),
+		IntervalSeconds: median(func(t node.Tuning) float64 { return t.Interval.Seconds() }),
+		Lists:           median(func(t node.Tuning) float64 { return float64(t.Lists) }),
 	}
 }
 

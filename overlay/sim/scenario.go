@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/config"
 )
 
 // Scenario is a world as data: what it is made of, what it has to do, and what happens to it. Zero means what the comment of a
@@ -24,6 +26,7 @@ type Scenario struct {
 	HoldDown           time.Duration // of the node; 0: its default
 	Update             time.Duration // chord-update-interval of the overlay; 0: its default
 	Durable            bool          // what a peer stores outlives it
+	SelfTuning         bool          // the overlay is one of RFC 7363
 	Links              int           // of a peer; 0: the node's default, below 0: no more than the RFC asks for
 	Users              int           // registrations
 	Refresh            time.Duration // between two Stores of one registration; 0: one is enough
@@ -107,11 +110,23 @@ func (s *Scenario) config() Config {
 	case "wan":
 		c.Network.Delay = WANDelay()
 	}
-	if s.Update > 0 {
-		c.Overlay = Overlay()
-		c.Overlay.ChordUpdateInterval = s.Update
+	c.Overlay = s.overlay()
+	if s.SelfTuning {
+		c.Links = -1 // those of RFC 6940 §10.7, and then what the peers find right
 	}
 	return c
+}
+
+// overlay is the configuration of the overlay.
+func (s Scenario) overlay() *config.Overlay {
+	o := Overlay()
+	if s.Update > 0 {
+		o.ChordUpdateInterval = s.Update
+	}
+	if s.SelfTuning {
+		config.WithSelfTuning(o)
+	}
+	return o
 }
 
 // String is the text of the scenario, one statement a line.
@@ -152,7 +167,7 @@ type field struct {
 
 func (s *Scenario) fields() []field {
 	return []field{{"join", &s.Join}, {"loss", &s.Network.Loss}, {"resend", &s.Network.Resend}, {"duplicate", &s.Network.Duplicate},
-		{"reorder", &s.Network.Reorder}, {"skew", &s.Skew}, {"hold-down", &s.HoldDown}, {"update", &s.Update}, {"durable", &s.Durable},
+		{"reorder", &s.Network.Reorder}, {"skew", &s.Skew}, {"hold-down", &s.HoldDown}, {"update", &s.Update}, {"durable", &s.Durable}, {"self-tuning", &s.SelfTuning},
 		{"links", &s.Links}, {"users", &s.Users}, {"refresh", &s.Refresh}, {"roam", &s.Roam}, {"lookups", &s.Lookups}, {"warm", &s.Warm}, {"run", &s.Run},
 		{"heal", &s.Heal}, {"audit", &s.Audit}}
 }

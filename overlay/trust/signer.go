@@ -144,9 +144,8 @@ func algorithmOf(key crypto.PublicKey) (uint8, error) {
 	return 0, fmt.Errorf("keys of type %T are not used", key)
 }
 
-// checkSignature checks sig by the key of cert over covered.
-func checkSignature(cert *x509.Certificate, sig wire.Signature, covered []byte) error {
-	key := cert.PublicKey
+// checkSignature checks sig by key over covered.
+func checkSignature(key crypto.PublicKey, sig wire.Signature, covered []byte) error {
 	algo, err := algorithmOf(key)
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ func (g *Gateway) status() StatusReport {
 		Version: g.o.Version, Role: g.o.Config.Role, Domain: g.o.Config.Domain, NodeID: s.Self.String(), State: string(s.State),
 		NotReady: []string{}, UptimeSeconds: int64(time.Since(g.started).Seconds()), SIP: []ListenerReport{},
 		Overlay: OverlayReport{Name: g.o.Overlay.InstanceName, Address: g.linkAddress(), Listen: g.linkAddresses(), Links: len(s.Links), SizeEstimate: s.SizeEstimate,
-			Stored: storedByName(s)},
+			Stored: storedByName(s), Tuning: tuningOf(s)},
 		Registrations: g.bindings.Count(), Transactions: int(live(g.layer.Stats().Live)), Valid: g.validity(), Servers: g.servers(), ClockSkew: s.ClockSkew.Seconds(),
 		LastReload: g.lastReload.Load(),
 	}
@@ -102,11 +102,22 @@ func (g *Gateway) ring() RingReport {
 	r := RingReport{
 		Self: s.Self.String(), State: string(s.State), Predecessors: hexIDs(s.Predecessors), Successors: hexIDs(s.Successors),
 		Fingers: hexIDs(s.Fingers), Links: []LinkReport{}, SizeEstimate: s.SizeEstimate,
+		Tuning: tuningOf(s),
 	}
 	for _, l := range s.Links {
 		r.Links = append(r.Links, LinkReport{Peer: l.Peer.String(), Ready: l.Peered, Transport: l.Transport, Pair: l.Pair, RTTms: float64(l.RTT.Microseconds()) / 1000})
 	}
 	return r
+}
+
+func tuningOf(s node.Status) *TuningReport {
+	t := s.Tuning
+	if t == nil {
+		return nil
+	}
+	const day = 24 * 60 * 60 // seconds
+	return &TuningReport{NetworkSize: t.Used.Size, JoinRate: t.Used.Joins * day, LeaveRate: t.Used.Fails * day,
+		IntervalSeconds: t.Interval.Seconds(), ListSize: t.Lists, FingerSize: t.Fingers}
 }
 
 func hexIDs(ids []wire.NodeID) []string {

@@ -58,6 +58,24 @@ type OverlayReport struct {
 	Links        int            `json:"links"`
 	SizeEstimate int            `json:"size_estimate"`
 	Stored       map[string]int `json:"stored"` // values held for the overlay, by Kind
+	Tuning       *TuningReport  `json:"self_tuning,omitempty"`
+}
+
+// TuningReport is what a peer of a self-tuning overlay (RFC 7363) goes by: its own estimates and those of others, of which it takes
+// the 75th percentile.
+type TuningReport struct {
+	NetworkSize     float64 `json:"network_size"`     // peers
+	JoinRate        float64 `json:"join_rate"`        // per 24 hours
+	LeaveRate       float64 `json:"leave_rate"`       // of one peer, per 24 hours
+	IntervalSeconds float64 `json:"interval_seconds"` // between two stabilizations
+	ListSize        int     `json:"list_size"`        // of the successor list, and of the predecessor list
+	FingerSize      int     `json:"finger_size"`      // of the finger table
+}
+
+// String is the report in a line.
+func (t *TuningReport) String() string {
+	return fmt.Sprintf("about %.0f peers, %.0f joins a day, a peer leaves %.2f times a day; stabilizes every %.0f s, lists of %d, %d fingers",
+		t.NetworkSize, t.JoinRate, t.LeaveRate, t.IntervalSeconds, t.ListSize, t.FingerSize)
 }
 
 // RegistrationsReport is GET /api/v1/registrations.
@@ -91,6 +109,8 @@ type RingReport struct {
 	Fingers      []string     `json:"fingers"`
 	Links        []LinkReport `json:"links"`
 	SizeEstimate int          `json:"size_estimate"`
+
+	Tuning *TuningReport `json:"self_tuning,omitempty"`
 }
 
 // LinkReport is one overlay link.
