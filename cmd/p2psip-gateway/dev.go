@@ -17,6 +17,7 @@ import (
 
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
+	"github.com/p2psip/p2psip-gateway/overlay"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/sip/digest"
 )
@@ -111,7 +112,9 @@ func openDev(o devOptions, std stdio) (*dev, error) {
 	}
 	d.users = shown
 	now := time.Now()
-	ov, err := identity.New(identity.Template(o.domain), trust.P256, now)
+	made := identity.Template(o.domain)
+	identity.WithServices(made)
+	ov, err := identity.New(made, trust.P256, now)
 	if err != nil {
 		return nil, err
 	}
@@ -160,6 +163,10 @@ func (o devOptions) config(k int) gateway.Config {
 	c.Overlay.First = k == 0
 	if k > 0 {
 		c.Overlay.Bootstrap = gateway.List{at(o.overlayPort)}
+	}
+	c.Overlay.Services.Call = gateway.List{overlay.ServiceVoiceMail}
+	if k == o.gateways-1 {
+		c.Overlay.Services.Offer = c.Overlay.Services.Call
 	}
 	if k >= o.gateways {
 		c.Role = gateway.RoleRedirect

@@ -31,6 +31,7 @@ func runInit(_ context.Context, std stdio, args []string) int {
 	fs.BoolVar(&o.selfSigned, "self-signed", false, "make no authority: each node makes its own certificate, and nobody owns a user name")
 	fs.StringVar(&o.digest, "digest", config.DigestSHA256, "`hash` that makes Node-IDs of keys, with --self-signed: sha1 or sha256")
 	fs.BoolVar(&o.ice, "ice", false, "links go through NATs: DTLS with ICE, and TURN servers")
+	fs.BoolVar(&o.services, "services", false, "services are found in the overlay by RFC 7374: TURN servers, voice mail and what gateways offer by name")
 	fs.Var(&o.servers, "enrollment-server", "`URL` of the enrollment server, https; may be given more than once")
 	fs.DurationVar(&o.update, "chord-update-interval", config.DefaultChordUpdateInterval, "how often neighbors are told of changes")
 	fs.DurationVar(&o.ping, "chord-ping-interval", config.DefaultChordPingInterval, "how often fingers are probed")
@@ -78,6 +79,7 @@ type initOptions struct {
 	selfSigned          bool
 	bootstrap, servers  values
 	ice, selfTuning     bool
+	services            bool
 	update, ping, timer time.Duration
 }
 
@@ -89,6 +91,9 @@ func (o *initOptions) overlay() (*config.Overlay, error) {
 	c := identity.Template(strings.ToLower(o.domain))
 	if o.ice {
 		identity.WithICE(c)
+	}
+	if o.services {
+		identity.WithServices(c)
 	}
 	for _, b := range o.bootstrap {
 		n, err := bootstrapNode(b)

@@ -49,6 +49,7 @@ var commands = []command{
 	{"lookup", "AOR: where an address-of-record is registered", runLookup},
 	{"ring", "the part of the ring that a running node sees", runRing},
 	{"peer", "ls, ping TARGET, trace TARGET: the links of a running node, and the way to others", runPeer},
+	{"service", "ls, find NAME: the services that a running node offers, and who provides one", runService},
 	{"sim", "play a simulated overlay, from a seed: hops, failures, losses, traffic", runSim},
 	{"decode", "show RELOAD messages that are given in hexadecimal as JSON", runDecode},
 	{"explain", "CODE: what a code of an answer, a log line or an error means, and what to do", runExplain},

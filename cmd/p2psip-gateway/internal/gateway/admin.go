@@ -23,6 +23,7 @@ type adminSource interface {
 	Reload() ReloadReport
 	Drain()
 	diagnoser
+	serviceSource
 }
 
 // Limits of the admin server: it serves operators and scrapers, not the public.
@@ -79,6 +80,7 @@ func adminHandler(s adminSource, metrics http.Handler) http.Handler {
 		writeJSON(w, 202, s.status())
 	})
 	handlePeers(mux, s)
+	handleServices(mux, s)
 	return mux
 }
 

@@ -96,6 +96,10 @@ func TestAdminAnswers(t *testing.T) {
 		{fakeNode{}, "GET", "/api/v1/reload", 405, ""},
 		{fakeNode{}, "POST", "/api/v1/drain", 202, ""},
 		{fakeNode{}, "GET", "/api/v1/drain", 405, ""},
+		{fakeNode{}, "GET", "/api/v1/services", 200, `"name": "voice-mail"`},
+		{fakeNode{}, "GET", "/api/v1/service?name=voice-mail", 200, `"nearest": "11"`},
+		{fakeNode{}, "GET", "/api/v1/service?name=slow", 504, "unavailable"},
+		{fakeNode{}, "GET", "/api/v1/service", 400, "name of a service"},
 		{fakeNode{}, "POST", "/api/v1/status", 405, ""},
 		{fakeNode{}, "GET", "/nothing", 404, ""},
 	} {

@@ -37,6 +37,7 @@ func (g *Gateway) openPeer() error {
 		Applications: []wire.ApplicationID{wire.ApplicationSIP, wire.ApplicationSIPS}, Accept: g.accept,
 		Client: c.Role == RoleClient, Log: g.o.Log, Software: "p2psip-gateway/" + g.o.Version,
 	}
+	pc.Services = c.Services.Offer
 	if !pc.Client { // which holds nothing
 		pc.Journal = g.journal
 	}
@@ -141,7 +142,7 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 	h := &handler{names: g.names, answered: g.answered("gateway"), checked: g.guard.Checked, load: g.load}
 	if g.o.Config.Role == RoleRedirect {
 		h.core = redirect.New(redirect.Config{
-			AOR: g.names.aor, Locator: g.locator, Directory: g.usage, Now: time.Now, Outside: g.outside,
+			AOR: g.names.aor, Locator: g.callees(), Directory: g.usage, Now: time.Now, Outside: g.outside,
 			Choices: g.o.Config.Redirect.Multiple == "300", UseProxy: g.o.Config.Redirect.UseProxy,
 			Answered: g.answered("redirect"),
 		})
@@ -164,7 +165,7 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 	g.events = g.notifier(sender, server, gruus)
 	h.events = g.events
 	g.proxy = proxy.New(proxy.Config{
-		Sender: sender, Locator: g.locator, Resolver: resolver, Domain: g.o.Config.Domain, NodeGR: node, GRUUs: gruus,
+		Sender: sender, Locator: g.callees(), Resolver: resolver, Domain: g.o.Config.Domain, NodeGR: node, GRUUs: gruus,
 		Ours: g.names.ours, AOR: g.names.aor, Trusted: g.trusts, Secret: secret,
 		Realms: g.o.Config.Security.Realms, Outside: g.outside,
 		Authenticator: g.authenticator(server, message.ProxyAuthorization), Realm: g.o.Config.Domain, RequireAuth: !g.o.OpenCalls,

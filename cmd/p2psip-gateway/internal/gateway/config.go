@@ -82,6 +82,8 @@ type OverlayConfig struct {
 	Discover string `yaml:"discover"`
 	// Refresh is how often a node that was enrolled over the network looks for a newer configuration document; 0: never.
 	Refresh time.Duration `yaml:"refresh"`
+	// Services are what this gateway is found for, and calls by name, in an overlay with the Kind REDIR (RFC 7374).
+	Services ServicesConfig `yaml:"services"`
 }
 
 // RegistrarConfig is the registrar.
@@ -201,6 +203,7 @@ func (c *Config) check(bad func(key, format string, args ...any)) {
 	c.Overlay.checkRole(bad)
 	c.Overlay.checkSockets(bad)
 	c.Overlay.TURN.check(bad)
+	c.Overlay.Services.check(bad)
 	if _, ok := Discover(c.Overlay.Discover); c.Overlay.Discover != "" && !ok {
 		bad("overlay.discover", "%q: want lan, or lan:INTERFACE,INTERFACE", c.Overlay.Discover)
 	}

@@ -41,6 +41,16 @@ func WithICE(o *config.Overlay) {
 	o.Kinds = append(o.Kinds, required(wire.KindTURNService, 1, 64))
 }
 
+// WithServices makes o an overlay in which services are found by RFC 7374.
+func WithServices(o *config.Overlay) { o.WithRedir(maxProviders, maxProvider) }
+
+// A tree node of a service holds twenty providers, the lowest and the highest of ten intervals, and some that have been so until
+// their records end. With their certificates as many as these fit one message.
+const (
+	maxProviders = 64
+	maxProvider  = 256 // octets of a record: a Node-ID, the name of the service, and room for an extension
+)
+
 // turnDensity says how often a TURN server records itself. RFC 6940 §9 wants "the reciprocal of the estimate of what percentage
 // of peers will act as TURN servers": one in four. A Find looks at what one peer holds, so in a small overlay fewer would do.
 const turnDensity = 4
