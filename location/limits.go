@@ -14,7 +14,7 @@ const (
 	journalBatch = 2048
 	// journalInterval is how often the disk is written at most: a commit costs as much CPU as some hundred changes in it, and nobody
 	// minds a REGISTER that takes so much longer.
-	journalInterval = 10 * time.Millisecond
+	journalInterval = 20 * time.Millisecond
 	// journalOpenWait is how long to wait for another process to release the file.
 	journalOpenWait = 2 * time.Second
 )

@@ -96,19 +96,19 @@ func (p *Peer) save(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		err := p.saveOnce(ctx)
-		if err == nil {
+		wait := saveInterval
+		if err := p.saveOnce(ctx); err == nil {
 			pause = minSavePause
-			continue
+		} else {
+			p.journalFailed(err)
+			p.saver.again()
+			wait, pause = pause, min(2*pause, maxSavePause)
 		}
-		p.journalFailed(err)
-		p.saver.again()
 		select {
-		case <-time.After(pause):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return
 		}
-		pause = min(2*pause, maxSavePause)
 	}
 }
 

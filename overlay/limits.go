@@ -37,7 +37,10 @@ const (
 	maxVisitInbox = 16 // messages that a Visitor has not looked at yet
 
 	// maxUnsaved is how many changed records may wait for the disk; past that everything is written anew, which costs no more.
-	maxUnsaved   = 65536
+	maxUnsaved = 65536
+	// saveInterval is how often what is held for the overlay is written at most: a commit waits for the disk twice and costs as much
+	// CPU as some hundred records in it, and until then the replicas have them.
+	saveInterval = 100 * time.Millisecond
 	minSavePause = time.Second // after a commit that failed; it doubles
 	maxSavePause = time.Minute
 	maxUptime    = 1e9 // seconds that are believed of an APP_UPTIME

@@ -287,6 +287,45 @@ func TestRecordBudget(t *testing.T) {
 	})
 }
 
+// A link that is worn gives back every message that it has taken and of which no ACK came, with several under way.
+func TestWornLinkLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end, peer := datagramPipe()
+		link := runDatagram(end.association(80), trust.Identity{}, testMax, nil)
+		known := make(map[uint64]int) // acknowledged or given back
+		const n = 200
+		for i := range uint64(n) {
+			if err := link.Send(reload(i, 10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for open := true; open; {
+			time.Sleep(10 * ms)
+			for _, f := range peer.frames(t) {
+				if f.Sequence%5 != 2 {
+					known[transaction(t, f.Message)]++
+					_, _ = peer.Write(wire.AppendAck(nil, f.Sequence, 0))
+				}
+			}
+			synctest.Wait()
+			select {
+			case err := <-link.done:
+				if open = false; !errors.Is(err, ErrWorn) {
+					t.Errorf("ended with %v", err)
+				}
+			default:
+			}
+		}
+		acknowledged := len(known)
+		for _, raw := range link.Unsent() {
+			known[transaction(t, raw)]++
+		}
+		if acknowledged < 50 || len(known) != n {
+			t.Errorf("%d acknowledged, of %d nothing is known", acknowledged, n-len(known))
+		}
+	})
+}
+
 func TestCloseOfADatagramLink(t *testing.T) {
 	for _, answers := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {

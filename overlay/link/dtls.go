@@ -287,7 +287,8 @@ func (c *chacha) Init(master, clientRandom, serverRandom []byte, isClient bool) 
 	return nil
 }
 
-// Encrypt protects raw, a record in clear text with its header.
+// Encrypt protects raw, a record in clear text with its header, in its place if there is room behind it for the tag: the
+// library makes raw for us.
 func (c *chacha) Encrypt(p *recordlayer.RecordLayer, raw []byte) ([]byte, error) {
 	k := c.keys.Load()
 	if k == nil {
@@ -295,8 +296,11 @@ func (c *chacha) Encrypt(p *recordlayer.RecordLayer, raw []byte) ([]byte, error)
 	}
 	text := raw[recordlayer.HeaderSize:]
 	nonce, data := protect(&p.Header, k.localIV, len(text))
-	out := make([]byte, recordlayer.HeaderSize, len(raw)+chacha20poly1305.Overhead)
-	copy(out, raw)
+	out := raw[:recordlayer.HeaderSize]
+	if cap(raw) < len(raw)+chacha20poly1305.Overhead {
+		out = make([]byte, recordlayer.HeaderSize, len(raw)+chacha20poly1305.Overhead)
+		copy(out, raw)
+	}
 	out = k.local.Seal(out, nonce[:], text, data[:])
 	binary.BigEndian.PutUint16(out[recordlayer.HeaderSize-2:], uint16(len(out)-recordlayer.HeaderSize))
 	return out, nil

@@ -15,8 +15,8 @@ type flow struct {
 	server *PacketServer
 	socket Socket
 	remote netip.AddrPort
-	gone   func() // called once, on Close
-	in     chan []byte
+	gone   func()       // called once, on Close
+	in     chan *[]byte // from datagrams
 	closed chan struct{}
 	once   sync.Once
 
@@ -28,18 +28,24 @@ type flow struct {
 }
 
 func newFlow(s *PacketServer, remote netip.AddrPort, gone func()) *flow {
-	return &flow{server: s, socket: s.Socket, remote: remote, gone: gone, in: make(chan []byte, maxFlowQueue),
+	return &flow{server: s, socket: s.Socket, remote: remote, gone: gone, in: make(chan *[]byte, maxFlowQueue),
 		closed: make(chan struct{}), refusal: make(chan struct{}), expired: make(chan struct{})}
 }
 
 // refuse says that nobody listens at the remote address.
 func (f *flow) refuse() { f.refusing.Do(func() { close(f.refusal) }) }
 
-// put takes a datagram, which is the flow's from now on, unless too many wait already.
+// datagrams holds buffers for datagrams on their way to an association, of all flows.
+var datagrams = sync.Pool{New: func() any { return new([]byte) }}
+
+// put takes a copy of a datagram, unless too many wait already.
 func (f *flow) put(b []byte) {
+	d := datagrams.Get().(*[]byte)
+	*d = append((*d)[:0], b...)
 	select {
-	case f.in <- b:
+	case f.in <- d:
 	default:
+		datagrams.Put(d)
 	}
 }
 
@@ -57,7 +63,9 @@ func (f *flow) Read(b []byte) (int, error) {
 	}
 	select {
 	case d := <-f.in:
-		return copy(b, d), nil
+		n := copy(b, *d)
+		datagrams.Put(d)
+		return n, nil
 	case <-expired:
 		return 0, os.ErrDeadlineExceeded
 	case <-f.closed:

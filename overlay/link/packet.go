@@ -1,7 +1,6 @@
 package link
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -161,10 +160,10 @@ func (p *place) deliver(b []byte) {
 		return
 	}
 	if p.next == nil || r.epoch > 0 {
-		p.open.put(bytes.Clone(b))
+		p.open.put(b)
 	}
 	if p.next != nil {
-		p.next.put(bytes.Clone(b))
+		p.next.put(b)
 	}
 }
 
@@ -182,7 +181,7 @@ func (s *PacketServer) greet(ctx context.Context, b []byte, from netip.AddrPort)
 		return
 	}
 	e := s.add(from)
-	e.put(bytes.Clone(b))
+	e.put(b)
 	s.wg.Go(func() { s.shake(ctx, e, address.String()) })
 }
 

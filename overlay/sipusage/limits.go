@@ -52,7 +52,9 @@ const (
 	maxWaiting    = 4096             // lookups that wait for one of those
 	maxCached     = 20_000           // results remembered
 
-	foundFor   = 5 * time.Second // how long a caller may be sent to a gateway that the callee has left
+	// foundFor is how long a caller may be sent to a gateway that the callee has left, and how long a phone may go without ringing
+	// that has just registered at another gateway, while others of the same user ring, here or elsewhere.
+	foundFor   = 5 * time.Second
 	missingFor = 2 * time.Second
 	addressFor = 60 * time.Second
 	// certifiedFor is how long a user is known to exist: certificates come and go with subscriptions.

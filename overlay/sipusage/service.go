@@ -50,7 +50,7 @@ func (s *Service) fetchRecord(ctx context.Context, aor string) (entries, time.Du
 		s.suspects.seen(n.id, n.since)
 		s.secure.note(n.id, n.sips)
 	}
-	if len(e.nodes) == 0 && len(e.uris) == 0 {
+	if len(e.nodes) == 0 && len(e.uris) == 0 && !e.here {
 		return e, missingFor, nil
 	}
 	return e, foundFor, nil

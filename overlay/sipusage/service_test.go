@@ -147,6 +147,25 @@ func TestOneForwardThatFailsHoldsNothingBack(t *testing.T) {
 }
 
 // Conformance: H-45
+// A user who is registered at this gateway and nowhere else is not asked for at each call.
+//
+// Feature: PRX-33
+func TestOwnUsersAreRememberedLikeOthers(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *ring, gw1, gw2 *gateway, s *Service) {
+		gw1.registerHere(bob)
+		want(t, remote(t, s, bob))
+		before := r.fetched()
+		time.Sleep(foundFor - time.Millisecond)
+		want(t, remote(t, s, bob))
+		if r.fetched() != before {
+			t.Error("fetched again within 5 s")
+		}
+		gw2.registerHere(bob)
+		time.Sleep(time.Millisecond)
+		want(t, remote(t, s, bob), location.Remote{Node: gw2.gr()})
+	})
+}
+
 // Feature: PRX-33
 func TestAResultIsUsedForAtMostFiveSeconds(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *ring, gw1, gw2 *gateway, s *Service) {

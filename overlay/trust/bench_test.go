@@ -34,7 +34,7 @@ func BenchmarkSignValue(b *testing.B) {
 	})
 }
 
-// BenchmarkVerify checks a StoreReq with one value: two signatures. The chain of the certificate is known.
+// BenchmarkVerify checks a StoreReq with one value. The chain of the certificate and the signature of the value are known.
 func BenchmarkVerify(b *testing.B) {
 	eachKeyType(b, func(b *testing.B, w *world) {
 		m := w.seal(b, w.alice, storeReq("alice@example.org", w.value(b, w.alice)))

@@ -6,44 +6,44 @@ import (
 	"sync"
 )
 
-type certKey = [sha256.Size]byte
+type hashKey = [sha256.Size]byte
 
-// cache remembers up to max good certificates and forgets the least recently used.
-type cache struct {
+// cache remembers up to max good certificates, or signatures, and forgets the least recently used.
+type cache[V any] struct {
 	mu    sync.Mutex
 	max   int
-	byKey map[certKey]*list.Element
+	byKey map[hashKey]*list.Element
 	order *list.List // of *cached, most recent first
 }
 
-type cached struct {
-	key certKey
-	k   known
+type cached[V any] struct {
+	key hashKey
+	v   V
 }
 
-func newCache(size int) *cache {
-	return &cache{max: size, byKey: map[certKey]*list.Element{}, order: list.New()}
+func newCache[V any](size int) *cache[V] {
+	return &cache[V]{max: size, byKey: map[hashKey]*list.Element{}, order: list.New()}
 }
 
-func (c *cache) get(key certKey) (known, bool) {
+func (c *cache[V]) get(key hashKey) (v V, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.byKey[key]
 	if !ok {
-		return known{}, false
+		return v, false
 	}
 	c.order.MoveToFront(e)
-	return e.Value.(*cached).k, true
+	return e.Value.(*cached[V]).v, true
 }
 
-func (c *cache) put(key certKey, k known) {
+func (c *cache[V]) put(key hashKey, v V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.byKey[key]; ok {
 		return
 	}
-	c.byKey[key] = c.order.PushFront(&cached{key, k})
+	c.byKey[key] = c.order.PushFront(&cached[V]{key, v})
 	if c.order.Len() > c.max {
-		delete(c.byKey, c.order.Remove(c.order.Back()).(*cached).key)
+		delete(c.byKey, c.order.Remove(c.order.Back()).(*cached[V]).key)
 	}
 }

@@ -6,8 +6,8 @@ import (
 )
 
 func TestCacheForgetsTheLeastRecentlyUsed(t *testing.T) {
-	c := newCache(3)
-	k := func(i int) certKey { return certKey{byte(i)} }
+	c := newCache[known](3)
+	k := func(i int) hashKey { return hashKey{byte(i)} }
 	for i := range 3 {
 		c.put(k(i), known{id: Identity{User: strconv.Itoa(i)}})
 	}

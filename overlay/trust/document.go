@@ -98,14 +98,14 @@ func (v *basis) signedBy(now time.Time, blob, encoded []byte, signers []wire.Nod
 		return by, &RefusalError{BadSignature, err}
 	}
 	b := &bucket{v: v, now: now, certs: block.Certificates}
-	id, err := b.check(block.Signature, func() []byte { return blob })
+	id, err := b.check(block.Signature, func() []byte { return blob }, checkSignature)
 	if err != nil {
 		// Others may have read "the standard SecurityBlock" as with the SignerIdentity appended. A blob starts with '<',
 		// which no other signed structure of an overlay of ours does, so that accepting both cannot confuse them.
 		var err2 error
 		if id, err2 = b.check(block.Signature, func() []byte {
 			return block.Signature.Identity.AppendTo(slices.Clone(blob))
-		}); err2 != nil {
+		}, checkSignature); err2 != nil {
 			return by, err
 		}
 	}

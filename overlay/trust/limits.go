@@ -15,6 +15,9 @@ const (
 	maxUserName = 64 + 1 + 255
 	// maxCached is how many certificates a Verifier remembers, 2 KB each: the users of one large gateway and its neighbours.
 	maxCached = 8192
+	// maxRemembered is how many signatures of values a Verifier remembers to be good, some 200 octets each: the records that the
+	// phones of one gateway call again and again.
+	maxRemembered = 16384
 
 	minRSABits = 2048
 	maxRSABits = 4096 // what checking one signature may cost

@@ -144,8 +144,9 @@ func algorithmOf(key crypto.PublicKey) (uint8, error) {
 	return 0, fmt.Errorf("keys of type %T are not used", key)
 }
 
-// checkSignature checks sig by key over covered.
-func checkSignature(key crypto.PublicKey, sig wire.Signature, covered []byte) error {
+// checkSignature checks sig by the key of cert over covered.
+func checkSignature(cert *x509.Certificate, sig wire.Signature, covered []byte) error {
+	key := cert.PublicKey
 	algo, err := algorithmOf(key)
 	if err != nil {
 		return err

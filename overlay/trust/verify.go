@@ -2,9 +2,11 @@ package trust
 
 import (
 	"crypto"
-	_ "crypto/sha1"   // identity hashes (RFC 6940 §6.3.4)
+	_ "crypto/sha1" // identity hashes (RFC 6940 §6.3.4)
+	"crypto/sha256"
 	_ "crypto/sha512" // identity hashes
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -30,18 +32,19 @@ func NewVerifier(o *config.Overlay) *Verifier {
 func (v *Verifier) Follow(o *config.Overlay) { v.current.Store(newBasis(o)) }
 
 // basis is what one configuration says about certificates. Those that were found good are remembered in a bounded cache by
-// the hash of their octets.
+// the hash of their octets; so are signatures of values, which come again with each Fetch.
 type basis struct {
 	overlay *config.Overlay
 	length  int // octets of a Node-ID
 	roots   *x509.CertPool
 	bad     map[wire.NodeID]bool
-	cache   *cache
+	cache   *cache[known]
+	good    *cache[struct{}] // signatures of values
 }
 
 func newBasis(o *config.Overlay) *basis {
 	v := &basis{overlay: o, length: o.Schema().NodeIDLen, roots: x509.NewCertPool(), bad: map[wire.NodeID]bool{}}
-	v.cache = newCache(maxCached)
+	v.cache, v.good = newCache[known](maxCached), newCache[struct{}](maxRemembered)
 	for _, c := range o.RootCerts {
 		v.roots.AddCert(c)
 	}
@@ -58,7 +61,7 @@ func (v *Verifier) Verify(now time.Time, m *wire.Message, asked wire.ResourceID)
 	b := &bucket{v: v.current.Load(), now: now, certs: m.Security.Certificates}
 	sig := m.Security.Signature
 	// RFC 6940 §6.3.4: "The signature is computed over the payload and parts of the forwarding header."
-	sender, err := b.check(sig, func() []byte { return m.SignedOctets(nil, sig.Identity) })
+	sender, err := b.check(sig, func() []byte { return m.SignedOctets(nil, sig.Identity) }, checkSignature)
 	if err != nil {
 		return Verified{}, err
 	}
@@ -90,7 +93,7 @@ func (b *bucket) value(res wire.ResourceID, kind wire.KindID, d *wire.StoredData
 		return ValueSigner{} // RFC 6940 §7.4.2.2: a nonexistent value made up by the storing peer is not signed
 	}
 	sig := d.Signature
-	id, err := b.check(sig, func() []byte { return d.SignedOctets(nil, res, kind, sig.Identity) })
+	id, err := b.check(sig, func() []byte { return d.SignedOctets(nil, res, kind, sig.Identity) }, b.v.remembered)
 	return ValueSigner{Identity: id, Err: err}
 }
 
@@ -111,8 +114,8 @@ type found struct {
 	err error
 }
 
-// check finds the certificate of sig, checks it, and then the signature over covered. The error is a *RefusalError.
-func (b *bucket) check(sig wire.Signature, covered func() []byte) (Identity, error) {
+// check finds the certificate of sig, checks it, and then by verify the signature over covered. The error is a *RefusalError.
+func (b *bucket) check(sig wire.Signature, covered func() []byte, verify verification) (Identity, error) {
 	if sig.Identity.Type == wire.IdentityNone || len(sig.Value) == 0 {
 		return Identity{}, &RefusalError{Unsigned, errors.New("no signature")}
 	}
@@ -123,10 +126,35 @@ func (b *bucket) check(sig wire.Signature, covered func() []byte) (Identity, err
 	if b.by != nil && sig.Identity == b.by.name {
 		return id, nil
 	}
-	if err := checkSignature(id.Cert.PublicKey, sig, covered()); err != nil {
+	if err := verify(id.Cert, sig, covered()); err != nil {
 		return Identity{}, &RefusalError{BadSignature, fmt.Errorf("signature of %s: %w", id.User, err)}
 	}
 	return id, nil
+}
+
+// verification checks sig over covered by the key of cert.
+type verification func(cert *x509.Certificate, sig wire.Signature, covered []byte) error
+
+// remembered is checkSignature for what comes again and again: what was found good costs a hash the next time. The certificate
+// is looked at each time.
+func (v *basis) remembered(cert *x509.Certificate, sig wire.Signature, covered []byte) error {
+	h := sha256.New()
+	var lengths [12]byte
+	binary.BigEndian.PutUint32(lengths[:], uint32(len(covered)))
+	binary.BigEndian.PutUint32(lengths[4:], uint32(len(sig.Value)))
+	lengths[8], lengths[9] = sig.Hash, sig.Algorithm
+	for _, part := range [][]byte{lengths[:], covered, sig.Value, cert.RawSubjectPublicKeyInfo} {
+		h.Write(part)
+	}
+	key := hashKey(h.Sum(nil))
+	if _, ok := v.good.get(key); ok {
+		return nil
+	}
+	err := checkSignature(cert, sig, covered)
+	if err == nil {
+		v.good.put(key, struct{}{})
+	}
+	return err
 }
 
 // signer is the holder of the certificate that n names.

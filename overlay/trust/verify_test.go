@@ -150,6 +150,48 @@ func TestRFC6940_7_1_ValuesAreVerifiedOneByOne(t *testing.T) {
 	})
 }
 
+// What is remembered of a signature is that these octets were signed so by this key, and nothing else.
+//
+// Conformance: D-05
+func TestRememberedSignaturesOfValues(t *testing.T) {
+	bothKeyTypes(t, func(t *testing.T, w *world) {
+		verifier := trust.NewVerifier(w.overlay)
+		good := w.value(t, w.alice)
+		signed := func(d wire.StoredData) error {
+			t.Helper()
+			v, err := verifier.Verify(now, w.seal(t, w.alice, storeReq("alice@example.org", d)), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v.Values()[0].Err
+		}
+		for range 3 {
+			if err := signed(good); err != nil {
+				t.Fatal(err)
+			}
+			changed := good
+			changed.StorageTime++
+			wantReason(t, signed(changed), trust.BadSignature)
+			changed = good
+			changed.Signature.Value = bytes.Clone(good.Signature.Value)
+			changed.Signature.Value[len(changed.Signature.Value)-1] ^= 1
+			wantReason(t, signed(changed), trust.BadSignature)
+			changed = good
+			changed.Signature.Algorithm ^= 2
+			wantReason(t, signed(changed), trust.BadSignature)
+		}
+		m := w.seal(t, w.alice, storeReq("alice@example.org", good))
+		if _, err := verifier.Verify(w.alice.Chain()[0].NotAfter.Add(time.Second), m, ""); err == nil {
+			t.Error("a remembered signature outlives its certificate")
+		}
+		w.overlay.BadNodes = append(w.overlay.BadNodes, w.node.Identity().Node)
+		verifier.Follow(w.overlay)
+		if _, err := verifier.Verify(now, m, ""); err == nil {
+			t.Error("a remembered signature of a node that was declared bad")
+		}
+	})
+}
+
 // Conformance: D-05
 func TestVouchForOwnStores(t *testing.T) {
 	bothKeyTypes(t, func(t *testing.T, w *world) {

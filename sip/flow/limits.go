@@ -24,10 +24,11 @@ const (
 	maxNodeDatagram = 8192
 	maxNodeMessage  = 8000
 
-	batchSize       = 8                // datagrams for one system call: 512 kB of buffers for a socket. 32 gain nothing more, 1 costs 10 %
-	udpQueue        = 4096             // datagrams that wait while the kernel's buffer is full; later ones are lost, as UDP may
-	udpCorked       = 64               // answers held back while a batch is worked off; a longer queue is written at once
-	udpKernelBuffer = 4 << 20          // asked of the kernel for each direction: rides out a burst while Go's scheduler is away
+	batchSize       = 8       // datagrams for one system call: 512 kB of buffers for a socket. 32 gain nothing more, 1 costs 10 %
+	udpQueue        = 4096    // datagrams that wait while the kernel's buffer is full; later ones are lost, as UDP may
+	udpCorked       = 64      // answers held back while a batch is worked off; a longer queue is written at once
+	udpKernelBuffer = 4 << 20 // asked of the kernel for each direction: rides out a burst while Go's scheduler is away
+	yieldAfter      = 4 * time.Millisecond
 	maxSources      = 64               // addresses of this host whose control message is kept ready
 	streamQueue     = 1024             // messages that wait for a slow peer
 	streamQueueSize = 1 << 20          // octets likewise

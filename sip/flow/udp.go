@@ -4,7 +4,9 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -20,10 +22,16 @@ type batchConn interface {
 	WriteBatch(ms []ipv4.Message, flags int) (int, error)
 }
 
+// datagramConn is a UDP socket, as x/net wants it.
+type datagramConn interface {
+	net.Conn
+	net.PacketConn
+}
+
 // udpSocket is one listener; every datagram of its family that has no better socket leaves through it.
 type udpSocket struct {
 	t       *Table
-	conn    *net.UDPConn
+	conn    datagramConn
 	batch   batchConn
 	local   netip.AddrPort
 	address sip.Address
@@ -55,17 +63,21 @@ func openUDP(t *Table, l Listen) (*udpSocket, error) {
 	_ = c.SetReadBuffer(udpKernelBuffer)
 	_ = c.SetWriteBuffer(udpKernelBuffer)
 	t.mark(c)
-	u := &udpSocket{t: t, conn: c, local: addrPort(c.LocalAddr())}
+	u := &udpSocket{t: t, local: addrPort(c.LocalAddr())}
+	if u.conn, err = blocking(c); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
 	u.address = advertised(l, u.local)
 	u.access = access{l.Allow, l.Deny}
 	u.fixed = l.AdvertiseHost != "" || !u.local.Addr().IsUnspecified()
 	var v4 *ipv4.PacketConn
 	var v6 *ipv6.PacketConn
 	if u.local.Addr().Is4() {
-		v4 = ipv4.NewPacketConn(c)
+		v4 = ipv4.NewPacketConn(u.conn)
 		u.batch = v4
 	} else {
-		v6 = ipv6.NewPacketConn(c)
+		v6 = ipv6.NewPacketConn(u.conn)
 		u.batch = v6
 	}
 	if u.local.Addr().IsUnspecified() {
@@ -87,8 +99,9 @@ func (u *udpSocket) read() {
 			in[i].OOB = u.info.room()
 		}
 	}
+	yielded := time.Now()
 	for {
-		n, err := u.batch.ReadBatch(in, 0)
+		n, err := u.batch.ReadBatch(in, waitForOne)
 		if errors.Is(err, net.ErrClosed) || u.t.ctx.Err() != nil {
 			return
 		}
@@ -104,6 +117,12 @@ func (u *udpSocket) read() {
 			u.receive(in[i].Buffers[0][:in[i].N], addrPort(in[i].Addr), in[i].OOB[:in[i].NN])
 		}
 		u.uncork()
+		// A goroutine that has run for 10 ms without a pause loses its processor to the runtime's monitor, which then looks every
+		// 20 µs for a while.
+		if now := time.Now(); now.Sub(yielded) > yieldAfter {
+			runtime.Gosched()
+			yielded = now
+		}
 	}
 }
 
