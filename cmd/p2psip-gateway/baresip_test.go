@@ -187,8 +187,8 @@ func (p *softphone) do(t *testing.T, action, argument string) {
 	p.command(t, action, argument)
 }
 
-func (p *softphone) trace() string        { return p.out.String() }
-func (p *softphone) process() *os.Process { return p.cmd.Process }
+func (p *softphone) trace() string { return p.out.String() }
+func (p *softphone) off()          { _ = p.cmd.Process.Kill() }
 
 func TestBaresipRegistersCallsAnswersAndHangsUp(t *testing.T) {
 	d := sharedDev(t)

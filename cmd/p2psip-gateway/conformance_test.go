@@ -80,7 +80,7 @@ func comparePage(t *testing.T, page, want string) {
 		return
 	}
 	if got, err := os.ReadFile(page); err != nil || string(got) != want {
-		t.Errorf("%s is not what its items and the tests say (%v): go test -run TestConformance ./cmd/p2psip-gateway -update", page, err)
+		t.Errorf("%s is not what its items and the tests say (%v): go test -run '^TestConformance|TestPhonesPage' ./cmd/p2psip-gateway -update", page, err)
 	}
 }
 

@@ -132,6 +132,6 @@ func (p *linphone) trace() string {
 	return string(b)
 }
 
-func (p *linphone) process() *os.Process { return p.cmd.Process }
+func (p *linphone) off() { _ = p.cmd.Process.Kill() }
 
 var linphone5 = phoneProgram{name: "linphone 5.1.65", start: launchLinphone}

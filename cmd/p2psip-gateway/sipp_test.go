@@ -67,9 +67,12 @@ func startSIPp(t *testing.T, p phone, scenario, server string, args ...string) *
 	all := []string{server, "-sf", mustAbs(t, "testdata/sipp/"+scenario), "-t", mode, "-i", p.ip(), "-p", fmt.Sprint(p.port),
 		"-m", "1", "-l", "1", "-nostdin", "-timeout", "60", "-timeout_error", "-recv_timeout", "30000",
 		"-trace_err", "-error_file", filepath.Join(dir, "errors"), "-trace_msg", "-message_file", filepath.Join(dir, "messages"),
-		"-au", p.user, "-ap", "secret-" + p.user, "-key", "user", p.user, "-key", "domain", "p2psip.test",
-		"-key", "contact", contact, "-key", "expires", "300", "-key", "via", strings.ToUpper(p.transport)}
-	s := &sipp{t: t, cmd: p.at.command("sipp", append(all, args...)...), out: &buffer{}, dir: dir, done: make(chan error, 1)}
+		"-au", p.user, "-ap", "secret-" + p.user}
+	all = append(all, args...)
+	// Of two values of a key the first is taken.
+	all = append(all, "-key", "user", p.user, "-key", "domain", "p2psip.test", "-key", "contact", contact, "-key", "expires", "300",
+		"-key", "via", strings.ToUpper(p.transport))
+	s := &sipp{t: t, cmd: p.at.command("sipp", all...), out: &buffer{}, dir: dir, done: make(chan error, 1)}
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	s.cmd.Env = append(os.Environ(), "TERM=dumb")
 	if err := s.cmd.Start(); err != nil {
