@@ -47,6 +47,7 @@ var layers = map[string][]string{
 	"proxy":              {"sip", "sip/message", "location"},
 
 	"deploy/endurance": {}, // it shares no code with what it tests
+	"deploy/soak":      {}, // it shares no code with what it tests
 
 	"metrics":                              {"overlay", "location"},
 	"cmd/p2psip-gateway/internal/identity": {"overlay/config", "overlay/trust", "overlay/wire"},
