@@ -44,7 +44,7 @@ func stationary(t *testing.T, peers int, life time.Duration) Result {
 // within reports whether got is want, up to a factor either way.
 func within(got, want, factor float64) bool { return got >= want/factor && got <= want*factor }
 
-// TestRFC7363_6_EstimatesUnderChurn compares what the peers go by with what the scenario does, for churns that are a factor of nine
+// TestRFC7363_6_EstimatesUnderChurn compares what the peers go by with what the scenario does, for churns that are a factor of six
 // apart. RFC 7363 has a size within 15 %, U within 17 % and L within 22 %, of which the 75th percentile is above the truth by its
 // nature; and L by 1/ln 2, since the median age of peers that stay for 1/U is ln 2 of it. In small rings a history has few
 // failures.
@@ -53,10 +53,10 @@ func within(got, want, factor float64) bool { return got >= want/factor && got <
 func TestRFC7363_6_EstimatesUnderChurn(t *testing.T) {
 	peers := 40
 	if raceEnabled {
-		peers = 16
+		peers = 30
 	}
 	var intervals []float64
-	for _, life := range []time.Duration{10 * time.Minute, 90 * time.Minute} {
+	for _, life := range []time.Duration{10 * time.Minute, time.Hour} {
 		m := stationary(t, peers, life)
 		got, n := m.Tuning, float64(m.PeersAtEnd)
 		if !within(got.Size, n, 1.6) {
@@ -70,8 +70,8 @@ func TestRFC7363_6_EstimatesUnderChurn(t *testing.T) {
 		}
 		intervals = append(intervals, got.IntervalSeconds)
 	}
-	if intervals[0] != 15 || intervals[1] < 2*intervals[0] {
-		t.Errorf("intervals of %v s: the first churn is nine times the second", intervals)
+	if intervals[0] > 30 || intervals[1] < 2*intervals[0] {
+		t.Errorf("intervals of %v s: the first churn is six times the second", intervals)
 	}
 }
 
