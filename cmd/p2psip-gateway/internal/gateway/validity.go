@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
@@ -67,6 +68,14 @@ func (r *StatusReport) remarks(now time.Time) []string {
 	if skew := time.Duration(r.ClockSkew * float64(time.Second)).Round(time.Second); skew.Abs() >= clockSkewShown {
 		lines = append(lines, fmt.Sprintf("the clock of this node is %v %s those of its neighbours: check NTP, with timedatectl or chronyc tracking", skew.Abs(),
 			map[bool]string{true: "behind", false: "ahead of"}[skew > 0]))
+	}
+	switch l := r.LastReload; {
+	case l == nil:
+	case l.Error != "":
+		what, _, _ := strings.Cut(l.Error, "\n")
+		lines = append(lines, fmt.Sprintf("the configuration was not read again at %s, the one before stays: %s", l.Time.Format(time.RFC3339), what))
+	case len(l.Restart) > 0:
+		lines = append(lines, "these keys of the configuration wait for a restart: "+strings.Join(keysOf(l.Restart), ", "))
 	}
 	for _, s := range r.Servers {
 		if !s.Since.IsZero() {

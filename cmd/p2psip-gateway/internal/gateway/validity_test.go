@@ -25,6 +25,11 @@ func TestRemarks(t *testing.T) {
 		"a slow clock":  {StatusReport{ClockSkew: 125.2}, []string{"this node is 2m5s behind those of its neighbours: check NTP"}},
 		"a fast clock":  {StatusReport{ClockSkew: -61}, []string{"this node is 1m1s ahead of those of its neighbours: check NTP"}},
 		"a right clock": {StatusReport{ClockSkew: 59}, nil},
+		"a bad reload": {StatusReport{LastReload: &ReloadReport{Time: now, Error: "x.yaml:1:1 E0102 a\nx.yaml:2:1 E0102 b"}},
+			[]string{"the configuration was not read again at 2026-05-01T12:00:00Z, the one before stays: x.yaml:1:1 E0102 a"}},
+		"a restart is due": {StatusReport{LastReload: &ReloadReport{Restart: []ChangeReport{{Key: "sip.listen"}, {Key: "domain"}}}},
+			[]string{"these keys of the configuration wait for a restart: sip.listen, domain"}},
+		"a good reload": {StatusReport{LastReload: &ReloadReport{}}, nil},
 		"a server is gone": {StatusReport{Servers: []ServerReport{{Server: "s:1", Since: now, Error: "refused"}, {Server: "s:2", Since: now}}},
 			[]string{"enrollment server s:1 unreachable since 2026-05-01T12:00:00Z (refused): everything goes on", "s:2 unreachable since 2026-05-01T12:00:00Z (no answer)"}},
 	} {
