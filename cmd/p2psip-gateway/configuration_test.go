@@ -60,5 +60,10 @@ func configurationMarkdown() string {
 //
 // Feature: CFG-07
 func TestConformanceOfConfiguration(t *testing.T) {
+	for _, s := range gateway.Settings() {
+		if s.Meaning == "" {
+			t.Errorf("internal/gateway/settings.tsv has no line for %s", s.Key)
+		}
+	}
 	comparePage(t, filepath.Join("..", "..", "docs", "configuration.md"), configurationMarkdown())
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	_ "embed"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -42,6 +43,12 @@ func readSettings() (out []Setting) {
 		if s.index != nil {
 			s.Default = defaults.Value(s)
 		}
+		delete(fields, s.Key)
+		out = append(out, s)
+	}
+	for _, key := range slices.Sorted(maps.Keys(fields)) { // what nobody has described works all the same
+		s := Setting{Key: key, index: fields[key]}
+		s.Default = defaults.Value(s)
 		out = append(out, s)
 	}
 	return out
