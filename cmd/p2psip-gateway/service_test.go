@@ -70,3 +70,34 @@ func TestInitWithServices(t *testing.T) {
 		t.Errorf("%+v, warnings %q", k, warnings)
 	}
 }
+
+// A call to the name of a service rings at the gateway that offers it, and only there, though somebody is registered under the name
+// elsewhere too.
+func TestACallToAServiceGoesToItsProvider(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "users")
+	write(t, file, "1001 secret-1001\nvoice-mail secret-voice-mail\n")
+	d := startDev(t, "--users-file", file, "--redirects", "0")
+	caller, at, elsewhere := newSoftPhone(t, "1001", d.udp(1)), newSoftPhone(t, "voice-mail", d.udp(2)), newSoftPhone(t, "voice-mail", d.udp(0))
+	for _, p := range []*softPhone{caller, at, elsewhere} {
+		if err := p.register(300); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "voice-mail to be found", func() error {
+		var r gateway.ServiceReport
+		if err := d.get(1, "/api/v1/service?name=voice-mail", &r); err != nil || !r.Found {
+			return fmt.Errorf("%+v, %v", r, err)
+		}
+		return nil
+	})
+	if err := caller.call(at.aor()); err != nil {
+		t.Fatal(err)
+	}
+	at.mu.Lock()
+	elsewhere.mu.Lock()
+	defer at.mu.Unlock()
+	defer elsewhere.mu.Unlock()
+	if at.byes != 1 || elsewhere.byes != 0 {
+		t.Errorf("the provider's phone had %d calls, the other one %d", at.byes, elsewhere.byes)
+	}
+}
