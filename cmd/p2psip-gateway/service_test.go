@@ -25,7 +25,7 @@ func TestServiceCommands(t *testing.T) {
 	eventually(t, "voice-mail to be offered", func() error {
 		var r gateway.ServicesReport
 		if err := d.get(2, "/api/v1/services", &r); err != nil || len(r.Offered) != 1 || r.Offered[0].Registered == nil {
-			return fmt.Errorf("%+v, %v", r, err)
+			return fmt.Errorf("%+v: %w", r, err)
 		}
 		return nil
 	})
@@ -86,18 +86,25 @@ func TestACallToAServiceGoesToItsProvider(t *testing.T) {
 	eventually(t, "voice-mail to be found", func() error {
 		var r gateway.ServiceReport
 		if err := d.get(1, "/api/v1/service?name=voice-mail", &r); err != nil || !r.Found {
-			return fmt.Errorf("%+v, %v", r, err)
+			return fmt.Errorf("%+v: %w", r, err)
 		}
 		return nil
 	})
 	if err := caller.call(at.aor()); err != nil {
 		t.Fatal(err)
 	}
-	at.mu.Lock()
-	elsewhere.mu.Lock()
-	defer at.mu.Unlock()
-	defer elsewhere.mu.Unlock()
-	if at.byes != 1 || elsewhere.byes != 0 {
-		t.Errorf("the provider's phone had %d calls, the other one %d", at.byes, elsewhere.byes)
+	calls := func(p *softPhone) int {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.byes
+	}
+	eventually(t, "the provider's phone to note the end of the call", func() error {
+		if n := calls(at); n != 1 {
+			return fmt.Errorf("%d calls", n)
+		}
+		return nil
+	})
+	if n := calls(elsewhere); n != 0 {
+		t.Errorf("the other phone had %d calls", n)
 	}
 }
