@@ -102,7 +102,7 @@ func (n *Node) patience(p *peer) time.Duration {
 	d := n.c.PingInterval
 	if p.ready {
 		switch place := n.ring.Place(p.id); {
-		case place == 0:
+		case place == 0, n.tuned() && place < chord.Neighbors: // no Update tells of them
 		case place < chord.Neighbors:
 			d *= nextPatience
 		default:
