@@ -309,9 +309,12 @@ func (n *Node) staleLink(id wire.NodeID) bool {
 
 // entering is for a node that attaches to where it wants to join: what we know of an earlier life of it is void, except
 // the link over which we hear that.
+//
+// A copy of the Attach with which it entered in this life may have been on its way until now, for as long as others send it
+// again. No link with it is old then.
 func (n *Node) entering(id wire.NodeID, link LinkID) {
 	p := n.peers[id]
-	if p == nil || !p.ready {
+	if p == nil || !p.ready || n.now.Sub(p.links[0].made) <= crossingTime {
 		return
 	}
 	for _, c := range slices.Clone(p.links) {

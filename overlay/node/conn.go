@@ -146,7 +146,7 @@ func (n *Node) refusal(id LinkID, who wire.NodeID) string {
 }
 
 func (n *Node) addLink(id LinkID, who wire.NodeID, d *dial) {
-	c := &conn{id: id, node: who, made: n.now, used: n.now, attached: d != nil && !d.bootstrap || n.attaching(who),
+	c := &conn{id: id, node: who, made: n.now, used: n.now, attached: d != nil && !d.bootstrap || d == nil && n.attaching(who),
 		probe: d != nil && d.probe != ""}
 	p := n.peers[who]
 	if p == nil {

@@ -104,6 +104,9 @@ const (
 	freshTime = 2 * time.Second
 	// spreadTime is how long peers that are no neighbours may wait to hear that the Neighbor Table has changed.
 	spreadTime = 5 * time.Second
+	// settledInterval is how long after a change of the Neighbor Table there is another exchange of Updates with all neighbours: an
+	// Attach to one may have failed because others were on their way to the same, and nobody would name it again.
+	settledInterval = 20 * time.Second
 	// acknowledgeWait is how long a Store may wait for the replicas: a dead one must not hold it up until it is found dead.
 	acknowledgeWait = time.Second
 	// upkeepInterval is how often a peer looks for links that are missing or too many, while there are any; seekPause is for

@@ -131,6 +131,9 @@ func (n *Node) ping(p *peer) {
 			if ans, ok := r.body.(*wire.PingAns); ok {
 				n.measureClock(p, ans, r.rtt)
 			}
+			if !p.ready && !p.left && !p.born.IsZero() && n.member() {
+				n.askUpdate(p) // it was a peer, and is alive: is it one still?
+			}
 		case errors.Is(r.err, ErrOverload):
 		case p.heard.After(asked): // something else came from it
 		default:
