@@ -106,8 +106,10 @@ type Peer struct {
 
 	started atomic.Bool
 	joined  chan struct{} // closed by the loop
-	stopped chan struct{} // closed when the loop has ended
-	running sync.WaitGroup
+	// uncertain holds one value when there is something to tell.
+	uncertain chan struct{}
+	stopped   chan struct{} // closed when the loop has ended
+	running   sync.WaitGroup
 }
 
 // New checks c; it starts nothing. On error the listeners are still the caller's.
@@ -138,6 +140,7 @@ func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
 		dials:     make(chan struct{}, maxDials),
 		appDials:  make(chan struct{}, maxDials),
 		joined:    make(chan struct{}),
+		uncertain: make(chan struct{}, 1),
 		stopped:   make(chan struct{}),
 		documents: make(chan []byte, 1),
 		saver:     saver{journal: c.Journal, wake: make(chan struct{}, 1)},
@@ -219,6 +222,10 @@ func (p *Peer) AllowsUser(user string) bool { return p.Config().AllowsUser(user)
 
 // Joined is closed when the peer is part of the ring.
 func (p *Peer) Joined() <-chan struct{} { return p.joined }
+
+// Uncertain has a value when it is uncertain whether what this node has stored is still there: many peers were lost, or two rings
+// have become one. Whoever publishes something stores it again. One reader gets each.
+func (p *Peer) Uncertain() <-chan struct{} { return p.uncertain }
 
 // NodeID is the peer's own.
 func (p *Peer) NodeID() wire.NodeID { return p.self }

@@ -20,6 +20,13 @@ func (p *Peer) event(e node.Event) {
 		p.count.reason(string(e.Type), e.Text)
 	case node.EventStoreAhead, node.EventLinkRefused, node.EventAnswerRefused, node.EventAttachFailed, node.EventReplicaRefused:
 		p.count.event(string(e.Type))
+	case node.EventUncertain:
+		level = zerolog.WarnLevel
+		p.count.event(string(e.Type))
+		select {
+		case p.uncertain <- struct{}{}:
+		default: // it is known already
+		}
 	case node.EventFirst, node.EventJoined:
 		p.joinedOnce()
 		fallthrough

@@ -86,6 +86,21 @@ func (r *Ring) SetDown(id wire.NodeID, down bool) {
 	}
 }
 
+// Suspected is a peer between p and this one, when there are some and none of them is to be routed through: the first of
+// those that are alive after p is this peer.
+func (r *Ring) Suspected(p Point) (id wire.NodeID, ok bool) {
+	i := r.find(p.Sub(r.at))
+	if i == len(r.peers) {
+		return wire.NodeID{}, false
+	}
+	for k := len(r.peers) - 1; k >= i; k-- {
+		if !r.peers[k].down {
+			return wire.NodeID{}, false
+		}
+	}
+	return r.peers[i].id, true
+}
+
 // NextHop is the peer to which a message for p, which came from the node from, is routed; from is zero for one that was
 // made here. ok is false when this peer is responsible itself, or there is nobody.
 //

@@ -143,3 +143,27 @@ func TestAbsentAreThoseWhomAListLeavesOut(t *testing.T) {
 		}
 	}
 }
+
+// A peer is the next alive after a point when all between are not to be routed through.
+func TestSuspected(t *testing.T) {
+	r := New(id8(100))
+	for _, i := range []byte{10, 60, 80, 90} {
+		r.Add(id8(i))
+	}
+	for _, c := range []struct {
+		down []byte
+		at   byte
+		want byte // 0: nobody
+	}{
+		{nil, 70, 0}, {[]byte{80}, 70, 0}, {[]byte{80, 90}, 70, 80}, {[]byte{80, 90}, 85, 90}, {[]byte{80, 90}, 50, 0},
+		{[]byte{80, 90}, 95, 0}, // its own
+	} {
+		for _, i := range []byte{10, 60, 80, 90} {
+			r.SetDown(id8(i), slices.Contains(c.down, i))
+		}
+		id, ok := r.Suspected(PointOf(id8(c.at)))
+		if ok != (c.want != 0) || ok && id != id8(c.want) {
+			t.Errorf("%v down, %d: %v %v, want %d", c.down, c.at, id, ok, c.want)
+		}
+	}
+}

@@ -197,6 +197,8 @@ func (n *Node) LinkStalled(now time.Time, id LinkID, stalled bool) {
 	if stalled {
 		n.reroute(id)
 		n.suspect(p)
+	} else {
+		n.goOnAfter(id)
 	}
 	n.settle()
 }

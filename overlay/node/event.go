@@ -32,9 +32,12 @@ const (
 	EventConfigRefused  EventType = "config_refused"  // a configuration document from Peer; Text is the reason
 	EventConfigLeave    EventType = "config_leave"    // the new configuration demands that the node leaves; Text says why
 	EventPartition      EventType = "partition"       // Peer is in a ring that we are not in; the two are being merged
-	EventRerouted       EventType = "rerouted"        // a request that was passed on went another way, by Peer: its hop is gone
-	EventClock          EventType = "clock"           // our clock is not that of the neighbours; Text is by how much theirs are ahead
-	EventLeft           EventType = "left"
+	// EventUncertain is for those who have stored something: it may have no copy left, and is to be stored again. Many peers were lost within
+	// a short time, or came back.
+	EventUncertain EventType = "uncertain"
+	EventRerouted  EventType = "rerouted" // a request that was passed on went another way, by Peer: its hop is gone
+	EventClock     EventType = "clock"    // our clock is not that of the neighbours; Text is by how much theirs are ahead
+	EventLeft      EventType = "left"
 )
 
 // Event is something for logs and counters; it has no effect on the protocol.

@@ -107,6 +107,16 @@ const (
 	// settledInterval is how long after a change of the Neighbor Table there is another exchange of Updates with all neighbours: an
 	// Attach to one may have failed because others were on their way to the same, and nobody would name it again.
 	settledInterval = 20 * time.Second
+	// massPercent is which part of the peers in the table has to go, or to come back, within alarmTime to make it uncertain
+	// whether what was stored is there; at fewer, three in a row are too improbable. uncertainWait is for the ring to settle
+	// before that is said, and uncertainInterval how soon it may be said again.
+	massPercent       = 3
+	uncertainWait     = 3 * time.Second
+	uncertainInterval = 15 * time.Second
+	// suspectWait is how long a request may wait for what becomes of a peer that does not acknowledge anything, and loopWait
+	// how long one that has come back.
+	suspectWait = 5 * time.Second
+	loopWait    = 100 * time.Millisecond
 	// acknowledgeWait is how long a Store may wait for the replicas: a dead one must not hold it up until it is found dead.
 	acknowledgeWait = time.Second
 	// upkeepInterval is how often a peer looks for links that are missing or too many, while there are any; seekPause is for
@@ -157,6 +167,7 @@ const (
 	maxAdmitNext        = 16       // joining nodes that wait for their turn
 	maxLearned          = 256      // Node-IDs of one Update that are looked at
 	maxKnown            = 10       // RFC 6940 §11.4: "The suggested number of peers to cache is 10."
+	maxHeldBack         = 128      // requests that would go around in circles
 	maxLost             = 16       // peers that were lost, whose addresses are tried
 	maxFound            = 32       // addresses that were found while the node runs
 	maxBootstrap        = 64       // addresses

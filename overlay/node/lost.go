@@ -38,9 +38,11 @@ func (n *Node) rememberLost(p *peer) {
 	}
 }
 
-// forgetLost is for a peer that has come back, or has left after all.
-func (n *Node) forgetLost(id wire.NodeID) {
+// forgetLost is for a peer that has come back; known says that it was remembered.
+func (n *Node) forgetLost(id wire.NodeID) (known bool) {
+	before := len(n.lost)
 	n.lost = slices.DeleteFunc(n.lost, func(l lostPeer) bool { return l.id == id })
+	return len(n.lost) < before
 }
 
 // lostAddresses are where lost peers may be found, the latest first.

@@ -27,6 +27,8 @@ const (
 	timerUpkeep
 	timerSpread
 	timerAcknowledge
+	timerHeldBack
+	timerUncertain
 	timerCount
 )
 
@@ -34,7 +36,7 @@ const (
 func (n *Node) runTimers() {
 	for t, f := range [timerCount]func(){n.joinTimer, n.announceTimer, n.livenessTimer, n.updateTimer, n.fingersTimer,
 		n.copiesTimer, n.leaveTimer, n.avoidTimer, n.heldTimer, n.probeTimer, n.unnamedTimer, n.clientTimer, n.upkeepTimer, n.spreadTimer,
-		n.acknowledgeTimer} {
+		n.acknowledgeTimer, n.heldBackTimer, n.uncertainTimer} {
 		if at := n.timers[t]; !at.IsZero() && !at.After(n.now) {
 			n.timers[t] = time.Time{}
 			f()

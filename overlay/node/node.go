@@ -127,6 +127,9 @@ type Node struct {
 	probing     probing
 	lost        []lostPeer
 	tuning      tuning
+	uncertain   uncertain
+	heldBack    []heldBack
+	again       bool // what is being received was held back
 }
 
 // New returns a node that has not started: the first Tick starts it.

@@ -30,6 +30,7 @@ func (n *Node) keepPassed(out *conn, next wire.Destination, raw []byte) {
 // passAgain sends what was passed on over a link that is gone, or stalled, the next best way. Whoever made the request
 // would do that when its timer fires: here it is known sooner. A copy is answered like the first (RFC 6940 §6.2.1).
 func (n *Node) passAgain(link LinkID) {
+	n.goOnAfter(link)
 	var hit []passed
 	n.passed = slices.DeleteFunc(n.passed, func(x passed) bool {
 		if x.link == link && n.now.Sub(x.at) <= passedTime {

@@ -143,6 +143,9 @@ func (n *Node) forward(c *conn, h *wire.Header, size int, raw []byte, d route.De
 		n.noRoute(c, h, raw[size:])
 		return
 	}
+	if request && n.holdBack(c, h, raw, d) {
+		return
+	}
 	hop := route.Hop{Destinations: d.Destinations}
 	if shorter, header, k, ok := route.Shortcut(raw, h, size, n.c.Self); request && ok {
 		raw, h, size = shorter, &header, k

@@ -96,7 +96,9 @@ func (n *Node) ready(p *peer) {
 	if !n.ring.Add(p.id) {
 		return
 	}
-	n.forgetLost(p.id)
+	if n.forgetLost(p.id) {
+		n.countBack()
+	}
 	n.announced.changed = true
 	n.wakeUpkeep()
 	n.askAge(p)
@@ -111,6 +113,7 @@ func (n *Node) notReady(p *peer, lost bool) {
 	neighbor, before := n.ring.IsNeighbor(p.id), n.ring.Replicas()
 	if lost {
 		n.rememberLost(p)
+		n.countLost()
 	}
 	if !n.ring.Remove(p.id) {
 		return

@@ -27,6 +27,13 @@ type Result struct {
 	Stores       int `json:"stores"`
 	StoresFailed int `json:"stores_failed"`
 
+	// AllCopiesDied is how many registrations lost all their copies at the same moment, HomeDiedToo at how many of them the
+	// gateway died as well; and the others are how long they were away, until their gateway had stored them again.
+	AllCopiesDied  int     `json:"all_copies_died"`
+	HomeDiedToo    int     `json:"home_died_too"`
+	StoredAgainP50 float64 `json:"stored_again_p50_seconds"`
+	StoredAgainP99 float64 `json:"stored_again_p99_seconds"`
+
 	// HealSeconds is how long it took, since the last fault was over, until all peers were one ring and all that was
 	// acknowledged was where it is looked for; 0 without a fault, -1 when that did not happen.
 	HealSeconds        float64 `json:"heal_seconds"`
@@ -48,6 +55,7 @@ type Result struct {
 	Series         []Point         `json:"series,omitempty"`
 	Faults         []string        `json:"faults,omitempty"`
 	Took           []time.Duration `json:"-"` // each lookup
+	Away           []time.Duration `json:"-"` // each registration of which no copy was left, until it was stored again
 	LoadOf         []float64       `json:"-"` // of each peer that Load is about, ascending
 	BytesOf        []float64       `json:"-"`
 
@@ -208,6 +216,10 @@ func (r *run) finish() {
 	}
 	for _, f := range r.s.Faults {
 		m.Faults = append(m.Faults, f.String())
+	}
+	if n := len(m.Away); n > 0 {
+		slices.Sort(m.Away)
+		m.StoredAgainP50, m.StoredAgainP99 = m.Away[(n-1)/2].Seconds(), m.Away[(n-1)*99/100].Seconds()
 	}
 	if m.Lookups > 0 {
 		m.TimeoutsMean = float64(m.timeouts) / float64(m.Lookups)

@@ -13,14 +13,15 @@ import (
 
 // Times of the runner.
 const (
-	storeRetry  = 2 * time.Second        // after a Store that failed, as a gateway does
-	storesPerS  = 500                    // registrations per second before the measurement
-	auditsPerS  = 2000                   // lookups per second at the end
-	auditWait   = 5 * time.Second        // between two attempts to find a registration
-	auditTries  = 3                      // then it is lost
-	healStep    = 500 * time.Millisecond // between two looks at whether the ring is whole
-	maxSeries   = 240                    // points of Result.Series
-	calmToStart = 5 * time.Minute        // for all to have joined
+	storeRetry   = 2 * time.Second        // after a Store that failed, as a gateway does
+	publishAgain = time.Second            // over which a gateway stores everything again
+	storesPerS   = 500                    // registrations per second before the measurement
+	auditsPerS   = 2000                   // lookups per second at the end
+	auditWait    = 5 * time.Second        // between two attempts to find a registration
+	auditTries   = 3                      // then it is lost
+	healStep     = 500 * time.Millisecond // between two looks at whether the ring is whole
+	maxSeries    = 240                    // points of Result.Series
+	calmToStart  = 5 * time.Minute        // for all to have joined
 )
 
 // Options of Play.
@@ -62,8 +63,9 @@ func (s Scenario) Play(o Options) (Result, error) {
 		return Result{}, err
 	}
 	c := s.config()
-	c.Trace, c.Event = o.Trace, o.Event
-	r := &run{World: New(c), s: s, o: o, homes: make(map[*Host][]*user)}
+	r := &run{s: s, o: o, homes: make(map[*Host][]*user)}
+	c.Trace, c.Event = o.Trace, r.event
+	r.World = New(c)
 	r.lookups = make(map[txid]*lookup)
 	r.total = s.Join + s.Warm + time.Duration(s.Users/storesPerS)*time.Second + s.Run + time.Duration(s.Users/auditsPerS)*time.Second
 	err := r.play()

@@ -24,10 +24,12 @@ func (r *run) schedule() {
 func (r *run) fault(f *Fault) {
 	switch f.What {
 	case FaultKill, FaultCrash:
-		for _, h := range r.victims(f) {
+		dead := r.victims(f)
+		for _, h := range dead {
 			r.Kill(h.Index, Death(f.What == FaultKill))
 			r.comeBack(h, f.Back)
 		}
+		r.bereave(dead)
 	case FaultLeave:
 		for _, h := range r.victims(f) {
 			r.After(r.delay(0, f.Over), func() { r.depart(h, true, f.Back) })
@@ -141,6 +143,7 @@ func (r *run) depart(h *Host, orderly bool, back time.Duration) {
 		return
 	}
 	r.Kill(h.Index, Silent)
+	r.bereave([]*Host{h})
 	r.comeBack(h, back)
 }
 

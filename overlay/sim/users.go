@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/node"
@@ -16,6 +17,7 @@ type user struct {
 	life  int32 // of the home in which the last Store was sent
 	still bool  // no more Stores
 	name  string
+	gone  time.Duration // when the last copy died; 0: there is one
 }
 
 // lookup is a lookup that is under way.
@@ -63,6 +65,9 @@ func (r *run) register(u *user) {
 		record.Pending = false
 		if _, ok := d.Body.(*wire.StoreAns); ok {
 			record.acked = max(record.acked, version)
+			if u.Record == record {
+				r.storedAgain(u)
+			}
 			return
 		}
 		r.m.StoresFailed++
@@ -84,6 +89,43 @@ func (r *run) returned(h *Host) {
 		if u.Home == h {
 			r.After(r.delay(0, time.Minute), func() { r.register(u) })
 		}
+	}
+}
+
+// event takes what a node reports. Publishers store again what is theirs when it may be lost, one after the other.
+func (r *run) event(at time.Duration, h *Host, e node.Event) {
+	if r.o.Event != nil {
+		r.o.Event(at, h, e)
+	}
+	if e.Type == node.EventUncertain {
+		for _, u := range r.homes[h] {
+			if u.Home == h {
+				r.After(r.delay(0, publishAgain), func() { r.register(u) })
+			}
+		}
+	}
+}
+
+// bereave notes of which registrations the last copies have died with some hosts.
+func (r *run) bereave(dead []*Host) {
+	for _, u := range r.users {
+		held := slices.ContainsFunc(dead, func(h *Host) bool { return h.Node.Holds(u.Resource) })
+		if !held || u.acked == 0 || u.gone > 0 || !r.World.gone(u.Resource) {
+			continue
+		}
+		u.gone = r.Elapsed()
+		r.m.AllCopiesDied++
+		if !u.Home.Up {
+			r.m.HomeDiedToo++
+		}
+	}
+}
+
+// storedAgain ends that.
+func (r *run) storedAgain(u *user) {
+	if u.gone > 0 {
+		r.m.Away = append(r.m.Away, r.Elapsed()-u.gone)
+		u.gone = 0
 	}
 }
 

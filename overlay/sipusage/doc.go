@@ -27,6 +27,8 @@ type Peer interface {
 	// AllowsUser reports whether the overlay takes records of a user name (RFC 7904 §3.4).
 	AllowsUser(user string) bool
 	Joined() <-chan struct{}
+	// Uncertain has a value when what was stored may be lost.
+	Uncertain() <-chan struct{}
 }
 
 // Keyring holds the certificates of users: user name = address-of-record, Node-ID = the gateway's. Any error means that there is

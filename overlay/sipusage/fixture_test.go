@@ -69,10 +69,11 @@ func newRing(t testing.TB) *ring {
 // gateway is one node of the ring: a Peer, and a Keyring for every user whose name does not start with "nobody".
 type gateway struct {
 	*ring
-	self   *trust.Signer
-	joined chan struct{}
-	mu     sync.Mutex
-	users  map[string]*trust.Signer
+	self      *trust.Signer
+	uncertain chan struct{}
+	joined    chan struct{}
+	mu        sync.Mutex
+	users     map[string]*trust.Signer
 }
 
 func (r *ring) gateway(name string) *gateway {
@@ -89,13 +90,15 @@ func (r *ring) gateway(name string) *gateway {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	g := &gateway{ring: r, self: self, joined: make(chan struct{}), users: map[string]*trust.Signer{}}
+	g := &gateway{ring: r, self: self, joined: make(chan struct{}), uncertain: make(chan struct{}), users: map[string]*trust.Signer{}}
 	close(g.joined)
 	return g
 }
 
 func (g *gateway) NodeID() wire.NodeID     { return g.self.Identity().Node }
 func (g *gateway) Joined() <-chan struct{} { return g.joined }
+
+func (g *gateway) Uncertain() <-chan struct{} { return g.uncertain }
 
 func (g *gateway) AllowsUser(user string) bool { return g.conf.AllowsUser(user) }
 

@@ -138,6 +138,8 @@ func (p *Publisher) Run(ctx context.Context) {
 		select {
 		case <-timer.C:
 		case <-p.wake:
+		case <-p.peer.Uncertain():
+			p.do(func(now time.Time, s *schedule) { s.renew(now) })
 		case <-ctx.Done():
 			return
 		}

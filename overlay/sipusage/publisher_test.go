@@ -204,6 +204,19 @@ func TestRefreshesOfPhonesDoNotReachTheOverlay(t *testing.T) {
 	})
 }
 
+// What the overlay may have lost is stored again at once, though it is nowhere near the half of its lifetime.
+func TestStoredAgainWhenItMayBeLost(t *testing.T) {
+	publishing(t, func(b *bench) {
+		b.answered(b.publish(alice, time.Hour), nil)
+		b.answered(b.publish("bob@"+domain, time.Hour), nil)
+		b.written(2, 0)
+		b.uncertain <- struct{}{}
+		b.after(time.Second)
+		b.written(4, 0)
+		b.state(alice, Stored)
+	})
+}
+
 // Conformance: H-29
 // Feature: REG-28
 func TestRepublishedAtHalfOfTheLifetime(t *testing.T) {

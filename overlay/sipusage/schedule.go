@@ -317,7 +317,7 @@ func (s *schedule) connect(now time.Time) {
 	}
 }
 
-// renew has everything that is wanted stored again: the certificates are new.
+// renew has everything that is wanted stored again: the certificates are new, or it may not be there any more.
 func (s *schedule) renew(now time.Time) {
 	for _, r := range s.records {
 		switch {
