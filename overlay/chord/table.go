@@ -106,7 +106,7 @@ func (r *Ring) Mesh() bool { return r.mesh(r.SizeEstimate()) }
 // table lie closest together. The near ones, and twice as many again, are never spared: others may need them.
 func (r *Ring) Spare() (id wire.NodeID, ok bool) {
 	n := len(r.peers)
-	if r.links == 0 || n <= r.links {
+	if r.links == 0 || n <= r.room(31) {
 		return wire.NodeID{}, false
 	}
 	best := Point{^uint64(0), ^uint64(0)}
@@ -122,8 +122,17 @@ func (r *Ring) Spare() (id wire.NodeID, ok bool) {
 // room for those that others look for.
 func (r *Ring) Enough() bool { return r.links > 0 && len(r.peers) >= r.links*7/8 }
 
-// Full reports whether there are as many peers as Widen allows, with some more that are on their way.
-func (r *Ring) Full(more int) bool { return r.links > 0 && len(r.peers)+more >= r.links }
+// Full reports whether there are as many peers as Widen allows, with some more that are on their way, except for those that must
+// not be refused: new neighbours.
+func (r *Ring) Full(more int) bool { return r.links > 0 && len(r.peers)+more >= r.room(29) }
+
+// room is so many parts of 32 of the links that Widen allows, or all in a mesh.
+func (r *Ring) room(parts int) int {
+	if r.Mesh() {
+		return r.links
+	}
+	return r.links * parts / 32
+}
 
 // Place is how many peers are nearer to this one than id, on the side where there are fewer: 0 for the successor and the
 // predecessor.

@@ -115,8 +115,8 @@ func TestSpareKeepsTheNearAndTheLonely(t *testing.T) {
 		}
 		r.Remove(id)
 	}
-	if r.Len() != 100 {
-		t.Errorf("%d links are left of 300, want 100", r.Len())
+	if r.Len() != 96 { // one part in 32 is for links that are on their way
+		t.Errorf("%d links are left of 300, want 96", r.Len())
 	}
 	if after := widest(); after.hi/4 > before.hi {
 		t.Errorf("the widest gap grew from %x to %x", before.hi, after.hi)

@@ -14,6 +14,10 @@ func (n *Node) measureClock(p *peer, ans *wire.PingAns, rtt time.Duration) {
 	theirs := time.UnixMilli(int64(min(ans.Time, 1<<62)))
 	p.ahead = min(max(theirs.Sub(n.now.Add(-rtt/2)), -year), year)
 	p.clocked = true
+	if len(n.peers) > clockFew && n.now.Sub(n.clockLooked) < clockInterval {
+		return
+	}
+	n.clockLooked = n.now
 	wrong := n.clockSkew().Abs() >= maxClockSkew
 	if wrong != n.clockWrong {
 		n.clockWrong = wrong

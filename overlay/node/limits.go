@@ -107,10 +107,10 @@ const (
 	// settledInterval is how long after a change of the Neighbor Table there is another exchange of Updates with all neighbours: an
 	// Attach to one may have failed because others were on their way to the same, and nobody would name it again.
 	settledInterval = 20 * time.Second
-	// massPercent is which part of the peers in the table has to go, or to come back, within alarmTime to make it uncertain
+	// massPercent is which part of the near peers has to go, or to come back, within alarmTime to make it uncertain
 	// whether what was stored is there; at fewer, three in a row are too improbable. uncertainWait is for the ring to settle
 	// before that is said, and uncertainInterval how soon it may be said again.
-	massPercent       = 3
+	massPercent       = 4
 	uncertainWait     = 3 * time.Second
 	uncertainInterval = 15 * time.Second
 	// suspectWait is how long a request may wait for what becomes of a peer that does not acknowledge anything, and loopWait
@@ -123,6 +123,9 @@ const (
 	// how long a part of the ring in which nobody new was found is left alone.
 	upkeepInterval = 2 * time.Second
 	seekPause      = 10 * time.Minute
+	// clockInterval is how often our clock is compared with those of more than clockFew peers: the median of many takes time.
+	clockInterval = 10 * time.Second
+	clockFew      = 16
 	// maxClockSkew is from when on our clock is taken to be wrong: one that NTP sets is right to a second.
 	maxClockSkew = time.Minute
 	// linkIdle is when a second link with the same node, over which nothing comes, is closed.
@@ -149,6 +152,7 @@ const (
 	maxDials            = 64
 	maxGathering        = 128 // sessions of ICE whose candidates are being gathered
 	maxAttaches         = 48  // of ours: 16 fingers and neighbours of a storm of joins
+	maxRerouted         = 16  // times that a request goes another way at once
 	maxUnacknowledged   = 1024
 	maxSeeking          = 16  // of these, for links that only make paths shorter
 	maxPassed           = 128 // requests that were passed on, kept to be sent another way

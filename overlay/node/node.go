@@ -106,21 +106,22 @@ type Node struct {
 	opaque    *route.Opaque
 	ops       map[OpID]*request
 
-	clockWrong bool     // ours, by those of the neighbours
-	found      []string // bootstrap addresses that the driver has found
-	attaches   []*attach
-	gathering  map[SessionID]func(SessionID, Offer, error)
-	joining    *joining
-	admission  *admission
-	admitNext  []*inbound
-	announced  announced
-	given      given
-	leaving    *leaving
-	links      linkage
-	suspects   suspects
-	passed     []passed
-	unacked    []unacknowledged
-	copies     copies
+	clockLooked time.Time // when it was last compared
+	clockWrong  bool      // ours, by those of the neighbours
+	found       []string  // bootstrap addresses that the driver has found
+	attaches    []*attach
+	gathering   map[SessionID]func(SessionID, Offer, error)
+	joining     *joining
+	admission   *admission
+	admitNext   []*inbound
+	announced   announced
+	given       given
+	leaving     *leaving
+	links       linkage
+	suspects    suspects
+	passed      []passed
+	unacked     []unacknowledged
+	copies      copies
 
 	configuring configuring
 	held        []*held // requests of ours that met another configuration

@@ -36,6 +36,7 @@ type request struct {
 	sent      LinkID // the link of the last copy
 	begun     time.Time
 	copies    int         // sent after the first
+	rerouted  int         // times, without waiting for the timer
 	hint      *wire.Error // from a node on the way
 	untrusted bool        // an answer came that was not believed
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/chord"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
 // uncertain is what raises the suspicion that something stored may have no copy left.
@@ -24,8 +25,11 @@ const (
 // countLost and countBack notice that many peers have gone without a word, or have come back, within a short time. A share s
 // of all peers that dies at once takes all copies of a part s³ of what is stored with it; and each of two rings that were one has
 // only what was stored there. Whoever has stored something knows whether it matters, and can store it again: see
-// EventUncertain. Only our own links are counted, for others are not known.
-func (n *Node) countLost() {
+// EventUncertain. Only the near ones are counted: links with others are given up, too, and nobody says why.
+func (n *Node) countLost(id wire.NodeID) {
+	if n.ring.Place(id) >= n.ring.Lists() {
+		return
+	}
 	u := n.uncertainty()
 	u.gone++
 	n.suspectLoss(u.gone, peersLost)
@@ -46,7 +50,7 @@ func (n *Node) uncertainty() *uncertain {
 }
 
 func (n *Node) suspectLoss(count int, text string) {
-	if u := &n.uncertain; n.state == Joined && count > max(chord.Replicas, n.ring.Len()*massPercent/100) {
+	if u := &n.uncertain; n.state == Joined && count > max(chord.Replicas, min(n.ring.Len(), 2*n.ring.Lists())*massPercent/100) {
 		u.text = text
 		at := n.now.Add(uncertainWait)
 		if next := u.said.Add(uncertainInterval); at.Before(next) {

@@ -113,7 +113,7 @@ func (n *Node) notReady(p *peer, lost bool) {
 	neighbor, before := n.ring.IsNeighbor(p.id), n.ring.Replicas()
 	if lost {
 		n.rememberLost(p)
-		n.countLost()
+		n.countLost(p.id)
 	}
 	if !n.ring.Remove(p.id) {
 		return

@@ -171,7 +171,7 @@ type found struct {
 
 // lookUp has a host look a user up. done is not called when the host dies meanwhile.
 func (r *run) lookUp(u *user, from *Host, done func(found)) {
-	record, acked, begun, l := u.Record, u.acked, r.now, &lookup{}
+	record, acked, begun, l, away := u.Record, u.acked, r.now, &lookup{}, u.gone > 0
 	var tx txid
 	tx = from.do(record.OpFetch(), func(d node.Done) {
 		delete(r.lookups, tx)
@@ -183,7 +183,7 @@ func (r *run) lookUp(u *user, from *Host, done func(found)) {
 			f.why = d.Refused.ErrorCode.String()
 		case record.holds(d.Values, acked) || record.acked == 0: // who has moved meanwhile is nobody's mistake
 			f.ok = true
-		case r.gone(record.Resource):
+		case away || r.gone(record.Resource):
 			f.why = NoCopyLeft
 		default:
 			f.why = "not found"
