@@ -248,7 +248,9 @@ func (n *Node) ringSettled() {
 	if !n.announced.ready {
 		return
 	}
-	n.timers[timerUpdate] = earlier(n.timers[timerUpdate], n.now.Add(n.jitter(settledInterval)))
+	if !n.tuned() {
+		n.timers[timerUpdate] = earlier(n.timers[timerUpdate], n.now.Add(n.jitter(settledInterval)))
+	}
 	n.announced.neighbors, n.announced.predecessor = neighbors, predecessor
 	// RFC 6940 §10.7.3: "if the Neighbor Table changes and the peer is using reactive recovery, the peer MUST send an
 	// Update request to each member of its Connection Table"; "When a peer discovers that its range of responsible IDs

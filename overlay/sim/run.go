@@ -200,6 +200,11 @@ func (w *World) gone(res wire.ResourceID) bool {
 	return !slices.ContainsFunc(w.hosts, func(h *Host) bool { return h.Up && h.Node.Holds(res) })
 }
 
+// goneFor is gone with the eyes of a host: what is behind a wall is not there.
+func (w *World) goneFor(from *Host, res wire.ResourceID) bool {
+	return !slices.ContainsFunc(w.hosts, func(h *Host) bool { return h.Up && w.SameSide(from, h) && h.Node.Holds(res) })
+}
+
 // strict asks for all invariants of World.Check.
 func (r *run) strict() error {
 	if r.m.HealSeconds < 0 {

@@ -157,7 +157,8 @@ func (r *run) lookUpAny() {
 	}
 }
 
-// NoCopyLeft is in Result.FailedWhy for lookups of a registration that no living peer holds any more.
+// NoCopyLeft is in Result.FailedWhy for lookups of a registration that no living peer holds any more, or none on this side of a
+// partition, when it was asked for.
 const NoCopyLeft = "no copy left"
 
 // found is how a lookup ended.
@@ -171,7 +172,7 @@ type found struct {
 
 // lookUp has a host look a user up. done is not called when the host dies meanwhile.
 func (r *run) lookUp(u *user, from *Host, done func(found)) {
-	record, acked, begun, l, away := u.Record, u.acked, r.now, &lookup{}, u.gone > 0
+	record, acked, begun, l, away := u.Record, u.acked, r.now, &lookup{}, u.gone > 0 || len(r.walls) > 0 && r.goneFor(from, u.Resource)
 	var tx txid
 	tx = from.do(record.OpFetch(), func(d node.Done) {
 		delete(r.lookups, tx)
@@ -183,7 +184,7 @@ func (r *run) lookUp(u *user, from *Host, done func(found)) {
 			f.why = d.Refused.ErrorCode.String()
 		case record.holds(d.Values, acked) || record.acked == 0: // who has moved meanwhile is nobody's mistake
 			f.ok = true
-		case away || r.gone(record.Resource):
+		case away || r.goneFor(from, record.Resource):
 			f.why = NoCopyLeft
 		default:
 			f.why = "not found"
