@@ -9,11 +9,10 @@ import (
 
 // unacknowledged is a Store that was carried out, and whose answer waits for the replicas.
 type unacknowledged struct {
-	in      *inbound
-	ans     *wire.StoreAns
-	res     wire.ResourceID
-	version int
-	until   time.Time
+	in    *inbound
+	ans   *wire.StoreAns
+	res   wire.ResourceID
+	until time.Time
 }
 
 // acknowledge answers a Store when its values have as many copies as there are to be, or after acknowledgeWait: what was
@@ -27,7 +26,7 @@ func (n *Node) acknowledge(in *inbound, res wire.ResourceID, ans *wire.StoreAns)
 		return
 	}
 	until := n.now.Add(acknowledgeWait)
-	n.unacked = append(n.unacked, unacknowledged{in, ans, res, n.holding(res).version, until})
+	n.unacked = append(n.unacked, unacknowledged{in, ans, res, until})
 	n.timers[timerAcknowledge] = earlier(n.timers[timerAcknowledge], until)
 }
 
@@ -41,7 +40,7 @@ func (n *Node) acknowledgeReplicated() {
 	}
 	next := time.Time{}
 	n.unacked = slices.DeleteFunc(n.unacked, func(u unacknowledged) bool {
-		if u.until.After(n.now) && !n.replicated(u.res, u.version) && n.member() {
+		if u.until.After(n.now) && !n.replicated(u.res) && n.member() {
 			next = earlier(next, u.until)
 			return false
 		}
@@ -51,11 +50,12 @@ func (n *Node) acknowledgeReplicated() {
 	n.timers[timerAcknowledge] = next
 }
 
-// replicated reports whether a version of a resource, or a later one, is known to be at all its replicas.
-func (n *Node) replicated(res wire.ResourceID, version int) bool {
+// replicated reports whether all replicas of a resource are known to hold what is stored there now, and so what was
+// stored before it.
+func (n *Node) replicated(res wire.ResourceID) bool {
 	h := n.copies.held[res]
-	if h == nil || h.version != version {
-		return h == nil
+	if h == nil {
+		return true // it has expired
 	}
 	for _, id := range n.ring.Replicas() {
 		if !slices.Contains(h.holders, id) {

@@ -32,3 +32,21 @@ func TestStoreIsAcknowledgedWhenItsReplicasHaveIt(t *testing.T) {
 		}
 	}
 }
+
+// Stores of many gateways for one address-of-record come in while the one before is being copied: none of them waits for the
+// time that is granted to a dead replica.
+func TestStoresOfOneResourceAreAcknowledgedTogether(t *testing.T) {
+	for _, n := range []int{2, 8} {
+		w := ring(t, n)
+		acknowledged := 0
+		for i := range 6 {
+			r := w.NewRecord("user", w.Host(i%n))
+			r.Home.Do(r.OpStore(w.Next(r)), func(node.Done) { acknowledged++ })
+			w.Run(5 * time.Millisecond)
+		}
+		w.Run(400 * time.Millisecond)
+		if acknowledged != 6 {
+			t.Errorf("%d peers: %d of 6 acknowledged in 0.4 s", n, acknowledged)
+		}
+	}
+}
