@@ -123,6 +123,8 @@ const (
 	// how long a part of the ring in which nobody new was found is left alone.
 	upkeepInterval = 2 * time.Second
 	seekPause      = 10 * time.Minute
+	// refusedPause is the same for a part in which the peer that was asked has enough links.
+	refusedPause = 3 * time.Minute
 	// clockInterval is how often our clock is compared with those of more than clockFew peers: the median of many takes time.
 	clockInterval = 10 * time.Second
 	clockFew      = 16

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/chord"
@@ -92,8 +93,12 @@ func (n *Node) seekGap(g chord.Gap) {
 	before := n.ring.Len()
 	ok := n.attachTo(wire.NewDestinationList(wire.ToResource(at.Resource())), 0, func(id wire.NodeID, err error) {
 		n.links.seeking--
-		if err == nil && n.ring.Len() <= before && n.ring.Has(id) {
+		var refused *refusedError
+		switch {
+		case err == nil && n.ring.Len() <= before && n.ring.Has(id):
 			n.links.paused[g.Start] = n.now.Add(seekPause) // it is one that we know: there is nobody in between
+		case errors.As(err, &refused):
+			n.links.paused[g.Start] = n.now.Add(refusedPause) // they have enough, as has everybody in a ring that is at rest
 		}
 		n.wakeUpkeep()
 	})

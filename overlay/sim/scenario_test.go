@@ -103,7 +103,7 @@ func TestSameSeedSameTraceOfAScenario(t *testing.T) {
 	if other := play(t, s); other.TraceHash == a.TraceHash {
 		t.Error("another seed gave the same trace")
 	}
-	if a.Lookups < 500 || a.HealSeconds < 0 || a.Stored < 29 || a.BytesPerPeerSecond == 0 {
+	if a.Lookups < 500 || a.HealSeconds < 0 || a.Stored != 30 || a.BytesPerPeerSecond == 0 {
 		t.Errorf("%+v", a)
 	}
 }
