@@ -19,6 +19,8 @@ import (
 // "sip:192.0.2.1:5060;transport=udp". node is as in location.Hop.
 type Directory interface {
 	Addresses(ctx context.Context, node string) ([]string, error)
+	// AddressesCached is Addresses as far as a fresh answer is at hand; it does not block.
+	AddressesCached(node string) ([]string, bool)
 }
 
 // Config is what a Server is made of. Every field not said to be optional must be set.
@@ -70,6 +72,9 @@ func (s *Server) Request(tx sip.ServerTransaction) {
 		s.refuse(tx, why)
 		return
 	}
+	if s.known(tx, aor) {
+		return
+	}
 	select {
 	case s.slots <- struct{}{}:
 	default:
@@ -80,9 +85,37 @@ func (s *Server) Request(tx sip.ServerTransaction) {
 		defer func() { <-s.slots }()
 		ctx, cancel := context.WithTimeout(context.Background(), lookupWait)
 		defer cancel()
-		p, err := s.places(ctx, aor, req)
+		p, err := s.ask(ctx, aor, req)
 		s.answer(tx, aor, p, err)
 	}()
+}
+
+// known redirects at once when everything that is to be said is at hand. All other answers are left to who can ask.
+func (s *Server) known(tx sip.ServerTransaction, aor location.AOR) bool {
+	remotes, ok := s.c.Locator.RemoteCached(aor)
+	if !ok {
+		return false
+	}
+	p, err := s.places(aor, tx.Request(), remotes, s.addressesCached)
+	if err != nil || len(p.contacts) == 0 {
+		return false
+	}
+	s.redirect(tx, p)
+	return true
+}
+
+func (s *Server) addressesCached(node string) ([]string, error) {
+	if a, ok := s.c.Directory.AddressesCached(node); ok {
+		return a, nil
+	}
+	return nil, location.ErrUnavailable
+}
+
+// ask asks the overlay for places.
+func (s *Server) ask(ctx context.Context, aor location.AOR, req *message.Message) (places, error) {
+	remotes, err := s.c.Locator.Remote(ctx, aor)
+	p, failed := s.places(aor, req, remotes, func(node string) ([]string, error) { return s.c.Directory.Addresses(ctx, node) })
+	return p, errors.Join(err, failed)
 }
 
 // Cancel answers the INVITE of a CANCEL (RFC 3261 §9.2).
@@ -155,9 +188,9 @@ func (p *places) status(c *Config) int {
 	return 302
 }
 
-// places lists one Contact value for each place at which aor is registered.
-func (s *Server) places(ctx context.Context, aor location.AOR, req *message.Message) (out places, err error) {
-	remotes, err := s.c.Locator.Remote(ctx, aor)
+// places lists one Contact value for each place at which aor is registered: here, and at remotes, whose addresses addresses knows.
+func (s *Server) places(aor location.AOR, req *message.Message, remotes []location.Remote,
+	addresses func(node string) ([]string, error)) (out places, err error) {
 	for _, b := range s.c.Locator.Local(aor) {
 		left := int(b.Expires.Sub(s.c.Now()) / time.Second)
 		out.contacts = append(out.contacts, "<"+b.Contact+">;q="+strconv.FormatFloat(float64(b.Q)/1000, 'f', -1, 64)+";expires="+strconv.Itoa(left))
@@ -168,12 +201,12 @@ func (s *Server) places(ctx context.Context, aor location.AOR, req *message.Mess
 			out.contacts, out.moved = append(out.contacts, "<"+r.URI+">"), out.moved+1
 			continue
 		}
-		addresses, aerr := s.c.Directory.Addresses(ctx, r.Node)
-		if aerr != nil {
-			err = errors.Join(err, aerr)
+		found, failed := addresses(r.Node)
+		if failed != nil {
+			err = errors.Join(err, failed)
 			continue
 		}
-		if a := best(addresses, req); a != "" {
+		if a := best(found, req); a != "" {
 			out.contacts, out.gateway = append(out.contacts, "<"+withUser(a, user)+">"), a
 		}
 	}

@@ -33,11 +33,14 @@ type world struct {
 	remote  map[location.AOR][]location.Remote
 	err     error
 	blocked chan struct{}
+	fresh   bool // what is known is at hand
 }
 
-func (w *world) Known(aor location.AOR) bool                         { return strings.HasPrefix(string(aor), "known") }
-func (w *world) Local(location.AOR) []location.Binding               { return w.local }
-func (w *world) RemoteCached(location.AOR) ([]location.Remote, bool) { return nil, false }
+func (w *world) Known(aor location.AOR) bool           { return strings.HasPrefix(string(aor), "known") }
+func (w *world) Local(location.AOR) []location.Binding { return w.local }
+func (w *world) RemoteCached(aor location.AOR) ([]location.Remote, bool) {
+	return w.remote[aor], w.fresh
+}
 func (w *world) Remote(_ context.Context, aor location.AOR) ([]location.Remote, error) {
 	if w.blocked != nil {
 		<-w.blocked
@@ -50,6 +53,11 @@ func (w *world) Addresses(_ context.Context, node string) ([]string, error) {
 		return nil, location.ErrUnavailable
 	}
 	return []string{"sip:" + node + ".example:5060;transport=udp", "sip:" + node + ".example:5060;transport=tcp", "sip:" + node + ".example:5061;transport=tls"}, nil
+}
+
+func (w *world) AddressesCached(node string) ([]string, bool) {
+	a, err := w.Addresses(context.Background(), node)
+	return a, err == nil && w.fresh
 }
 
 func ask(t *testing.T, w *world, transport, uri string, lines ...string) (*Server, *transaction) {
@@ -230,6 +238,29 @@ func TestMoreLookupsThanTheLimitAre503(t *testing.T) {
 	close(w.blocked)
 	if res := <-first.got; res.StatusCode != 504 {
 		t.Errorf("the lookup that ran ended with %d", res.StatusCode)
+	}
+}
+
+// What is at hand is answered at once, even when no more lookups may run. An answer other than a redirection, or with one of the gateways
+// missing, is left to a lookup.
+func TestWhatIsAtHandNeedsNoLookup(t *testing.T) {
+	w := &world{fresh: true, remote: map[location.AOR][]location.Remote{
+		"bob@example.org": {{Node: "one"}}, "part@example.org": {{Node: "one"}, {Node: "dead"}}}}
+	s := serverOf(w)
+	for range maxLookups {
+		s.slots <- struct{}{}
+	}
+	for user, status := range map[string]int{"bob": 302, "part": 503, "known": 503, "nobody": 503} {
+		tx := request(t, "UDP", "sip:"+user+"@example.org")
+		s.Request(tx)
+		select {
+		case res := <-tx.got:
+			if res.StatusCode != status {
+				t.Errorf("%s: %d, want %d", user, res.StatusCode, status)
+			}
+		default:
+			t.Errorf("%s: no answer at once", user)
+		}
 	}
 }
 

@@ -66,12 +66,30 @@ func checkAddresses(uris []string) error {
 // Addresses lists the SIP URIs at which the gateway that gr leads to takes calls from plain phones; empty when it published
 // none. They may be a minute old; do not modify the slice. The error wraps location.ErrNotFound or location.ErrUnavailable.
 func (s *Service) Addresses(ctx context.Context, gr string) ([]string, error) {
-	dest, err := ParseGR(gr, s.self.Len())
+	id, err := s.leadsTo(gr)
 	if err != nil {
 		return nil, err
 	}
-	id, _ := Terminal(dest)
-	return s.addresses.get(ctx, id.String())
+	return s.addresses.get(ctx, id)
+}
+
+// AddressesCached is Addresses as far as a fresh answer is at hand; it does not block.
+func (s *Service) AddressesCached(gr string) ([]string, bool) {
+	id, err := s.leadsTo(gr)
+	if err != nil {
+		return nil, false
+	}
+	return s.addresses.cached(id)
+}
+
+// leadsTo is the Node-ID to which gr leads.
+func (s *Service) leadsTo(gr string) (id string, err error) {
+	dest, err := ParseGR(gr, s.self.Len())
+	if err != nil {
+		return "", err
+	}
+	n, _ := Terminal(dest)
+	return n.String(), nil
 }
 
 func (s *Service) fetchAddresses(ctx context.Context, id string) ([]string, time.Duration, error) {

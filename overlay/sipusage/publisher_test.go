@@ -545,7 +545,13 @@ func TestAddresses(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.after(missingFor)
+		if _, ok := reader.AddressesCached(b.gr()); ok {
+			t.Error("cached addresses after their time")
+		}
 		expect(one, two)
+		if got, ok := reader.AddressesCached(b.gr()); !ok || len(got) != 2 {
+			t.Errorf("cached %q, %v", got, ok)
+		}
 		fetched := r.fetched()
 		b.after(addressFor - time.Second)
 		expect(one, two)
@@ -577,6 +583,9 @@ func TestAddresses(t *testing.T) {
 			if err := b.p.PublishAddresses(bad); err == nil {
 				t.Errorf("%q published", bad)
 			}
+		}
+		if _, ok := reader.AddressesCached("x"); ok {
+			t.Error("cached addresses of nobody")
 		}
 		if _, err := reader.Addresses(t.Context(), "x"); !errors.Is(err, location.ErrNotFound) {
 			t.Error(err)
