@@ -30,6 +30,9 @@ import (
 // Config is what a peer is made of.
 type Config struct {
 	Overlay *config.Overlay
+	// Verifier checks certificates and signatures by Overlay. Who reads certificates of this peer's own users has the same one, and what it
+	// has found good there is not checked again. No other peer may have it: it follows the configuration of this one. Nil: one is made.
+	Verifier *trust.Verifier
 	// Document is what Overlay was read from; it is handed on to peers with an older one (RFC 6940 §6.5.4). Nil: none is.
 	Document []byte
 	// Changed is called with each document that takes its place, to keep it for the next start. Nil: nothing is kept.
@@ -131,7 +134,7 @@ func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
 	p := &Peer{
 		cfg:       c,
 		self:      c.Self.Identity().Node,
-		verifier:  trust.NewVerifier(c.Overlay),
+		verifier:  c.Verifier,
 		own:       ownTargets(&c, listen),
 		dialTCP:   new(net.Dialer).DialContext,
 		inbox:     make(chan input, maxInbox),
@@ -149,6 +152,9 @@ func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
 	}
 	if p.offers, err = newOffers(&c); err != nil {
 		return nil, err
+	}
+	if p.verifier == nil {
+		p.verifier = trust.NewVerifier(c.Overlay)
 	}
 	p.signer.Store(c.Self)
 	if !c.Overlay.NoICE {

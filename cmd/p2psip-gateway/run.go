@@ -69,7 +69,8 @@ func openFromFile(src gateway.Source, logTo io.Writer) (*gateway.Gateway, *renew
 		return nil, nil, nil, err
 	}
 	g, err := gateway.Open(gateway.Options{
-		Config: c, Loaded: loaded, Version: version, Log: log, Overlay: doc, Document: octets, Changed: file.keep, Self: self, Users: users, Keyring: keyring,
+		Config: c, Loaded: loaded, Version: version, Log: log, Overlay: doc, Document: octets, Changed: file.keep, Self: self, Users: users,
+		Keyring: keyring, Verifier: keyring.Verifier(),
 		Servers: renew.servers, Reread: rereader(src, domain), Reloaded: file.reread, Level: setLevel, Stopping: notifyStopping,
 	})
 	if err != nil {

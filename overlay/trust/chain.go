@@ -20,14 +20,17 @@ type known struct {
 	notBefore, notAfter time.Time
 }
 
-// certificate checks der: its form, its chain, its Node-IDs, and its dates at now. intermediates is called when the
-// certificate is not known yet. The error is a *RefusalError.
-func (v *basis) certificate(now time.Time, der []byte, intermediates func() *x509.CertPool) (Identity, error) {
+// certificate checks der: its form, its chain, its Node-IDs, and its dates at now. cert is what der says, where the caller has
+// parsed it already, else nil. intermediates is called when the certificate is not known yet. The error is a *RefusalError.
+func (v *basis) certificate(now time.Time, der []byte, cert *x509.Certificate, intermediates func() *x509.CertPool) (Identity, error) {
 	sum := sha256.Sum256(der)
 	k, ok := v.cache.get(sum)
 	if !ok {
-		var err error
-		if k, err = v.examine(now, der, intermediates); err != nil {
+		id, err := v.parse(der, cert)
+		if err != nil {
+			return Identity{}, &RefusalError{BadCertificate, err}
+		}
+		if k, err = v.examine(now, id, intermediates); err != nil {
 			return Identity{}, err
 		}
 		v.cache.put(sum, k)
@@ -40,17 +43,19 @@ func (v *basis) certificate(now time.Time, der []byte, intermediates func() *x50
 	return k.id, nil
 }
 
-// parse reads the certificate der, from the cache when it is known.
-func (v *basis) parse(der []byte) (Identity, error) {
+// parse reads the certificate der, from the cache when it is known. cert is as in certificate.
+func (v *basis) parse(der []byte, cert *x509.Certificate) (Identity, error) {
 	if k, ok := v.cache.get(sha256.Sum256(der)); ok {
 		return k.id, nil
 	}
 	if len(der) > maxCertificate {
 		return Identity{}, fmt.Errorf("certificate of %d octets, at most %d are read", len(der), maxCertificate)
 	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return Identity{}, err
+	if cert == nil {
+		var err error
+		if cert, err = x509.ParseCertificate(der); err != nil {
+			return Identity{}, err
+		}
 	}
 	id, err := ParseIdentity(v.overlay.InstanceName, cert)
 	if err != nil {
@@ -65,11 +70,7 @@ func (v *basis) parse(der []byte) (Identity, error) {
 }
 
 // examine checks what does not change with time. Nothing that fails is remembered: it costs its sender as much as us.
-func (v *basis) examine(now time.Time, der []byte, intermediates func() *x509.CertPool) (known, error) {
-	id, err := v.parse(der)
-	if err != nil {
-		return known{}, &RefusalError{BadCertificate, err}
-	}
+func (v *basis) examine(now time.Time, id Identity, intermediates func() *x509.CertPool) (known, error) {
 	if _, err := algorithmOf(id.Cert.PublicKey); err != nil {
 		return known{}, &RefusalError{BadCertificate, err}
 	}

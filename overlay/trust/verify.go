@@ -193,7 +193,7 @@ func (b *bucket) find(n wire.SignerIdentity) (Identity, error) {
 
 // nodeOf looks for the Node-ID of the certificate der with which n was made.
 func (b *bucket) nodeOf(n wire.SignerIdentity, der []byte) (wire.NodeID, bool) {
-	id, err := b.v.parse(der)
+	id, err := b.v.parse(der, nil)
 	if err != nil {
 		return wire.NodeID{}, false
 	}
@@ -207,7 +207,7 @@ func (b *bucket) nodeOf(n wire.SignerIdentity, der []byte) (wire.NodeID, bool) {
 
 // named checks the certificate der, found as n. The number of its Node-IDs says which type n must have (RFC 6940 §6.3.4).
 func (b *bucket) named(n wire.SignerIdentity, der []byte, node wire.NodeID) (Identity, error) {
-	id, err := b.v.certificate(b.now, der, b.pool)
+	id, err := b.v.certificate(b.now, der, nil, b.pool)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -259,7 +259,7 @@ func (v *Verifier) VerifyLink(now time.Time, certs []*x509.Certificate) (Identit
 	if len(certs) == 0 || len(certs) > maxBucket {
 		return Identity{}, &RefusalError{BadCertificate, fmt.Errorf("%d certificates", len(certs))}
 	}
-	return v.current.Load().certificate(now, certs[0].Raw, func() *x509.CertPool {
+	return v.current.Load().certificate(now, certs[0].Raw, certs[0], func() *x509.CertPool {
 		pool := x509.NewCertPool()
 		for _, c := range certs[1:] {
 			pool.AddCert(c)
@@ -275,5 +275,5 @@ func (v *Verifier) VerifyCertificate(now time.Time, der []byte, intermediates []
 	for _, i := range intermediates {
 		b.certs = append(b.certs, wire.Certificate{Data: i})
 	}
-	return v.current.Load().certificate(now, der, b.pool)
+	return v.current.Load().certificate(now, der, nil, b.pool)
 }

@@ -45,6 +45,8 @@ type Options struct {
 	Version  string
 	Log      zerolog.Logger
 	Overlay  *config.Overlay
+	// Verifier is that of overlay.Config, by which Keyring checks; nil: the peer has its own.
+	Verifier *trust.Verifier
 	// Document is what Overlay was read from; nil: it is not handed on. Changed is called with each document that takes its
 	// place, to be kept; nil: it is not.
 	Document []byte

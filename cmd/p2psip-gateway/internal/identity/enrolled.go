@@ -126,7 +126,7 @@ func SaveUser(dir string, s *trust.Signer) error {
 // missing there or have reached two thirds of their lifetime. New ones are kept in dir.
 func EnrollingKeyring(dir string, o *config.Overlay, node *trust.Signer, enroll func(aor string) (*trust.Signer, error)) *Keyring {
 	kept := OpenKeyring(dir, o, node)
-	return newKeyring(func(aor string, now time.Time) (*trust.Signer, error) {
+	k := newKeyring(func(aor string, now time.Time) (*trust.Signer, error) {
 		old, err := kept.load(aor, now)
 		if err == nil && now.Before(freshUntil(old)) {
 			return old, nil
@@ -144,4 +144,6 @@ func EnrollingKeyring(dir string, o *config.Overlay, node *trust.Signer, enroll 
 		}
 		return nil, fmt.Errorf("identity: %s: %w: %w", aor, ErrNoCertificate, err)
 	})
+	k.verifier = kept.verifier
+	return k
 }

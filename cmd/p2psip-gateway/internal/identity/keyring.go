@@ -16,10 +16,11 @@ import (
 // user's name. Signers are made when first asked for and remembered in a bounded cache until two thirds of their
 // certificate's lifetime have passed. It is safe for concurrent use.
 type Keyring struct {
-	load func(aor string, now time.Time) (*trust.Signer, error)
-	now  func() time.Time
-	mu   sync.Mutex
-	held map[string]held
+	load     func(aor string, now time.Time) (*trust.Signer, error)
+	verifier *trust.Verifier // nil when certificates are not read from files
+	now      func() time.Time
+	mu       sync.Mutex
+	held     map[string]held
 }
 
 type held struct {
@@ -29,8 +30,9 @@ type held struct {
 
 // OpenKeyring takes the certificates from the identity directory dir.
 func OpenKeyring(dir string, o *config.Overlay, node *trust.Signer) *Keyring {
-	return newKeyring(func(aor string, now time.Time) (*trust.Signer, error) {
-		s, err := load(userFile(dir, aor), "the certificate of "+aor, o, node.Key(), now)
+	r := &reader{o, trust.NewVerifier(o), node.Key()}
+	k := newKeyring(func(aor string, now time.Time) (*trust.Signer, error) {
+		s, err := r.load(userFile(dir, aor), "the certificate of "+aor, now)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("identity: %s: %w", aor, ErrNoCertificate)
 		}
@@ -43,6 +45,8 @@ func OpenKeyring(dir string, o *config.Overlay, node *trust.Signer) *Keyring {
 		}
 		return s, nil
 	})
+	k.verifier = r.verifier
+	return k
 }
 
 // IssuingKeyring has a issue each certificate when it is first asked for: for an overlay that lives in one process.
@@ -59,6 +63,10 @@ func IssuingKeyring(a *trust.Authority, node *trust.Signer) *Keyring {
 func newKeyring(load func(string, time.Time) (*trust.Signer, error)) *Keyring {
 	return &Keyring{load: load, now: time.Now, held: map[string]held{}}
 }
+
+// Verifier is who checks the certificates that are read from files: the peer that they are for can have the same one, so that each is checked
+// once. It is nil for a keyring that reads none.
+func (k *Keyring) Verifier() *trust.Verifier { return k.verifier }
 
 // Signer is the signer for aor, "user@domain" in canonical form. Without a certificate for it the error is
 // ErrNoCertificate.

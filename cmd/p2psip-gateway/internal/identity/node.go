@@ -225,20 +225,27 @@ func LoadNode(dir string, o *config.Overlay, now time.Time) (*trust.Signer, erro
 	if err != nil {
 		return nil, err
 	}
-	return load(filepath.Join(dir, nodeCertFile), "the gateway's certificate", o, key, now)
+	return (&reader{o, trust.NewVerifier(o), key}).load(filepath.Join(dir, nodeCertFile), "the gateway's certificate", now)
 }
 
-// load reads a certificate for key and checks it as other nodes will.
-func load(path, what string, o *config.Overlay, key crypto.Signer, now time.Time) (*trust.Signer, error) {
+// reader reads certificates for one key.
+type reader struct {
+	o        *config.Overlay
+	verifier *trust.Verifier
+	key      crypto.Signer
+}
+
+// load reads a certificate and checks it as other nodes will.
+func (r *reader) load(path, what string, now time.Time) (*trust.Signer, error) {
 	certs, err := readCerts(path, what, tryIssue)
 	if err != nil {
 		return nil, err
 	}
-	s, err := trust.NewSigner(o.InstanceName, key, certs...)
+	s, err := trust.NewSigner(r.o.InstanceName, r.key, certs...)
 	if err != nil {
 		return nil, &Error{Code: CodeMalformed, What: "not " + what, Path: path, Err: err, Try: tryIssue}
 	}
-	if _, err := trust.NewVerifier(o).VerifyLink(now, certs); err != nil {
+	if _, err := r.verifier.VerifyLink(now, certs); err != nil {
 		try := tryIssue
 		if now.Before(certs[0].NotBefore) {
 			try = "the clock of this host, which is before the beginning of the certificate: check NTP, with timedatectl or chronyc tracking"
