@@ -7,8 +7,8 @@
 // It shares no code with what it tests. It exits 1 when
 //
 //   - a call or a REGISTER failed
-//   - the median of the resident memory, or of the goroutines, in the last sixth of the time differs by more than 5 % from that
-//     in the sixth after the beginning, in which both settle
+//   - the median of the resident memory, or of the goroutines, in the last sixth of the time differs by more than 5 % from that in the
+//     first, which begins when both have had two minutes to settle; less memory is well
 //   - there ever were more goroutines than before the load, and one for each live transaction, which is one without a final response, and a
 //     few that scrapes and the overlay take
 package main

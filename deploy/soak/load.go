@@ -246,7 +246,8 @@ func (l *load) pace(every time.Duration, f func(n int)) {
 			case <-t.C:
 			}
 			for ; time.Duration(n)*every < time.Since(begun); n++ {
-				l.all.Go(func() { f(n) })
+				turn := n // n goes on before f has begun
+				l.all.Go(func() { f(turn) })
 			}
 		}
 	})
