@@ -16,6 +16,7 @@ import (
 type certificate struct {
 	wire.Certificate
 	sum  [32]byte
+	own  bool // the octets are those of a certificate that was read, and of no message
 	uses int
 }
 
@@ -81,6 +82,9 @@ func (b *bucket) needed(d *wire.StoredData, signer trust.Identity) []*certificat
 		return nil
 	}
 	out := []*certificate{{Certificate: b.certs[i], sum: b.sums[i]}}
+	if signer.Cert != nil && bytes.Equal(signer.Cert.Raw, b.certs[i].Data) {
+		out[0].Data, out[0].own = signer.Cert.Raw, true
+	}
 	if signer.Cert == nil || len(b.certs) == 1 {
 		return out
 	}
@@ -116,7 +120,9 @@ func (s *Store) retain(e *entry) {
 		held, ok := s.certs[c.sum]
 		if !ok {
 			held = c
-			held.Data = bytes.Clone(c.Data) // the message's octets are not ours to keep
+			if !held.own {
+				held.Data = bytes.Clone(c.Data) // the message's octets are not ours to keep
+			}
 			s.certs[c.sum] = held
 		}
 		held.uses++

@@ -49,6 +49,32 @@ func TestRFC6940_10_4_CopyIsTheSameElsewhere(t *testing.T) {
 	}
 }
 
+// What is stored holds no message. A certificate that was read, as the verifier does, is in memory anyway, and is not copied.
+func TestCertificateIsHeldOnce(t *testing.T) {
+	for name, read := range map[string]bool{"octets of a message": false, "read before": true} {
+		h := alice
+		h.cert.Data = slices.Clone(alice.cert.Data)
+		if read {
+			h.Cert = &x509.Certificate{Raw: slices.Clone(alice.cert.Data), NotAfter: at0(hour)}
+		}
+		v := storeReq(h, h.resource(), 0, kindData(kindSingle, 0, h.single("x", 1, 10)))
+		v.Message().Security.Certificates[0] = h.cert
+		s := New(testOverlay())
+		if _, e := s.Put(at0(0), trust.Assume(v.Message(), h.Identity, trust.ValueSigner{Identity: h.Identity}), true); e != nil {
+			t.Fatalf("%s: %s", name, e.Info)
+		}
+		clear(h.cert.Data)
+		for _, c := range s.certs {
+			if string(c.Data) != string(alice.cert.Data) || read && &c.Data[0] != &h.Cert.Raw[0] {
+				t.Errorf("%s: %q is held", name, c.Data)
+			}
+		}
+		if len(s.certs) != 1 {
+			t.Errorf("%s: %d certificates", name, len(s.certs))
+		}
+	}
+}
+
 // Conformance: B-33 B-34
 func TestCertificatesLiveAsLongAsTheirValues(t *testing.T) {
 	s := New(testOverlay())

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"crypto/sha1" //nolint:gosec // RFC 6940 §11.3.1 names it
 	"crypto/sha256"
 	"crypto/x509"
@@ -43,7 +44,8 @@ func (v *basis) certificate(now time.Time, der []byte, cert *x509.Certificate, i
 	return k.id, nil
 }
 
-// parse reads the certificate der, from the cache when it is known. cert is as in certificate.
+// parse reads the certificate der, from the cache when it is known. cert is as in certificate. Nothing that it returns
+// is of der, which may be a part of a message: one certificate that is remembered would hold all of it.
 func (v *basis) parse(der []byte, cert *x509.Certificate) (Identity, error) {
 	if k, ok := v.cache.get(sha256.Sum256(der)); ok {
 		return k.id, nil
@@ -53,7 +55,7 @@ func (v *basis) parse(der []byte, cert *x509.Certificate) (Identity, error) {
 	}
 	if cert == nil {
 		var err error
-		if cert, err = x509.ParseCertificate(der); err != nil {
+		if cert, err = x509.ParseCertificate(bytes.Clone(der)); err != nil {
 			return Identity{}, err
 		}
 	}

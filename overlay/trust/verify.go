@@ -207,7 +207,11 @@ func (b *bucket) nodeOf(n wire.SignerIdentity, der []byte) (wire.NodeID, bool) {
 
 // named checks the certificate der, found as n. The number of its Node-IDs says which type n must have (RFC 6940 §6.3.4).
 func (b *bucket) named(n wire.SignerIdentity, der []byte, node wire.NodeID) (Identity, error) {
-	id, err := b.v.certificate(b.now, der, nil, b.pool)
+	var cert *x509.Certificate
+	if b.by != nil && n == b.by.name {
+		cert = b.by.id.Cert // in memory it takes several times its octets
+	}
+	id, err := b.v.certificate(b.now, der, cert, b.pool)
 	if err != nil {
 		return Identity{}, err
 	}

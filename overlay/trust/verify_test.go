@@ -224,6 +224,36 @@ func TestVouchForOwnStores(t *testing.T) {
 	})
 }
 
+// A verifier remembers thousands of certificates: none twice, and none with the message in which it came.
+func TestRememberedCertificateHoldsNoMessage(t *testing.T) {
+	w := newWorld(t, trust.P256)
+	verifier := trust.NewVerifier(w.overlay)
+	m := w.seal(t, w.alice, &wire.PingReq{})
+	v, err := verifier.Verify(now, m, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range m.Security.Certificates {
+		clear(c.Data)
+	}
+	if got := v.Sender().Cert.Raw; !bytes.Equal(got, w.alice.Identity().Cert.Raw) {
+		t.Errorf("the certificate went with its message: %x", got)
+	}
+
+	verifier = trust.NewVerifier(w.overlay)
+	body := storeReq("alice@example.org", w.value(t, w.alice))
+	if v, err = verifier.Vouch(now, w.alice, &wire.Message{Header: w.header(), Body: body}); err != nil {
+		t.Fatal(err)
+	}
+	if v.Values()[0].Identity.Cert != w.alice.Identity().Cert {
+		t.Error("the verifier has read its own signer's certificate once more")
+	}
+	leaf := *w.node.Identity().Cert
+	if id, err := verifier.VerifyLink(now, []*x509.Certificate{&leaf}); err != nil || id.Cert != &leaf {
+		t.Errorf("%v; the certificate of a link was read once more", err)
+	}
+}
+
 // RFC 6940 §7.4.2.2: the index does not count, so that a value that was appended verifies at the index it got.
 //
 // Conformance: D-07
