@@ -169,6 +169,7 @@ func (c *call) settle() {
 		}
 		for i := range actions {
 			c.act(&actions[i])
+			actions[i] = action{} // the fork uses the list again, and no response is to live for as long
 		}
 	}
 	c.arm(now)
