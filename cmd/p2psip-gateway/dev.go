@@ -87,6 +87,7 @@ func runDev(ctx context.Context, std stdio, args []string) int {
 	}
 	fmt.Fprintf(std.out, "p2psip-gateway %s: throw-away overlay %q, %d gateways, %d redirect peers, state in %s\n", version, o.domain, o.gateways, o.redirects, o.data)
 	d.describe(std)
+	go paceGC(ctx)
 	return d.run(ctx, std, begin)
 }
 

@@ -60,13 +60,8 @@ var commands = []command{
 // version is set by the linker.
 var version = "devel"
 
-// gcPercent is by how much the heap of a gateway may grow between two garbage collections, where GOGC does not say otherwise. What lives is
-// small, some tens of megabytes, and what a call leaves behind is short-lived: at Go's own 100 a gateway under load collects
-// several times a second, which is a tenth of its CPU and more.
-const gcPercent = 300
-
 func main() {
-	if os.Getenv("GOGC") == "" {
+	if gcOwn() {
 		debug.SetGCPercent(gcPercent)
 	}
 	ctx, stop := context.WithCancel(context.Background())

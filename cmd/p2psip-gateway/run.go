@@ -30,6 +30,7 @@ func runRun(ctx context.Context, std stdio, args []string) int {
 		fmt.Fprintln(std.err, err)
 		return exitConfig
 	}
+	go paceGC(ctx)
 	defer renew.start(ctx)()
 	defer document.watch(ctx, g)()
 	defer notifyWhenJoined(g)()
