@@ -8,7 +8,9 @@
 //
 //   - a call or a REGISTER failed
 //   - the median of the resident memory, or of the goroutines, in the last sixth of the time differs by more than 5 % from that in the
-//     first, which begins when both have had two minutes to settle; less memory is well
+//     first, which begins when both have had two minutes to settle; less memory is well.
+//     The program and the database files that it maps do not count: their pages are the kernel's to take back, and there are no more
+//     of them than the files have
 //   - there ever were more goroutines than before the load, and one for each live transaction, which is one without a final response, and a
 //     few that scrapes and the overlay take
 package main

@@ -109,15 +109,14 @@ func (g *gateway) stop() {
 
 // look reads the memory of the process, and its metrics.
 func (g *gateway) look() (s sample, err error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", g.cmd.Process.Pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.cmd.Process.Pid))
 	if err != nil {
 		return s, err
 	}
-	pages, err := strconv.Atoi(strings.Fields(string(b))[1])
-	if err != nil {
-		return s, err
+	_, after, _ := strings.Cut(string(b), "\nRssAnon:")
+	if _, err := fmt.Sscan(after, &s.rss); err != nil {
+		return s, fmt.Errorf("RssAnon: %w", err)
 	}
-	s.rss = pages * os.Getpagesize() / 1024
 	res, err := http.Get("http://" + g.admin + "/metrics")
 	if err != nil {
 		return s, err

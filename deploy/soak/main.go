@@ -51,7 +51,7 @@ func main() {
 // sample is what is seen of the process at a time.
 type sample struct {
 	at                       time.Duration
-	rss                      int // kB
+	rss                      int // kB, without mapped files
 	goroutines, transactions int
 	calls, failed            uint64
 	p99                      time.Duration
@@ -88,7 +88,7 @@ func soak(o options) (bad []string, err error) {
 	tick := time.NewTicker(samplePause)
 	defer tick.Stop()
 	var all []sample
-	fmt.Printf("%8s %9s %7s %8s %8s %11s %13s\n", "time", "calls", "failed", "p99 ms", "RSS MB", "goroutines", "transactions")
+	fmt.Printf("%8s %9s %7s %8s %8s %11s %13s\n", "time", "calls", "failed", "p99 ms", "mem MB", "goroutines", "transactions")
 	for running := true; running; {
 		select {
 		case <-tick.C:
@@ -118,10 +118,10 @@ func judge(all []sample, idle sample, run time.Duration) (bad []string) {
 			break
 		}
 	}
-	for name, of := range map[string]func(sample) int{"RSS in kB": func(s sample) int { return s.rss }, "goroutines": func(s sample) int { return s.goroutines }} {
+	for name, of := range map[string]func(sample) int{"memory in kB": func(s sample) int { return s.rss }, "goroutines": func(s sample) int { return s.goroutines }} {
 		first, last := median(all, of, settling, settling+run/6), median(all, of, settling+run-run/6, settling+run+samplePause)
 		fmt.Printf("%s: %d, and %d in the end\n", name, first, last)
-		if d := float64(last-first) / float64(max(first, 1)); d > tolerance || d < -tolerance && name != "RSS in kB" {
+		if d := float64(last-first) / float64(max(first, 1)); d > tolerance || d < -tolerance && name != "memory in kB" {
 			bad = append(bad, fmt.Sprintf("%s: %d, and %d in the end: %+.1f %%", name, first, last, 100*d))
 		}
 	}
