@@ -35,7 +35,7 @@ func TestServiceCommands(t *testing.T) {
 		line       string // a regular expression
 		into       any
 	}{
-		{2, exitOK, []string{"service", "ls"}, `(?m)^voice-mail +\d+s ago +3 *$`, new(gateway.ServicesReport)},
+		{2, exitOK, []string{"service", "ls"}, `(?m)^voice-mail +[0-9ms]+ ago +3 *$`, new(gateway.ServicesReport)},
 		{0, exitOK, []string{"service", "ls"}, `^SERVICE .*\n$`, new(gateway.ServicesReport)},
 		{0, exitOK, []string{"service", "find", "voice-mail"}, `(?m)^nearest +` + provider.Self + ` sip:127\.0\.0\.1:`, new(gateway.ServiceReport)},
 		{3, exitOK, []string{"service", "find", "voice-mail"}, `(?m)^nearest +` + provider.Self, new(gateway.ServiceReport)},

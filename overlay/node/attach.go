@@ -351,6 +351,9 @@ func (n *Node) crossing(from wire.NodeID) bool {
 			return n.peers[from] != nil
 		case a.request == nil:
 			n.cede(a) // it has not been sent yet, so they do not cross
+		case n.c.Self.Compare(from) > 0 && n.table.Left(a.request.tx) == 0:
+			// Deviation: nor do they cross when ours was sent as often as it may be, to a node that has started since.
+			n.cede(a)
 		case n.c.Self.Compare(from) > 0:
 			// "If the peer's own Node-ID is larger [...], it MUST generate an Error_In_Progress error".
 			return false

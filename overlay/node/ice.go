@@ -120,15 +120,16 @@ func (n *Node) await(a *attach, ans *wire.AttachAns) bool {
 	switch {
 	case a.session == 0:
 		return true // without ICE
-	case len(ans.Candidates) == 0 && n.linkedByAttach(a.node):
-		// There is a link already, and the other side wants no other one.
-		n.releaseSession(a.session)
-		a.session = 0
-	case !n.dialable(ans.Candidates, iceOnly):
-		return false
-	default:
+	case n.dialable(ans.Candidates, iceOnly):
 		n.out.Await = append(n.out.Await, Await{a.session, a.node, Offer{ans.Ufrag, ans.Password, ans.Candidates}})
 		a.awaited, a.session = a.session, 0
+	case n.peers[a.node] != nil && n.peers[a.node].links != nil:
+		// There is a link already, and the other side wants no other one: it may take the one that we opened to a
+		// bootstrap node for that of an Attach of its own.
+		n.releaseSession(a.session)
+		a.session = 0
+	default:
+		return false
 	}
 	return true
 }

@@ -139,3 +139,26 @@ func TestRFC6940_6_5_1_9_WhoAsksControls(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// A node that starts again while others still look for it joins at once: whether its connection to a bootstrap node arrives there when
+// that one is after a link with it, or what a neighbour asked of its earlier life was sent for the last time.
+func TestRestartedNodeJoinsWhileOthersLookForIt(t *testing.T) {
+	for seed := range uint64(60) {
+		w := ring(t, 5, func(c *sim.Config) {
+			c.Seed = seed
+			if seed%2 == 0 {
+				traversing(c)
+			}
+		})
+		for _, away := range []time.Duration{time.Second, 4 * time.Second, 7 * time.Second, 10 * time.Second, 20 * time.Second} {
+			victim := w.Host(int(seed) % 5)
+			w.Kill(victim.Index, sim.Silent)
+			w.Run(away)
+			victim.Start(false)
+			if !w.RunUntil(5*time.Second, 10*time.Millisecond, func() bool { return victim.Status().State == node.Joined }) {
+				t.Errorf("seed %d: not joined 5 s after %v away: %v", seed, away, w.Counts)
+			}
+			w.Run(5 * time.Second)
+		}
+	}
+}

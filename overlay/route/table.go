@@ -60,6 +60,14 @@ func (t *Table) Again(now time.Time, tx wire.TransactionID) bool {
 	return true
 }
 
+// Left is how many more times a request may be sent.
+func (t *Table) Left(tx wire.TransactionID) int {
+	if e := t.index[tx]; e != nil {
+		return e.Value.(*waiting).left
+	}
+	return 0
+}
+
 // End forgets a request and reports whether it was there.
 func (t *Table) End(tx wire.TransactionID) bool {
 	e := t.index[tx]
