@@ -185,6 +185,8 @@ func (f *fake) input(c call) {
 	f.calls <- c
 }
 
+func (f *fake) FetchOwn(time.Time, node.OpFetch) ([]node.Value, bool) { return nil, false }
+
 func (f *fake) Receive(_ time.Time, from node.LinkID, raw []byte) {
 	f.input(call{input: "receive", link: from, raw: raw})
 }

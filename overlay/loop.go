@@ -28,6 +28,7 @@ type machine interface {
 	Renew(now time.Time, id node.LinkID)
 	Do(now time.Time, op node.Op) node.OpID
 	Cancel(now time.Time, id node.OpID)
+	FetchOwn(now time.Time, op node.OpFetch) ([]node.Value, bool)
 	Tick(now time.Time)
 	Deadline() time.Time
 	Take() node.Effects
@@ -36,7 +37,7 @@ type machine interface {
 	Records() []store.Record
 }
 
-// input is something that happened. It runs on the loop's goroutine and calls at most one input method of the node.
+// input is something that happened. It runs on the loop's goroutine, in its turn, and calls at most one input method of the node.
 type input func(now time.Time, l *loop)
 
 // loop is the state that only the loop's goroutine touches.
@@ -94,6 +95,8 @@ func (l *loop) run(ctx context.Context) {
 // step does one input and all that follows from it at once. The node's contract: one input, then the effects, then
 // the next input.
 func (l *loop) step(f input) {
+	l.p.turn.Lock()
+	defer l.p.turn.Unlock()
 	l.again = append(l.again[:0], f)
 	for i := 0; i < len(l.again); i++ {
 		l.again[i](time.Now(), l)
@@ -103,7 +106,9 @@ func (l *loop) step(f input) {
 }
 
 func (l *loop) arm(timer *time.Timer) {
+	l.p.turn.Lock()
 	at := l.node.Deadline()
+	l.p.turn.Unlock()
 	if at.IsZero() {
 		timer.Stop()
 		return

@@ -58,12 +58,51 @@ func (p *Peer) Fetch(ctx context.Context, res wire.ResourceID, kind wire.KindID)
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range done.Values {
+	return existing(done.Values), nil
+}
+
+// FetchOwn is Fetch as far as this peer is responsible for res itself and has a moment: it does not block. Otherwise ok is false.
+func (p *Peer) FetchOwn(res wire.ResourceID, kind wire.KindID) (values []Value, ok bool) {
+	s, err := everything(p.Config(), kind)
+	if err != nil || !p.turn.TryLock() {
+		return nil, false
+	}
+	defer p.turn.Unlock()
+	if !p.isRunning() {
+		return nil, false
+	}
+	found, ok := p.node.FetchOwn(time.Now(), node.OpFetch{Resource: res, Specifier: s})
+	if !ok {
+		return nil, false
+	}
+	p.count.request("fetch", nil)
+	p.count.hops(0)
+	return existing(found), true
+}
+
+// isRunning reports whether the peer is part of the ring and its loop runs.
+func (p *Peer) isRunning() bool {
+	select {
+	case <-p.stopped:
+		return false
+	default:
+	}
+	select {
+	case <-p.joined:
+		return true
+	default:
+		return false
+	}
+}
+
+// existing leaves out tombstones.
+func existing(found []node.Value) (values []Value) {
+	for _, v := range found {
 		if v.Value.Exists {
 			values = append(values, Value(v))
 		}
 	}
-	return values, nil
+	return values
 }
 
 // Ping measures the way to dest (RFC 6940 §6.5.3). The Node-ID is that of the node that answered.

@@ -94,6 +94,7 @@ type Peer struct {
 	// dialDTLS is nil when this node cannot do DTLS.
 	dialDTLS func(ctx context.Context, address string, want wire.NodeID) (*link.Association, trust.Identity, error)
 
+	turn    sync.Mutex // held by who uses node while the loop runs; nobody waits for anything else meanwhile
 	inbox   chan input
 	aside   aside
 	jobs    chan func() input
@@ -212,7 +213,9 @@ func (p *Peer) Run(ctx context.Context) error {
 	p.running.Go(func() { p.watchCertificates(sockets) })
 	l := newLoop(p, sockets)
 	l.run(p.withdraw(ctx, p.offerServices(ctx, sockets)))
+	p.turn.Lock() // from then on nobody else uses the node
 	close(p.stopped)
+	p.turn.Unlock()
 	stop()
 	p.running.Wait()
 	if p.ice != nil {

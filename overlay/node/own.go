@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"time"
 
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
@@ -28,6 +29,16 @@ func (n *Node) fetchOwn(id OpID, op *OpFetch) Done {
 	}
 	d.Body, d.Values = ans, n.believe(op, ans, signers, n.c.Self)
 	return d
+}
+
+// FetchOwn answers a Fetch of what this node is responsible for, as Do would, between inputs: it has no effect that could not wait for the next
+// input. It reports false when the Fetch has to be done: the values are, or may be, with others, or the answer is an error.
+func (n *Node) FetchOwn(now time.Time, op OpFetch) (values []Value, ok bool) {
+	if !n.begin(now) || !n.state.Serves() || !n.answersItself(op.Resource) {
+		return nil, false
+	}
+	d := n.fetchOwn(0, &op)
+	return d.Values, d.Refused == nil
 }
 
 // vouchOrSeal has a request sealed, or only its certificate looked at where it is ours to answer. It reports false when there

@@ -85,3 +85,32 @@ func TestOwnStoreWithoutAGoodCertificate(t *testing.T) {
 		}
 	}
 }
+
+// A Fetch is answered between inputs only as Do would have answered it at once.
+func TestFetchOwnIsWhatDoAnswersAtOnce(t *testing.T) {
+	w := ring(t, 2)
+	h, other := w.Host(0), w.Host(1)
+	r := homed(w, h, h)
+	store(t, w, r)
+	want := fetch(t, w, r, h)
+	got, ok := h.Node.FetchOwn(w.Now(), r.OpFetch())
+	if !ok || len(got) != 1 || len(want) != 1 || got[0].Signer.User != want[0].Signer.User {
+		t.Errorf("%+v, %v; want %+v", got, ok, want)
+	}
+	if e := h.Node.Take(); len(e.Done)+len(e.Seal)+len(e.Verify)+len(e.Forward)+len(e.Events) > 0 {
+		t.Errorf("effects %+v", e)
+	}
+	wrong := r.OpFetch()
+	wrong.Specifier.Model = wire.SingleValue
+	if _, ok := h.Node.FetchOwn(w.Now(), wrong); ok {
+		t.Error("an error is an answer")
+	}
+	if _, ok := other.Node.FetchOwn(w.Now(), r.OpFetch()); ok {
+		t.Error("the replica answers")
+	}
+	h.Node.Do(w.Now(), node.OpLeave{})
+	w.Run(10 * time.Second)
+	if _, ok := h.Node.FetchOwn(w.Now(), r.OpFetch()); ok {
+		t.Error("a node that has left answers")
+	}
+}

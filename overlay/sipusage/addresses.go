@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/overlay"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
@@ -101,13 +102,32 @@ func (s *Service) fetchAddresses(ctx context.Context, id string) ([]string, time
 	if err != nil {
 		return nil, 0, unavailable("addresses of "+node.Short(), err)
 	}
+	uris, ttl := published(values)
+	return uris, ttl, nil
+}
+
+// ownAddresses is fetchAddresses for a gateway whose addresses this peer holds.
+func (s *Service) ownAddresses(id string) (uris []string, ttl time.Duration, ok bool) {
+	node, err := wire.ParseNodeID(id)
+	if err != nil {
+		return nil, 0, false
+	}
+	values, ok := s.peer.FetchOwn(addressResource(node), wire.KindSIPGateway)
+	if ok {
+		uris, ttl = published(values)
+	}
+	return uris, ttl, ok
+}
+
+// published is the first list of addresses among values, and for how long it may be used.
+func published(values []overlay.Value) ([]string, time.Duration) {
 	for i := range values {
 		if v := &values[i]; v.Value.Exists && v.Lifetime > 0 {
 			uris, err := parseAddresses(v.Value.Data)
 			if err == nil {
-				return uris, addressFor, nil
+				return uris, addressFor
 			}
 		}
 	}
-	return nil, missingFor, nil
+	return nil, missingFor
 }

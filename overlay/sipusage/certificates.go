@@ -202,19 +202,33 @@ func (s *Service) Certified(ctx context.Context, aor location.AOR) (bool, error)
 	return s.certified.get(ctx, string(aor))
 }
 
-// CertifiedCached is what Certified has found lately; it does not block.
-func (s *Service) CertifiedCached(aor location.AOR) bool {
-	found, ok := s.certified.cached(string(aor))
-	return ok && found
+// CertifiedCached is Certified as far as a fresh answer is at hand, which known says; it does not block.
+func (s *Service) CertifiedCached(aor location.AOR) (certified, known bool) {
+	return s.certified.cached(string(aor))
 }
 
 func (s *Service) fetchCertified(ctx context.Context, aor string) (bool, time.Duration, error) {
 	values, err := s.peer.Fetch(ctx, wire.ResourceIDOf(aor), wire.KindCertificateByUser)
-	switch {
-	case err != nil:
+	if err != nil {
 		return false, 0, unavailable("certificates of "+aor, err)
-	case len(values) == 0:
-		return false, missingFor, nil
 	}
-	return true, certifiedFor, nil
+	found, ttl := certified(values)
+	return found, ttl, nil
+}
+
+// ownCertified is fetchCertified for certificates that this peer holds.
+func (s *Service) ownCertified(aor string) (found bool, ttl time.Duration, ok bool) {
+	values, ok := s.peer.FetchOwn(wire.ResourceIDOf(aor), wire.KindCertificateByUser)
+	if ok {
+		found, ttl = certified(values)
+	}
+	return found, ttl, ok
+}
+
+// certified reports whether there is any certificate, and for how long that is so.
+func certified(values []overlay.Value) (bool, time.Duration) {
+	if len(values) == 0 {
+		return false, missingFor
+	}
+	return true, certifiedFor
 }

@@ -231,15 +231,21 @@ func TestCertifiedUser(t *testing.T) {
 		s := NewService(b.gateway, func(string) (location.AOR, bool) { return "", false })
 		defer s.Close()
 		const aor = "gw1@" + domain
-		if s.CertifiedCached(aor) {
-			b.Error("known before anybody asked")
+		cached := func(aor location.AOR, certified, known bool) {
+			b.Helper()
+			if c, k := s.CertifiedCached(aor); c != certified || k != known {
+				b.Errorf("%s: certified %v, known %v", aor, c, k)
+			}
 		}
-		if ok, err := s.Certified(context.Background(), aor); !ok || err != nil || !s.CertifiedCached(aor) {
+		cached(aor, false, false)
+		if ok, err := s.Certified(context.Background(), aor); !ok || err != nil {
 			b.Errorf("a user with a certificate: %v, %v", ok, err)
 		}
-		if ok, err := s.Certified(context.Background(), "nobody@"+domain); ok || err != nil || s.CertifiedCached("nobody@"+domain) {
+		cached(aor, true, true)
+		if ok, err := s.Certified(context.Background(), "nobody@"+domain); ok || err != nil {
 			b.Errorf("nobody: %v, %v", ok, err)
 		}
+		cached("nobody@"+domain, false, true)
 		b.set(func(r *ring) { r.fail = func(string) error { return overlay.ErrTimeout } })
 		if _, err := s.Certified(context.Background(), "other@"+domain); !errors.Is(err, location.ErrUnavailable) {
 			b.Errorf("without an answer: %v", err)

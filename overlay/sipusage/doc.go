@@ -22,6 +22,8 @@ type Peer interface {
 	Store(ctx context.Context, by *trust.Signer, res wire.ResourceID, kind wire.KindID, value wire.StoredValue,
 		storageTime time.Time, lifetime time.Duration) (replicas []wire.NodeID, err error)
 	Fetch(ctx context.Context, res wire.ResourceID, kind wire.KindID) ([]overlay.Value, error)
+	// FetchOwn is Fetch as far as it is answered by this peer itself; it does not block.
+	FetchOwn(res wire.ResourceID, kind wire.KindID) ([]overlay.Value, bool)
 	AppAttach(ctx context.Context, dest wire.DestinationList, app wire.ApplicationID) (overlay.AppConn, error)
 	NodeID() wire.NodeID
 	// AllowsUser reports whether the overlay takes records of a user name (RFC 7904 §3.4).

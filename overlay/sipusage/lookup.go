@@ -24,7 +24,9 @@ func unavailable(what string, err error) error {
 // the answers. Errors are not remembered.
 type lookups[V any] struct {
 	// ask does the work and says how long the answer may be used.
-	ask   func(ctx context.Context, key string) (V, time.Duration, error)
+	ask func(ctx context.Context, key string) (V, time.Duration, error)
+	// own is ask as far as it need not block: ok is false otherwise. It must not use the lookups.
+	own   func(key string) (v V, ttl time.Duration, ok bool)
 	ctx   context.Context
 	stop  context.CancelFunc
 	slots chan struct{}
@@ -43,8 +45,9 @@ type flight[V any] struct {
 	err   error
 }
 
-func newLookups[V any](ask func(ctx context.Context, key string) (V, time.Duration, error)) *lookups[V] {
-	l := &lookups[V]{ask: ask, slots: make(chan struct{}, maxLookups), known: newCache[V](maxCached), flights: make(map[string]*flight[V])}
+func newLookups[V any](ask func(ctx context.Context, key string) (V, time.Duration, error),
+	own func(key string) (V, time.Duration, bool)) *lookups[V] {
+	l := &lookups[V]{ask: ask, own: own, slots: make(chan struct{}, maxLookups), known: newCache[V](maxCached), flights: make(map[string]*flight[V])}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	return l
 }
@@ -108,11 +111,20 @@ func (l *lookups[V]) fly(key string, f *flight[V]) {
 	}
 }
 
-// cached answers from memory only.
+// cached answers without asking anybody else.
 func (l *lookups[V]) cached(key string) (V, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.known.get(key, time.Now())
+	now := time.Now()
+	v, ok := l.known.get(key, now)
+	if ok || l.closed {
+		return v, ok
+	}
+	v, ttl, ok := l.own(key)
+	if ok {
+		l.known.put(key, v, now, ttl)
+	}
+	return v, ok
 }
 
 // forget makes the next get ask anew.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/overlay"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
@@ -25,9 +26,9 @@ type Service struct {
 // one of this overlay. Close ends it.
 func NewService(peer Peer, aorOf func(uri string) (location.AOR, bool)) *Service {
 	s := &Service{peer: peer, self: peer.NodeID(), aorOf: aorOf, suspects: newSuspects(), secure: newSecure()}
-	s.records = newLookups(s.fetchRecord)
-	s.addresses = newLookups(s.fetchAddresses)
-	s.certified = newLookups(s.fetchCertified)
+	s.records = newLookups(s.fetchRecord, s.ownRecord)
+	s.addresses = newLookups(s.fetchAddresses, s.ownAddresses)
+	s.certified = newLookups(s.fetchCertified, s.ownCertified)
 	return s
 }
 
@@ -45,15 +46,30 @@ func (s *Service) fetchRecord(ctx context.Context, aor string) (entries, time.Du
 	if err != nil {
 		return entries{}, 0, unavailable("look up "+aor, err)
 	}
+	e, ttl := s.record(values)
+	return e, ttl, nil
+}
+
+// ownRecord is fetchRecord for a record that this peer holds.
+func (s *Service) ownRecord(aor string) (e entries, ttl time.Duration, ok bool) {
+	values, ok := s.peer.FetchOwn(resource(location.AOR(aor)), wire.KindSIPRegistration)
+	if ok {
+		e, ttl = s.record(values)
+	}
+	return e, ttl, ok
+}
+
+// record reads a record, and says for how long it may be used.
+func (s *Service) record(values []overlay.Value) (entries, time.Duration) {
 	e := read(values, s.self)
 	for _, n := range e.nodes {
 		s.suspects.seen(n.id, n.since)
 		s.secure.note(n.id, n.sips)
 	}
 	if len(e.nodes) == 0 && len(e.uris) == 0 && !e.here {
-		return e, missingFor, nil
+		return e, missingFor
 	}
-	return e, foundFor, nil
+	return e, foundFor
 }
 
 // Remote asks the overlay where aor is registered, this gateway left out: at other gateways, and under other URIs. Addresses-of-record of

@@ -442,3 +442,32 @@ func TestCache(t *testing.T) {
 		t.Fatalf("%d items, want those that ended removed", len(c.items))
 	}
 }
+
+// What this peer holds itself needs no lookup that somebody waits for, and is remembered like other answers.
+func TestWhatThisPeerHoldsIsAtHand(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *ring, gw1, gw2 *gateway, s *Service) {
+		gw2.registerHere(bob)
+		if _, ok := s.RemoteCached(bob); ok {
+			t.Fatal("known before anybody asked")
+		}
+		r.set(func(r *ring) { r.own = true })
+		for range 2 {
+			if got, ok := s.RemoteCached(bob); !ok || len(got) != 1 || got[0] != (location.Remote{Node: gw2.gr()}) {
+				t.Errorf("%v, %v", got, ok)
+			}
+		}
+		if r.fetched() != 1 {
+			t.Errorf("%d fetches", r.fetched())
+		}
+		if certified, known := s.CertifiedCached(bob); certified || !known {
+			t.Errorf("certified %v, known %v", certified, known)
+		}
+		if got, ok := s.AddressesCached(gw2.gr()); !ok || len(got) != 0 {
+			t.Errorf("addresses %q, %v", got, ok)
+		}
+		s.Close()
+		if _, ok := s.RemoteCached("carol@" + domain); ok {
+			t.Error("asked after Close")
+		}
+	})
+}

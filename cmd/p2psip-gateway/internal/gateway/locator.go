@@ -23,7 +23,11 @@ type locator struct {
 // Known implements location.Locator: the users file names users of the domain, and so do the certificates in the overlay,
 // as far as Remote has just looked.
 func (l *locator) Known(aor location.AOR) bool {
-	return l.ours(aor) || l.usage.CertifiedCached(aor)
+	if l.ours(aor) {
+		return true
+	}
+	certified, _ := l.usage.CertifiedCached(aor)
+	return certified
 }
 
 // ours reports whether aor may register here.
@@ -59,7 +63,11 @@ func (l *locator) Remote(ctx context.Context, aor location.AOR) ([]location.Remo
 	return r, err
 }
 
-// RemoteCached implements location.Locator.
+// RemoteCached implements location.Locator. Nothing is an answer, as in Remote, when Known knows.
 func (l *locator) RemoteCached(aor location.AOR) ([]location.Remote, bool) {
-	return l.usage.RemoteCached(aor)
+	r, ok := l.usage.RemoteCached(aor)
+	if ok && len(r) == 0 {
+		_, ok = l.usage.CertifiedCached(aor)
+	}
+	return r, ok
 }
