@@ -9,7 +9,7 @@ import (
 )
 
 // By how much the heap of a gateway may grow between two garbage collections, in percent of what lives, where GOGC does not say
-// otherwise. A collection costs by what lives: some 80 ms of CPU with the certificates and keys of 10,000 users. What a call leaves behind,
+// otherwise. A collection costs by what lives: some 100 ms of CPU with the certificates and keys of 10,000 users. What a call leaves behind,
 // some 35 kB, is short-lived. At Go's own 100 a gateway with few users and many calls collects several times a second, which is a
 // tenth of its CPU and more; at a fixed 300 one with many users and few calls takes four times what it needs.
 const (
