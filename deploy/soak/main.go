@@ -121,7 +121,11 @@ func judge(all []sample, idle sample, run time.Duration) (bad []string) {
 	for name, of := range map[string]func(sample) int{"memory in kB": func(s sample) int { return s.rss }, "goroutines": func(s sample) int { return s.goroutines }} {
 		first, last := median(all, of, settling, settling+run/6), median(all, of, settling+run-run/6, settling+run+samplePause)
 		fmt.Printf("%s: %d, and %d in the end\n", name, first, last)
-		if d := float64(last-first) / float64(max(first, 1)); d > tolerance || d < -tolerance && name != "memory in kB" {
+		if first == 0 || last == 0 {
+			bad = append(bad, name+": the run was too short to be judged")
+			continue
+		}
+		if d := float64(last-first) / float64(first); d > tolerance || d < -tolerance && name != "memory in kB" {
 			bad = append(bad, fmt.Sprintf("%s: %d, and %d in the end: %+.1f %%", name, first, last, 100*d))
 		}
 	}
