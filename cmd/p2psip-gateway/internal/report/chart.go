@@ -209,8 +209,8 @@ func (p *plot) legend() {
 
 // niceTicks are about n round numbers that span from a to b.
 func niceTicks(a, b float64, n int) []float64 {
-	if b <= a {
-		b = a + 1
+	if b-a <= max(1, math.Abs(a))*1e-12 { // nothing, or less than numbers can tell apart
+		b = a + max(1, math.Abs(a))
 	}
 	step := math.Pow(10, math.Floor(math.Log10((b-a)/float64(n))))
 	for _, m := range []float64{1, 2, 2.5, 5, 10} {

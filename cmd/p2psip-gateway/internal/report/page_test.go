@@ -125,6 +125,9 @@ func TestNumbersAreShort(t *testing.T) {
 			t.Errorf("%d is %q, want %q", n, got, want)
 		}
 	}
+	if got := niceTicks(0, 1e-308, 5); len(got) != 6 || got[5] != 1 {
+		t.Errorf("ticks of next to nothing %v", got)
+	}
 	if got := niceTicks(0, 97, 5); len(got) != 6 || got[5] != 100 || math.Abs(got[1]-20) > 1e-9 {
 		t.Errorf("ticks %v", got)
 	}
