@@ -110,7 +110,7 @@ func (r *run) event(at time.Duration, h *Host, e node.Event) {
 func (r *run) bereave(dead []*Host) {
 	for _, u := range r.users {
 		held := slices.ContainsFunc(dead, func(h *Host) bool { return h.Node.Holds(u.Resource) })
-		if !held || u.acked == 0 || u.gone > 0 || !r.World.gone(u.Resource) {
+		if !held || u.acked == 0 || u.gone > 0 || !r.gone(u.Resource) {
 			continue
 		}
 		u.gone = r.Elapsed()

@@ -242,7 +242,7 @@ func short(v float64) string {
 
 // roundTo rounds to so many digits that count.
 func roundTo(v float64, digits int) float64 {
-	if v == 0 {
+	if math.Abs(v) < 1e-100 { // no scale would be a number
 		return 0
 	}
 	scale := math.Pow(10, float64(digits)-1-math.Floor(math.Log10(math.Abs(v))))
