@@ -107,7 +107,8 @@ func TestServicesAreFoundInARing(t *testing.T) {
 			providers = append(providers, s)
 			s.later(w.delay(0, 20*time.Second), s.register)
 		}
-		w.Run(40 * time.Second)
+		// The first to come see a tree with little in it, and of two at once none sees the other: the refresh puts that right (RFC 7374 §4.4).
+		w.Run(20*time.Second + redir.Refresh + time.Minute)
 		lookForService(t, w, tree, providers)
 		for i := range 4 {
 			w.Kill(providers[4*i].Index, Silent)
