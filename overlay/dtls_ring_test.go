@@ -203,15 +203,7 @@ func TestRingOfTLSAndDTLS(t *testing.T) {
 	w := newWorld(t)
 	ring := w.ringOver(t, transports{tls: true, dtls: true}, transports{dtls: true}, transports{tls: true}, transports{tls: true, dtls: true})
 	settle(t, ring)
-	for i, home := range ring {
-		user := fmt.Sprintf("user%d@example.org", i)
-		w.register(t, home, user)
-		for _, m := range ring {
-			if err := finds(t, m, home, user, patience); err != nil {
-				t.Error(err)
-			}
-		}
-	}
+	w.everyoneFindsEveryone(t, ring)
 	for i, m := range ring {
 		for _, l := range m.Links() {
 			other := slices.IndexFunc(ring, func(o *member) bool { return o.NodeID() == l.Peer })

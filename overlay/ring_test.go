@@ -232,6 +232,20 @@ func finds(t testing.TB, m, home *member, user string, within time.Duration) err
 	return nil
 }
 
+// everyoneFindsEveryone registers a user at each peer, and has all of them look for each.
+func (w *world) everyoneFindsEveryone(t *testing.T, ring []*member) {
+	t.Helper()
+	for i, home := range ring {
+		user := fmt.Sprintf("user%d@example.org", i)
+		w.register(t, home, user)
+		for _, m := range ring {
+			if err := finds(t, m, home, user, patience); err != nil {
+				t.Errorf("%d peers: %v", len(ring), err)
+			}
+		}
+	}
+}
+
 // Conformance: A-01 A-34 A-42 C-24
 func TestRingOfRealPeers(t *testing.T) {
 	for _, n := range []int{1, 3, 5} {
@@ -240,15 +254,7 @@ func TestRingOfRealPeers(t *testing.T) {
 			before := runtime.NumGoroutine()
 			ring := w.ring(t, n)
 			settle(t, ring)
-			for i, home := range ring {
-				user := fmt.Sprintf("user%d@example.org", i)
-				w.register(t, home, user)
-				for _, m := range ring {
-					if err := finds(t, m, home, user, patience); err != nil {
-						t.Errorf("%d peers: %v", n, err)
-					}
-				}
-			}
+			w.everyoneFindsEveryone(t, ring)
 			for _, m := range slices.Backward(ring) {
 				m.stop()
 				if s := m.Status(); s.State != node.Starting && s.State != node.Joined && s.State != node.Left {

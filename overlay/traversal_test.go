@@ -89,15 +89,7 @@ func (m *member) linksOf(other *member, transport string) (list []LinkInfo) {
 func TestRingWithICE(t *testing.T) {
 	w := newICEWorld(t)
 	ring := w.iceRing(t, 4)
-	for i, home := range ring {
-		user := fmt.Sprintf("user%d@example.org", i)
-		w.register(t, home, user)
-		for _, m := range ring {
-			if err := finds(t, m, home, user, patience); err != nil {
-				t.Error(err)
-			}
-		}
-	}
+	w.everyoneFindsEveryone(t, ring)
 	for _, m := range ring {
 		for _, other := range ring {
 			if m == other || m == ring[0] || other == ring[0] {

@@ -23,11 +23,6 @@ type Network struct {
 // Delay draws how long a message is on its way, between two hosts that are given by their index.
 type Delay func(r *rand.Rand, from, to int) time.Duration
 
-// FixedDelay is always the same.
-func FixedDelay(d time.Duration) Delay {
-	return func(*rand.Rand, int, int) time.Duration { return d }
-}
-
 // LANDelay is that of one site: a tenth of a millisecond, and now and then a few more.
 func LANDelay() Delay {
 	return func(r *rand.Rand, _, _ int) time.Duration {

@@ -68,9 +68,6 @@ func TestDelaysAreWhatTheyAreCalled(t *testing.T) {
 			}
 		}
 	}
-	if d := FixedDelay(time.Second)(r, 1, 2); d != time.Second {
-		t.Errorf("fixed: %v", d)
-	}
 }
 
 func TestPausedHostGoesOnWhereItStopped(t *testing.T) {

@@ -264,7 +264,6 @@ func use(m *Message) {
 			if c, err := ParseContact(v); err == nil {
 				_, _ = ParseURI(c.URI)
 			}
-			_ = SetViaParam(v, "received", "192.0.2.1")
 		}
 	}
 	c := m.Clone()

@@ -116,14 +116,3 @@ func (m *Message) TopVia() (ViaValue, error) {
 	}
 	return ParseVia(v)
 }
-
-// SetViaParam returns a Via value with one parameter (received, rport) set, in its place when it is there and behind
-// the others otherwise; the rest of the text stays. An empty value writes the name alone. A value that is no Via
-// comes back as it is.
-func SetViaParam(via, name, value string) string {
-	v, err := ParseVia(via)
-	if err != nil {
-		return via
-	}
-	return trimRight(via[:len(via)-len(v.Params)]) + SetParam(v.Params, name, value)
-}

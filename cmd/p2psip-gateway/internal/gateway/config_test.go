@@ -14,11 +14,11 @@ func load(t *testing.T, text string) (Config, error) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return LoadConfig(path)
+	return loadConfig(path)
 }
 
 func TestTheExampleConfigurationIsValid(t *testing.T) {
-	c, err := LoadConfig(filepath.Join("..", "..", "..", "..", "deploy", "gateway.example.yaml"))
+	c, err := loadConfig(filepath.Join("..", "..", "..", "..", "deploy", "gateway.example.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestMistakesAreNamedWithTheirPlace(t *testing.T) {
 }
 
 func TestAMissingFileSaysWhatToDo(t *testing.T) {
-	if _, err := LoadConfig(filepath.Join(t.TempDir(), "none.yaml")); err == nil || !strings.Contains(err.Error(), "try: p2psip-gateway run -c") {
+	if _, err := loadConfig(filepath.Join(t.TempDir(), "none.yaml")); err == nil || !strings.Contains(err.Error(), "try: p2psip-gateway run -c") {
 		t.Errorf("%v", err)
 	}
 }
@@ -115,4 +115,10 @@ func TestAdvertisedAddressOfEachTransport(t *testing.T) {
 			t.Errorf("%s: %q and %q, want %q and %q", c.text, a, b, c.tls, c.dtls)
 		}
 	}
+}
+
+// loadConfig is Load of a file alone.
+func loadConfig(path string) (Config, error) {
+	l, err := Load(Source{File: path})
+	return l.Config, err
 }

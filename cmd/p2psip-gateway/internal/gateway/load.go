@@ -57,12 +57,6 @@ func (l *Loaded) Values() (out []SettingReport) {
 	return out
 }
 
-// LoadConfig is Load of a file alone.
-func LoadConfig(path string) (Config, error) {
-	l, err := Load(Source{File: path})
-	return l.Config, err
-}
-
 // Load reads a configuration over the defaults and checks it. The error, which may hold many, is meant for people: file, line, column, code,
 // key, why, and what to do. What is returned beside it is not to be used.
 func Load(src Source) (*Loaded, error) {
