@@ -8,7 +8,7 @@ GOLANGCI     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.7.2
 
 FUZZTIME ?= 30s
 
-.PHONY: build test check check-format check-vet lint fuzz soak-mutate soak bench compare run image clean
+.PHONY: build test check check-format check-vet lint fuzz soak-mutate soak-nat soak bench compare run image clean
 
 build: ## static binary in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/p2psip-gateway ./cmd/p2psip-gateway
@@ -37,6 +37,9 @@ fuzz: ## each fuzz target for FUZZTIME
 
 soak-mutate: ## ten minutes of mutated messages over each SIP transport: no panic, no growth, still serving
 	$(GO) test -v -count=1 -timeout 15m -run TestMutatedMessages ./cmd/p2psip-gateway/internal/gateway -mutate 10m
+
+soak-nat: ## calls to phones that were silent for ten minutes behind NATs which forget after one; needs root
+	$(GO) test -v -count=1 -timeout 30m -run TestPhonesBehindNATsAreReachedAfterIdleTime ./cmd/p2psip-gateway/internal/gateway -nat-forgets 60s -nat-idle 10m
 
 soak: build ## half an hour of 200 calls a second among 10,000 phones: memory and goroutines stay, no call fails
 	$(GO) run ./deploy/soak --binary bin/p2psip-gateway --for 30m --rate 200 --phones 10000
