@@ -1,29 +1,29 @@
 #!/usr/bin/env python3
 """Runs the same SIP load against p2psip-gateway and Kamailio, in turn, and prints what an operation costs each.
 
-    compare.py --bench DIR --gateway bin/p2psip-gateway [--rows refresh,call] [--repeat 3] [--secs 4] [--scale 1.0]
+    compare.py --bench DIR --gateway bin/p2psip-gateway [--rows refresh,call] [--load loaded] [--repeat 3] [--secs 4]
 
 DIR holds the load bench: bench.py, and servers/kamailio/start.sh. Everything runs on loopback and in a temporary directory.
 Three systems take turns: one gateway, which is a ring of its own; a ring of three gateways, all load at the first; Kamailio. CPU is
 that of all processes of a system, microseconds for one operation, the median of the repetitions; so in the ring of three what the
-other two store and answer counts. A system starts with nothing in each repetition.
+other two store and answer counts. A system starts with nothing in each repetition. The rates are the two of the load bench's suite.sh,
+paced and loaded; with --load max each system gets more and more until it loses or repeats something, and the highest clean rate counts.
 """
 import argparse, json, os, shutil, signal, statistics, subprocess, sys, tempfile, time, urllib.request
 
 SIP, LINK, ADMIN = 25060, 26084, 28060  # ports of the first gateway; the next ones follow
 
-# row: (scenario, operations in a second, arguments of bench.py)
+# row: (scenario, operations in a second paced and loaded, world, arguments of bench.py). Rows that need a system of their own name another
+# world than "auth". Over TCP the generator is SIPp, whose digest is not up to it: phones are trusted in the world "plain".
 ROWS = {
-    "register": ("register_auth", 1000, ["--register-auth"]),  # every user for the first time
-    "refresh": ("refresh_auth", 2000, ["--register-auth"]),
-    "call": ("call", 500, ["--register-auth"]),
-    "message": ("message", 1500, ["--register-auth"]),
-    "call-tcp": ("call", 300, ["--transport", "tcp", "--gen", "sipp", "--populate-tcp"]),
-    "redirect": ("redirect", 2000, ["--no-populate"]),
+    "register": ("register_auth", (500, 1000), "auth", ["--register-auth"]),  # every user for the first time, digest
+    "refresh": ("refresh_auth", (500, 2500), "auth", ["--register-auth"]),
+    "call": ("call", (300, 1000), "auth", ["--register-auth"]),
+    "message": ("message", (1000, 3000), "auth", ["--register-auth"]),
+    "refresh-plain": ("refresh", (1000, 5000), "plain", []),
+    "call-tcp": ("call", (300, 600), "plain", ["--transport", "tcp", "--gen", "sipp", "--populate-tcp"]),
+    "redirect": ("redirect", (1000, 4000), "redirect", ["--no-populate"]),
 }
-# Rows that need a system of their own, by what is different there; "auth" is for all others. Over TCP the generator is SIPp, whose
-# digest is not up to it: phones are trusted there.
-WORLDS = {"plain": ["call-tcp"], "redirect": ["redirect"]}
 KAMAILIO = {"auth": "auth", "plain": "proxy", "redirect": "redirect-tm"}
 SYSTEMS = ["one", "three", "kamailio"]
 
@@ -114,12 +114,19 @@ def load(a, server, pids, scenario, rate, args):
     cmd = ["python3", os.path.join(a.bench, "bench.py"), "run", scenario, "--server", server,
            "--pid", ",".join(map(str, pids)), "--rate", str(rate), "--secs", str(a.secs), "--aors", str(a.aors),
            "--repeat", "1", "--pause", "0.5", *args]
+    if a.load == "max":
+        cmd[2:3] = ["max"]
+        cmd += ["--start", str(rate), "--bisect", "3"]
     p = subprocess.run(cmd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         return json.loads(p.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         print(f"{scenario} at {server}: {p.stderr.strip()}", file=sys.stderr)
         return None
+
+
+def offered(a, row):
+    return ROWS[row][1][a.load != "paced"]
 
 
 def measure(a, system, world, rows, results):
@@ -130,37 +137,45 @@ def measure(a, system, world, rows, results):
         s = Gateways(a, {"one": 1, "three": 3}[system], world)
     try:
         if world == "redirect":  # the phones register at a gateway; somebody else may redirect
-            load(a, s.server, s.pids, "refresh_auth" if s.populate else "refresh", 500, s.populate)
+            populate(a, s)
         for row in rows:
-            scenario, rate, args = ROWS[row]
-            rate = max(1, int(rate * a.scale))
+            scenario, _, _, args = ROWS[row]
             if row == "register":
                 args = args + ["--calls", str(a.aors)]
             target, pids = (s.redirector, s.redirector_pids) if row == "redirect" else (s.server, s.pids)
-            r = load(a, target, pids, scenario, rate, args)
-            if r:
+            r = load(a, target, pids, scenario, offered(a, row), args)
+            if r and r.get("cpu_us_op"):
                 results.setdefault((row, system), []).append(r)
-                print(f"  {row} {system}: {r['cpu_us_op']} us, p99 {r['p99_ms']} ms, failed {r['failed']}, "
+                print(f"  {row} {system}: {r['offered']}/s, {r['cpu_us_op']} us, p99 {r['p99_ms']} ms, failed {r['failed']}, "
                       f"rss {r['rss_mb']} MB, foreign {r['foreign_util']}", file=sys.stderr)
     finally:
         s.stop()
+
+
+def populate(a, s):
+    how, a.load = a.load, "paced"
+    load(a, s.server, s.pids, "refresh_auth" if s.populate else "refresh", 500, s.populate)
+    a.load = how
 
 
 def table(a, results):
     def cell(row, system):
         runs = results.get((row, system))
         if not runs:
-            return "-", "-", None
+            return "-", None
         m = lambda k: statistics.median([r[k] or 0 for r in runs])
         failed = sum(r["failed"] for r in runs)
-        note = f" ({failed} failed)" if failed else ""
-        return f"{m('cpu_us_op'):.0f}{note}", f"{m('p99_ms'):.1f}", m("cpu_us_op")
-    print("| operation, offered rate | one gateway | p99 ms | ring of three | p99 ms | Kamailio | p99 ms | ratio one | ratio three |")
-    print("|---|---|---|---|---|---|---|---|---|")
+        rate = f" at {m('offered'):.0f}/s" if a.load == "max" else ""
+        note = f", {failed} failed" if failed else ""
+        return f"{m('cpu_us_op'):.0f}{rate}; {m('p99_ms'):.1f}; {m('rss_mb'):.0f}{note}", m("cpu_us_op")
+    print("CPU of an operation in us; p99 in ms; resident memory in MB")
+    print("| operation, offered rate | one gateway | ring of three | Kamailio | CPU, one : Kamailio | three : Kamailio |")
+    print("|---|---|---|---|---|---|")
     for row in a.rows:
-        (o, op, ov), (t, tp, tv), (k, kp, kv) = (cell(row, s) for s in SYSTEMS)
+        (o, ov), (t, tv), (k, kv) = (cell(row, s) for s in SYSTEMS)
         ratio = lambda v: f"{v / kv:.2f}" if v and kv else "-"
-        print(f"| {row}, {int(ROWS[row][1] * a.scale)}/s | {o} | {op} | {t} | {tp} | {k} | {kp} | {ratio(ov)} | {ratio(tv)} |")
+        rate = "highest" if a.load == "max" else f"{offered(a, row)}/s"
+        print(f"| {row}, {rate} | {o} | {t} | {k} | {ratio(ov)} | {ratio(tv)} |")
 
 
 def main():
@@ -172,7 +187,7 @@ def main():
     p.add_argument("--repeat", type=int, default=3)
     p.add_argument("--secs", type=float, default=4)
     p.add_argument("--aors", type=int, default=2000)
-    p.add_argument("--scale", type=float, default=1.0, help="of the offered rates")
+    p.add_argument("--load", choices=["paced", "loaded", "max"], default="loaded")
     a = p.parse_args()
     a.bench, a.gateway = os.path.abspath(a.bench), os.path.abspath(a.gateway)
     a.work = tempfile.mkdtemp(prefix="compare.")
@@ -182,8 +197,7 @@ def main():
         prepare(a)
         for _ in range(a.repeat):
             for world in KAMAILIO:
-                special = sum(WORLDS.values(), [])
-                rows = [r for r in a.rows if (r in WORLDS[world] if world in WORLDS else r not in special)]
+                rows = [r for r in a.rows if ROWS[r][2] == world]
                 for system in a.systems if rows else []:
                     measure(a, system, world, rows, results)
     finally:
