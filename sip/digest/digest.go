@@ -1,6 +1,6 @@
-// Package digest is the server's side of digest authentication (RFC 3261 §22, RFC 7616, RFC 8760; RFC 2617 for old
-// phones): challenges, nonces and the check of credentials, and the file of users. It keeps HA1 values, never
-// passwords. The gateway hands it to registrar and proxy; the command line uses it to write users.
+// Package digest is digest authentication (RFC 3261 §22, RFC 7616, RFC 8760; RFC 2617 for old phones). Of a server: challenges, nonces and the
+// check of credentials, and the file of users, which holds HA1 values, never passwords. Of a client: the answer to a challenge. The gateway
+// hands it to registrar, proxy and trunks; the command line uses it to write users.
 //
 // A Server is safe for concurrent use and starts no goroutine. The time is an argument everywhere.
 package digest
