@@ -37,7 +37,7 @@ func (p *Proxy) standFor(in *inbound) {
 	switch {
 	case in.overlay():
 		in.standing = peer
-	case in.trusted || p.registered(in):
+	case in.trusted || p.registered(in, in.from):
 		in.standing = known
 	}
 }

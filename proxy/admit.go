@@ -22,15 +22,21 @@ func (p *Proxy) admit(in *inbound) (challenge []string, c code) {
 		in.standing = peer
 	case in.trusted:
 		in.standing = known
-	case p.registered(in):
+		p.byFlow(in)
+	case p.byFlow(in):
 		in.standing = known
 	default:
 		challenge, c = p.authenticate(in)
 	}
-	if c == fine {
-		p.clean(in)
+	if c != fine {
+		return challenge, c
 	}
-	return challenge, c
+	p.clean(in)
+	if in.tooPrivate() {
+		return nil, privacyFailed
+	}
+	p.assert(in)
+	return nil, fine
 }
 
 // authenticate asks strangers for credentials.
@@ -52,17 +58,30 @@ func (p *Proxy) authenticate(in *inbound) (challenge []string, c code) {
 	if name, _, _ := strings.Cut(string(in.from), "@"); in.from != "" && name != user {
 		return nil, otherIdentity
 	}
-	in.standing = known
+	in.standing, in.caller = known, in.from
+	if in.from == "" {
+		in.caller = location.AOR(message.CanonicalUser(user) + "@" + p.c.Domain)
+	}
 	return nil, fine
 }
 
-// registered reports whether a phone of the From user registered over the flow that the request came on. Behind another proxy, whose flow
-// it is, there may be anybody.
-func (p *Proxy) registered(in *inbound) bool {
-	if in.from == "" || in.vias != 1 {
+// byFlow reports whether the connection or address that a request came from proves who its sender is.
+func (p *Proxy) byFlow(in *inbound) bool {
+	aor := p.claimed(in)
+	if !p.registered(in, aor) && !p.certified(in, aor) {
 		return false
 	}
-	for _, b := range p.c.Locator.Local(in.from) {
+	in.caller = aor
+	return true
+}
+
+// registered reports whether a phone of aor registered over the flow that the request came on. Behind another proxy, whose flow
+// it is, there may be anybody.
+func (p *Proxy) registered(in *inbound, aor location.AOR) bool {
+	if aor == "" || in.vias != 1 {
+		return false
+	}
+	for _, b := range p.c.Locator.Local(aor) {
 		if len(b.Path) == 0 && sameFlow(b.Hop, in.src) {
 			return true
 		}
@@ -80,6 +99,7 @@ func sameFlow(a, b location.Hop) bool {
 
 // clean removes from the copy that is forwarded what is not for those behind us.
 func (p *Proxy) clean(in *inbound) {
+	in.keep = in.trusted && !in.overlay() && p.c.Identity.Trusted
 	keep := in.msg.Fields[:0]
 	for _, f := range in.msg.Fields {
 		switch f.Name {
@@ -89,14 +109,31 @@ func (p *Proxy) clean(in *inbound) {
 				continue
 			}
 		case message.PAssertedIdentity:
-			// RFC 3325 §5: from an element that is not trusted "the proxy MUST [..] remove" it.
-			if !in.trusted {
+			// RFC 3325 §5: from an element that is not trusted "the proxy MUST replace [..] or remove" it.
+			if !in.keep {
+				continue
+			}
+		case message.PPreferredIdentity:
+			continue // RFC 3325 §6: "The proxy MUST remove the user-provided P-Preferred-Identity header from any message it forwards"
+		case message.Other:
+			if in.other(&f) {
 				continue
 			}
 		}
 		keep = append(keep, f)
 	}
 	in.msg.Fields = keep
+}
+
+// other takes note of a field that has no number of its own; it reports whether that is not for those behind us.
+func (in *inbound) other(f *message.Field) bool {
+	switch {
+	case message.EqualFold(f.Text, privacyField):
+		in.privacy |= readPrivacy(f.Value)
+	case message.EqualFold(f.Text, remotePartyID):
+		return !in.keep // what P-Asserted-Identity took the place of
+	}
+	return false
 }
 
 // mayRelay reports whether the sender may reach places outside our domain: we are no open relay.

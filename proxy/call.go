@@ -35,6 +35,7 @@ type call struct {
 		stop func()
 	}
 	answered, closed bool
+	refused          code // why nothing is sent; fine: it is
 }
 
 // leg is what the driver knows of a branch.
@@ -61,6 +62,8 @@ type event struct {
 	hops   []location.Hop
 	uri    string
 	depth  int
+
+	identified *identified
 }
 
 type evKind uint8
@@ -70,6 +73,7 @@ const (
 	evFailed
 	evFound    // the overlay answered
 	evResolved // the DNS answered
+	evIdentified
 	evTick
 	evCancel
 	evEnded
@@ -91,14 +95,25 @@ func (u *user) Failed(err error) {
 
 // begin starts a call. Its inbox is held busy since open, so that nothing comes in between.
 func (c *call) begin(pl plan) {
-	if pl.aor == "" {
-		c.addTarget(pl.one, pl.spare...)
-	} else {
-		c.instance = pl.instance
-		c.lookUp(pl.aor, c.in.msg.RequestURI, pl.remote, 0)
+	if !c.identify(pl) {
+		c.proceed(&pl)
 	}
 	c.settle()
 	c.drain()
+}
+
+// proceed adds the targets of a plan.
+func (c *call) proceed(pl *plan) {
+	switch {
+	case c.refused != fine:
+		c.fork.note(c.refused)
+		c.p.turnedAway(c.tx, c.refused)
+	case pl.aor == "":
+		c.addTarget(pl.one, pl.spare...)
+	default:
+		c.instance = pl.instance
+		c.lookUp(pl.aor, c.in.msg.RequestURI, pl.remote, 0)
+	}
 }
 
 // post hands an event to the call and, unless somebody does already, deals with it.
@@ -149,6 +164,8 @@ func (c *call) handle(e *event) {
 		c.found(e)
 	case evResolved:
 		c.resolved(e)
+	case evIdentified:
+		c.identified(e)
 	case evTick:
 		c.timer.at = time.Time{}
 		c.fork.tick(now)
@@ -260,6 +277,7 @@ func (c *call) response(now time.Time, e *event) {
 	if !res.Has(message.Via) {
 		return
 	}
+	c.unassert(e.branch, res)
 	c.note(now, l, res, nil)
 	switch {
 	case res.StatusCode == 503 && c.tryNext(e.branch):

@@ -16,6 +16,7 @@ const (
 	badRequest
 	challengeWithheld
 	otherIdentity
+	forgedFrom
 	noRelay
 	badToken
 	unknownUser
@@ -34,6 +35,7 @@ const (
 	cancelled
 	unreachable
 	unresolvable
+	privacyFailed
 	overloaded
 	lookupFailed
 	codes // how many there are
@@ -44,6 +46,7 @@ var answers = [codes]sip.Refusal{
 	badRequest:         {Status: 400, Word: "PRX400", Text: "a header field needed for routing is malformed"},
 	challengeWithheld:  {Status: 403, Word: "PRX403C", Text: "the called side asks for credentials that are not for it"},
 	otherIdentity:      {Status: 403, Word: "PRX403I", Text: "the credentials are not those of the From user"},
+	forgedFrom:         {Status: 403, Word: "PRX403F", Text: "the gateway that sent this does not hold the certificate of the caller"},
 	noRelay:            {Status: 403, Word: "PRX403R", Text: "destination outside this domain and sender not known"},
 	badToken:           {Status: 403, Word: "PRX403T", Text: "the route token is not one of ours for this dialog"},
 	unknownUser:        {Status: 404, Word: "PRX404", Text: "no such user"},
@@ -62,6 +65,7 @@ var answers = [codes]sip.Refusal{
 	cancelled:          {Status: 487, Word: "PRX487", Text: "cancelled"},
 	unreachable:        {Status: 500, Word: "PRX500", Text: "the next hop could not be reached"},
 	unresolvable:       {Status: 500, Word: "PRX500D", Text: "the next hop could not be resolved"},
+	privacyFailed:      {Status: 500, Word: "PRX500P", Text: "of the privacy asked for only id can be given"},
 	overloaded:         {Status: 503, Word: "PRX503", Text: "too many requests at once"},
 	lookupFailed:       {Status: 504, Word: "PRX504", Text: "the overlay did not answer"},
 }

@@ -44,6 +44,8 @@ type counters struct {
 	acks     [ackKinds]atomic.Uint64
 	refused  [codes]atomic.Uint64
 	dropped  atomic.Uint64
+	callers  [verdicts]atomic.Uint64
+	proofs   atomic.Uint64
 }
 
 // Count is one counter with the value of its label.
@@ -60,6 +62,8 @@ type Stats struct {
 	Lookups  []Count // of AORs in the overlay, by outcome
 	ACKs     []Count // for 2xx, by outcome
 	Refused  []Count // requests not forwarded, by the word of their Warning
+	Callers  []Count // requests that began something, by what is known of who sent them
+	Proofs   uint64  // callers that the overlay was asked about, because nothing was known
 	Dropped  uint64  // provisional responses and repeated 2xx thrown away in a flood
 }
 
@@ -69,7 +73,7 @@ func (p *Proxy) Stats() Stats {
 	active := len(p.calls)
 	p.mu.Unlock()
 	c := &p.counters
-	s := Stats{Active: active, Dropped: c.dropped.Load(),
+	s := Stats{Active: active, Dropped: c.dropped.Load(), Proofs: c.proofs.Load(), Callers: counts(c.callers[:], verdictNames[:]),
 		Calls: counts(c.calls[:], resultNames[:]), Branches: counts(c.branches[:], resultNames[:]),
 		Lookups: counts(c.lookups[:], lookupNames[:]), ACKs: counts(c.acks[:], ackNames[:])}
 	for i := fine + 1; i < codes; i++ {

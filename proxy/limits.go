@@ -26,6 +26,9 @@ const (
 	spareCalls   = 2000                   // more, for requests within dialogs: people can still hang up
 	retryAfter   = "5"                    // seconds, with 503
 	tokenMAC     = 10                     // octets of the HMAC in a route token, as RFC 5626 §5.2 has it
+	checkWait    = 500 * time.Millisecond // for the overlay to say whose certificates a gateway holds; then the caller is not proven
+	maxChecks    = 256                    // such questions under way: a gateway that asks for trouble leaves room for lookups
+	maxAsserted  = 2                      // values of P-Asserted-Identity, one of them a telephone number (RFC 3325 §9.1)
 	drawnPorts   = 32768                  // from here on systems draw the ports of outgoing connections: nobody listens there
 	outageWait   = 30 * time.Second       // for which a next hop that failed is tried last; doubled each time that it fails again
 	outageMost   = 10 * time.Minute       // up to this, also where a 503 says how long

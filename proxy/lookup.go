@@ -222,6 +222,7 @@ func (c *call) send(branch int) {
 	l := &c.legs[branch]
 	hop := c.in.via(l.hops[l.at])
 	m := c.p.branchOf(c.in, &l.target, hop, c.fork.branches[branch].breadth)
+	c.p.disclose(c.in, m, &l.target, hop)
 	c.history(m, branch)
 	l.tx = c.p.c.Sender.Send(m, hop, newBranch(c.in.hash), &user{c: c, branch: branch, try: l.try})
 }

@@ -5,6 +5,7 @@ import (
 	crand "crypto/rand"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
@@ -49,6 +50,8 @@ type Config struct {
 	Outside func(location.Hop) bool
 	// Secret protects route tokens. With the same one after a restart, dialogs go on. Optional: drawn.
 	Secret []byte
+	// Identity says what is done with the identity of callers.
+	Identity Identity
 	// Recurse follows redirections instead of passing them to the caller. History writes History-Info (RFC 7044).
 	Recurse, History bool
 	// MaxCalls limits the requests under way. Optional: 20000.
@@ -82,6 +85,7 @@ type Proxy struct {
 	mu    sync.Mutex
 	calls map[sip.ServerTransaction]*call
 
+	checking atomic.Int64 // questions about callers under way
 	outages  outages
 	counters counters
 }
@@ -158,6 +162,12 @@ func (p *Proxy) refuse(tx sip.ServerTransaction, c code, challenge []string) {
 	}
 	tx.Respond(res)
 	p.counters.calls[resultOf(c.status())].Add(1)
+	p.turnedAway(tx, c)
+}
+
+// turnedAway counts and tells of a request that is not forwarded.
+func (p *Proxy) turnedAway(tx sip.ServerTransaction, c code) {
+	req := tx.Request()
 	p.counters.refused[c].Add(1)
 	if p.c.Refused != nil {
 		p.c.Refused(Refusal{Code: c.String(), Status: c.status(), Method: req.Method, URI: req.RequestURI,

@@ -29,6 +29,11 @@ type inbound struct {
 	trusted  bool           // by configuration
 	socket   netip.AddrPort // from which to send over UDP; zero: any
 	standing standing
+	caller   location.AOR // who the sender proved to be, "" when it did not
+	verdict  Verdict
+	privacy  privacy
+	keep     bool // what the sender says of identities goes on as it is
+	asserted bool // msg has P-Asserted-Identity
 }
 
 // standing is how the sender of a request is known.

@@ -292,7 +292,9 @@ func TestRFC3325_5_AssertedIdentityOfStrangersIsRemoved(t *testing.T) {
 	if g.branches(1)[0].req.Has(message.PAssertedIdentity) {
 		t.Error("passed on")
 	}
-	g = withBob(t, func(c *Config) { c.Trusted = func(location.Hop) bool { return true } })
+	g = withBob(t, func(c *Config) {
+		c.Trusted, c.Identity = func(location.Hop) bool { return true }, Identity{Trusted: true, Phones: true}
+	})
 	g.receive(request(t, "INVITE", bobURI, aliceURI, "P-Asserted-Identity: <sip:boss@example.org>"), alice)
 	if !g.branches(1)[0].req.Has(message.PAssertedIdentity) {
 		t.Error("taken from a trusted sender")

@@ -28,7 +28,7 @@ var (
 	featureLevels = []string{"P0", "P1"}
 	featureGroups = []featureGroup{
 		{"PRX", "Proxy"}, {"REG", "Registrar"}, {"TRN", "Transports"}, {"NAT", "NAT"}, {"SEC", "Security"}, {"RDR", "Redirect"},
-		{"CFG", "Configuration"}, {"MED", "Media"},
+		{"TRK", "Trunks"}, {"CFG", "Configuration"}, {"MED", "Media"},
 	}
 )
 
