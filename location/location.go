@@ -51,12 +51,16 @@ var (
 	ErrNotFound    = errors.New("no such user")
 	ErrForbidden   = errors.New("not allowed")
 	ErrUnavailable = errors.New("location service unavailable") // the overlay did not answer: never the same as "not found"
+
+	ErrForwardLoop  = errors.New("forwarding leads back")       // all that is registered are forwardings, and they lead to each other
+	ErrForwardDepth = errors.New("forwarded more than 5 times") // likewise, and the way is too long
 )
 
-// Remote is a place outside this gateway at which an AOR can be reached: exactly one field is set.
+// Remote is a place outside this gateway at which an AOR can be reached: exactly one of Node and URI is set.
 type Remote struct {
-	Node string // a gateway of the overlay, as in Hop.Node
-	URI  string // another URI, to be resolved as any URI
+	Node  string // a gateway of the overlay, as in Hop.Node
+	URI   string // another URI, to be resolved as any URI
+	Depth int    // with URI: how many forwardings led there; 0 is 1
 }
 
 // Locator answers where an AOR can be reached.

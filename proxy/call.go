@@ -27,6 +27,7 @@ type call struct {
 	legs     []leg // by branch number
 	seen     []location.AOR
 	followed int             // legs that ended in a redirection which was followed
+	lost     code            // why forwardings led nowhere; fine: they did not
 	instance string          // the device that is called; "": all of the user's
 	ctx      context.Context // of lookups; nil before the first
 	stop     context.CancelFunc
@@ -47,7 +48,9 @@ type leg struct {
 	try    int            // how many were tried before, of every flow
 	parent int            // the branch whose redirection led here, counted from 1; 0: none
 	status int            // of the redirection that ended it
-	tx     sip.ClientTransaction
+
+	forwarded string // URI of the AOR, or the place outside, that a forwarding led to; "": none did
+	tx        sip.ClientTransaction
 }
 
 // event is something that happened to a call.

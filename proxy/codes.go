@@ -27,10 +27,12 @@ const (
 	flowFailed
 	breadthExceeded
 	notRegistered
+	forwardedTooOften
 	flowGone
 	gatewayUnreachable
 	sipsNotPossible
 	looped
+	forwardLoop
 	tooManyHops
 	cancelled
 	unreachable
@@ -57,10 +59,12 @@ var answers = [codes]sip.Refusal{
 	flowFailed:         {Status: 430, Word: "PRX430", Text: "the connection to the phone is gone"},
 	breadthExceeded:    {Status: 440, Word: "PRX440", Text: "Max-Breadth is used up"},
 	notRegistered:      {Status: 480, Word: "PRX480", Text: "not registered"},
+	forwardedTooOften:  {Status: 480, Word: "PRX480D", Text: "forwarded more than five times"}, // users may change it
 	flowGone:           {Status: 480, Word: "PRX480F", Text: "the connection to the phone is gone"},
 	gatewayUnreachable: {Status: 480, Word: "PRX480G", Text: "the gateway or phone could not be reached"},
 	sipsNotPossible:    {Status: 480, Word: "PRX480S", Text: "SIPS not allowed: the phone is not registered over TLS"},
 	looped:             {Status: 482, Word: "PRX482", Text: "the request was here before"},
+	forwardLoop:        {Status: 482, Word: "PRX482F", Text: "the forwarding leads back to who was called"},
 	tooManyHops:        {Status: 483, Word: "PRX483", Text: "Max-Forwards is used up"},
 	cancelled:          {Status: 487, Word: "PRX487", Text: "cancelled"},
 	unreachable:        {Status: 500, Word: "PRX500", Text: "the next hop could not be reached"},

@@ -82,7 +82,10 @@ func (p *Proxy) side(hop location.Hop) side {
 func (p *Proxy) sideValue(s side, scheme, user string) string {
 	if s.overlay {
 		// RFC 7904 §6: any peer of the overlay reaches a GRUU by its destination list.
-		return "<" + scheme + "gw@" + p.c.Domain + ";gr=" + p.c.NodeGR + ";lr>"
+		if user == "" {
+			user = "gw" // the token is in the value for the other side, but for a forwarding from one gateway to another
+		}
+		return "<" + scheme + user + "@" + p.c.Domain + ";gr=" + p.c.NodeGR + ";lr>"
 	}
 	return s.routeValue(scheme, user)
 }

@@ -24,6 +24,14 @@ func (c *call) history(m *message.Message, branch int) {
 		m.AddOther(historyInfo, entry(l.uri, index(base, branch), "mp", index(base, l.parent-1)))
 		return
 	}
+	if l.forwarded != "" {
+		// RFC 7044 §8: "mp" is another user, whom this one has named; a phone of that one is a further step.
+		m.AddOther(historyInfo, entry(l.forwarded, index(base, branch), "mp", base))
+		if l.uri != l.forwarded {
+			m.AddOther(historyInfo, entry(l.uri, index(base, branch)+".1", "rc", index(base, branch)))
+		}
+		return
+	}
 	m.AddOther(historyInfo, entry(l.uri, index(base, branch), c.change(l), base))
 }
 

@@ -16,19 +16,28 @@ func (c *call) lookUp(aor location.AOR, uri string, remote bool, depth int) {
 		return
 	}
 	c.seen = append(c.seen, aor)
-	set := c.p.c.Locator.Local(aor)
-	for i := range set {
-		if c.instance == "" || set[i].Instance == c.instance {
-			c.addBinding(set, i)
+	first := len(c.legs)
+	to, forwarded := c.forwarding(aor)
+	if !forwarded {
+		set := c.p.c.Locator.Local(aor)
+		for i := range set {
+			if c.instance == "" || set[i].Instance == c.instance {
+				c.addBinding(set, i)
+			}
 		}
+		c.forwardedTo(first, uri, depth)
 	}
 	switch {
+	case !remote && forwarded:
 	case !remote:
 		c.nothingFound()
 	case c.cached(aor, uri, depth):
 	case c.ask(aor, uri, depth):
 	default:
 		c.fork.note(overloaded)
+	}
+	if forwarded {
+		c.divert(to, depth)
 	}
 }
 
@@ -98,7 +107,7 @@ func (c *call) found(e *event) {
 	case e.err == nil:
 		c.p.counters.lookups[lookupAnswered].Add(1)
 		c.addRemotes(e.found, e.uri, e.depth)
-	case errors.Is(e.err, location.ErrNotFound):
+	case errors.Is(e.err, location.ErrNotFound), c.astray(e.err):
 		c.p.counters.lookups[lookupAnswered].Add(1)
 		c.nothingFound()
 	default:
@@ -111,22 +120,13 @@ func (c *call) found(e *event) {
 // addRemotes adds what the overlay knows of an AOR.
 func (c *call) addRemotes(found []location.Remote, uri string, depth int) {
 	for _, r := range found {
+		first := len(c.legs)
 		if r.Node != "" {
 			c.addTarget(nodeTarget(uri, r.Node)) // the AOR stays the Request-URI: the other gateway knows its phones
+			c.forwardedTo(first, uri, depth)
 			continue
 		}
-		u, err := message.ParseURI(r.URI)
-		if err != nil || !u.IsSIP() {
-			continue
-		}
-		if c.instance != "" {
-			continue // RFC 5627 §6.1: "forwarding services [..] SHOULD NOT be provided for requests sent to a GRUU"
-		}
-		if aor, ok := c.p.c.AOR(u); ok && u.User != "" {
-			c.lookUp(aor, r.URI, true, depth+1)
-			continue
-		}
-		c.addTarget(target{uri: r.URI, q: wholeQ})
+		c.addForward(r.URI, depth+max(r.Depth, 1))
 	}
 	c.nothingFound()
 }
@@ -134,6 +134,10 @@ func (c *call) addRemotes(found []location.Remote, uri string, depth int) {
 // nothingFound notes the reason when an AOR has led nowhere at all.
 func (c *call) nothingFound() {
 	if len(c.legs) > c.followed || len(c.fork.results) > 0 || c.fork.held > 0 {
+		return
+	}
+	if c.lost != fine {
+		c.fork.note(c.lost)
 		return
 	}
 	// RFC 3261 §16.5: a resource "that does not exist" is 404, an empty target set 480. Over the overlay nobody asks us

@@ -38,6 +38,8 @@ type Config struct {
 	AOR func(message.URI) (aor location.AOR, ok bool)
 	// Trusted names sources that may send anything without credentials. Optional: none.
 	Trusted func(location.Hop) bool
+	// Forward is where a user has calls go instead of the phones at this gateway, a URI. It does not block. Optional: nowhere.
+	Forward func(location.AOR) (uri string, ok bool)
 	// Authenticator checks credentials, Realm is what they are for. Optional; RequireAuth asks senders for them that say
 	// to be of our domain and are neither trusted nor registered over the same flow.
 	Authenticator Authenticator

@@ -49,6 +49,8 @@ var (
 	badScheme     = &sip.Refusal{Status: 416, Word: "RDR416", Text: "only sip and sips are understood"}
 	badExtension  = &sip.Refusal{Status: 420, Word: "RDR420", Text: "no option of Require is supported"}
 	notRegistered = &sip.Refusal{Status: 480, Word: "RDR480", Text: "not registered"}
+	forwardedMuch = &sip.Refusal{Status: 480, Word: "RDR480D", Text: "forwarded more than five times"}
+	forwardLoop   = &sip.Refusal{Status: 482, Word: "RDR482", Text: "the forwarding leads back to who was called"}
 	tooManyHops   = &sip.Refusal{Status: 483, Word: "RDR483", Text: "Max-Forwards is used up"}
 	cancelled     = &sip.Refusal{Status: 487, Word: "RDR487", Text: "cancelled"}
 	overloaded    = &sip.Refusal{Status: 503, Word: "RDR503", Text: "too many lookups at once"}
@@ -158,6 +160,10 @@ func (s *Server) answer(tx sip.ServerTransaction, aor location.AOR, p places, er
 	switch {
 	case len(p.contacts) > 0:
 		s.redirect(tx, p)
+	case errors.Is(err, location.ErrForwardLoop):
+		s.refuse(tx, forwardLoop)
+	case errors.Is(err, location.ErrForwardDepth):
+		s.refuse(tx, forwardedMuch)
 	case err != nil && !errors.Is(err, location.ErrNotFound):
 		s.refuse(tx, lookupFailed) // the overlay did not answer, which is not the same as "not found"
 	case err == nil && s.c.Locator.Known(aor), s.c.Outside != nil && s.c.Outside(tx.Source()):

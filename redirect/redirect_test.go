@@ -122,6 +122,8 @@ func TestAnswers(t *testing.T) {
 		{name: "known user without a binding", transport: "UDP", uri: "sip:known@example.org", status: 480},
 		{name: "unknown user", transport: "UDP", uri: "sip:nobody@example.org", status: 404},
 		{name: "the overlay does not answer: never 404", transport: "UDP", uri: "sip:nobody@example.org", w: world{err: location.ErrUnavailable}, status: 504},
+		{name: "forwardings that lead to each other", transport: "UDP", uri: "sip:known@example.org", w: world{err: fmt.Errorf("o: %w", location.ErrForwardLoop)}, status: 482},
+		{name: "six forwardings", transport: "UDP", uri: "sip:known@example.org", w: world{err: location.ErrForwardDepth}, status: 480},
 		{name: "foreign domain", transport: "UDP", uri: "sip:bob@other.example", status: 403},
 		{name: "no user", transport: "UDP", uri: "sip:example.org", status: 404},
 		{name: "unknown scheme", transport: "UDP", uri: "tel:+1", status: 416},

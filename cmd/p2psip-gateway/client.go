@@ -74,13 +74,18 @@ func (q query) get(ctx context.Context, path string, v any) error {
 
 // ask is get with any method.
 func (q query) ask(ctx context.Context, method, path string, v any) error {
+	return q.send(ctx, method, path, nil, v)
+}
+
+// send is ask with a body.
+func (q query) send(ctx context.Context, method, path string, body io.Reader, v any) error {
 	ctx, cancel := context.WithTimeout(ctx, adminWait)
 	defer cancel()
 	base := *q.admin
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
 	}
-	req, err := http.NewRequestWithContext(ctx, method, base+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, base+path, body)
 	if err != nil {
 		return err
 	}
@@ -94,24 +99,24 @@ func (q query) ask(ctx context.Context, method, path string, v any) error {
 		return fmt.Errorf("no node answers at %s: %w\n      try: --admin ADDRESS, as `admin.listen` of its configuration says", *q.admin, errors.Unwrap(err))
 	}
 	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(res.Body, adminBodyMax))
+	answer, err := io.ReadAll(io.LimitReader(res.Body, adminBodyMax))
 	if err != nil {
 		return err
 	}
 	if res.StatusCode/100 != 2 {
 		var e gateway.ErrorReport
-		if json.Unmarshal(body, &e) != nil {
+		if json.Unmarshal(answer, &e) != nil {
 			e.Error = res.Status
 		}
 		return errors.New(e.Error)
 	}
 	if *q.json {
-		_, err = q.std.out.Write(body)
+		_, err = q.std.out.Write(answer)
 		if err != nil {
 			return err
 		}
 	}
-	return json.Unmarshal(body, v)
+	return json.Unmarshal(answer, v)
 }
 
 func (q query) fail(err error) int {
@@ -223,12 +228,17 @@ func runReg(ctx context.Context, std stdio, args []string) int {
 
 func runLookup(ctx context.Context, std stdio, args []string) int {
 	q := newQuery(std, "lookup", "AOR", "Asks a running node where an address-of-record is registered. Exits 1 when it is nowhere.")
+	explain := q.flags.Bool("explain", false, "follow the forwardings, and list each place that they lead to")
 	operands, ok := q.parse(args, 1)
 	if !ok {
 		return exitUsage
 	}
+	path := "/api/v1/lookup?aor=" + url.QueryEscape(operands[0])
+	if *explain {
+		path += "&explain=1"
+	}
 	var r gateway.LookupReport
-	if err := q.get(ctx, "/api/v1/lookup?aor="+url.QueryEscape(operands[0]), &r); err != nil {
+	if err := q.get(ctx, path, &r); err != nil {
 		return q.fail(err)
 	}
 	code := exitOK
@@ -250,6 +260,7 @@ func runLookup(ctx context.Context, std stdio, args []string) int {
 		}
 		fmt.Fprintf(w, "record\t%s, signed by %s (certificate %s), %d s left %s\n", where, rec.Signer, rec.Serial, rec.ExpiresInSeconds, strings.Join(rec.Addresses, " "))
 	}
+	printForwards(w, r)
 	if !r.Found {
 		fmt.Fprintln(w, "\tnot registered anywhere")
 	}

@@ -69,6 +69,17 @@ func (p *Publisher) Withdraw(aor location.AOR, done func(error)) {
 	p.do(func(now time.Time, s *schedule) { s.withdraw(now, string(aor), route(p.peer.NodeID()), done) })
 }
 
+// Forward has the overlay know that who wants aor is to ask for uri instead (RFC 7904 §3.1), in place of what Publish says and until Publish
+// or Withdraw is called. It does not block; done is as in Publish. An error that it returns says that uri can not be published.
+func (p *Publisher) Forward(aor location.AOR, uri string, done func(error)) error {
+	v, err := elsewhere(p.peer.NodeID(), uri)
+	if err != nil {
+		return err
+	}
+	p.do(func(now time.Time, s *schedule) { s.publish(now, string(aor), v, now.Add(forever), done) })
+	return nil
+}
+
 // PublishAddresses has the overlay know the SIP URIs at which this gateway takes calls from plain phones, as long as the publisher
 // runs. None withdraws them. It does not block. At most 16 URIs are published, each of at most 512 octets.
 func (p *Publisher) PublishAddresses(uris []string) error {

@@ -1,6 +1,7 @@
 package sipusage
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -15,6 +16,19 @@ import (
 func route(node wire.NodeID) wire.StoredValue {
 	r := wire.SipRegistration{Type: wire.SipRegistrationRoute, Destinations: wire.NewDestinationList(wire.ToNode(node))}
 	return wire.StoredValue{Model: wire.Dictionary, Key: string(node.Bytes()), Exists: true, Data: r.AppendTo(nil)}
+}
+
+// elsewhere is the record by which a user says "in order to contact me, dereference this AOR" (RFC 7904 §3.1). RFC 7904 §2: "an AOR is
+// considered not to include the scheme", since it is hashed as it stands; what is more than an AOR keeps it.
+func elsewhere(node wire.NodeID, uri string) (wire.StoredValue, error) {
+	if n, ok := normalize(uri); !ok || n != uri {
+		return wire.StoredValue{}, fmt.Errorf("sipusage: %.80q is not a URI that can be published", uri)
+	}
+	if aor, plain := strings.CutPrefix(uri, "sip:"); plain && strings.Contains(aor, "@") && !strings.ContainsAny(aor, ";:?[") {
+		uri = aor
+	}
+	r := wire.SipRegistration{Type: wire.SipRegistrationURI, URI: uri}
+	return wire.StoredValue{Model: wire.Dictionary, Key: string(node.Bytes()), Exists: true, Data: r.AppendTo(nil)}, nil
 }
 
 // gone is what is stored in v's place to remove it. RFC 6940 §7.4.1.3: "exists = False, value = {} (0 length)".

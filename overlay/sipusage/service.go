@@ -75,7 +75,8 @@ func (s *Service) record(values []overlay.Value) (entries, time.Duration) {
 // Remote asks the overlay where aor is registered, this gateway left out: at other gateways, and under other URIs. Addresses-of-record of
 // the overlay that forward to others are followed: what is returned are those that lead to a node, as URIs, so that the
 // Request-URI can follow. At most 16 places are returned, each once; nodes that did not answer lately only when there is
-// nothing else. The error wraps location.ErrUnavailable.
+// nothing else. The error wraps location.ErrUnavailable, or location.ErrForwardLoop or location.ErrForwardDepth when all that is registered
+// are forwardings that lead nowhere.
 func (s *Service) Remote(ctx context.Context, aor location.AOR) ([]location.Remote, error) {
 	return s.remote(aor, func(a location.AOR) (entries, error) {
 		if a == aor {
@@ -111,62 +112,11 @@ func (s *Service) remote(aor location.AOR, get func(location.AOR) (entries, erro
 	for _, n := range s.suspects.prefer(e.nodes, len(e.uris) == 0) {
 		out = append(out, location.Remote{Node: n.gr})
 	}
-	uris, err := s.follow(aor, e.uris, get)
+	uris, err := s.follow(aor, e.uris, following{get: get})
 	out = append(out, uris...)
 	// What is known is not held back because something else did not answer.
 	if err != nil && len(out) == 0 {
 		return nil, err
 	}
 	return out[:min(len(out), maxTargets)], nil
-}
-
-// forward is an URI that somebody registered, and how many addresses-of-record led to it.
-type forward struct {
-	uri   string
-	depth int
-}
-
-// follow resolves registered URIs. RFC 7904 §4.2 step 2: "If any of the results of the Fetch are non-GRUU AORs, then repeat step 1 for
-// that AOR." Each is asked for once, so that a loop ends.
-func (s *Service) follow(from location.AOR, uris []string, get func(location.AOR) (entries, error)) (out []location.Remote, err error) {
-	asked := map[location.AOR]bool{from: true}
-	var queue []forward
-	for _, u := range uris {
-		queue = append(queue, forward{u, 1})
-	}
-	for len(queue) > 0 && len(out) < maxTargets {
-		f := queue[0]
-		queue = queue[1:]
-		aor, ours := s.aorOf(f.uri)
-		if !ours {
-			// RFC 7904 §4.2 step 3: "If there are also external AORs, the Peer follows the appropriate procedure for contacting them".
-			out = appendOnce(out, location.Remote{URI: f.uri})
-			continue
-		}
-		if asked[aor] || f.depth > maxDepth || len(asked) > maxFollowed {
-			continue
-		}
-		asked[aor] = true
-		e, failed := get(aor)
-		if failed != nil {
-			err = failed
-			continue
-		}
-		if e.here || len(e.nodes) > 0 {
-			out = appendOnce(out, location.Remote{URI: f.uri})
-		}
-		for _, u := range e.uris {
-			queue = append(queue, forward{u, f.depth + 1})
-		}
-	}
-	return out, err
-}
-
-func appendOnce(list []location.Remote, r location.Remote) []location.Remote {
-	for _, have := range list {
-		if have == r {
-			return list
-		}
-	}
-	return append(list, r)
 }

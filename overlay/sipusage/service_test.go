@@ -75,10 +75,10 @@ func TestRFC7904_4_2_FollowsAORs(t *testing.T) {
 		gw2.forward(bob, "b@"+domain)
 		gw2.forward("b@"+domain, "sip:c@"+domain)
 		gw2.registerHere("c@" + domain)
-		want(t, remote(t, s, bob), location.Remote{URI: "sip:c@" + domain})
+		want(t, remote(t, s, bob), location.Remote{URI: "sip:c@" + domain, Depth: 2})
 		gw1.forward("d@"+domain, "e@"+domain)
 		gw1.registerHere("e@" + domain) // a forward to somebody who is here only
-		want(t, remote(t, s, "d@"+domain), location.Remote{URI: "sip:e@" + domain})
+		want(t, remote(t, s, "d@"+domain), location.Remote{URI: "sip:e@" + domain, Depth: 1})
 		// A loop ends, and what hangs on it is found, whether it is elsewhere, here, or outside.
 		gw1.forward("b@"+domain, string(bob))
 		gw1.registerHere("c@" + domain)
@@ -109,11 +109,13 @@ func TestRFC7904_4_2_ChainsAndForksAreBounded(t *testing.T) {
 			gw2.forward(aor(i), string(aor(i+1)))
 		}
 		gw2.registerHere(aor(10))
-		want(t, remote(t, s, aor(0)))
+		if got, err := s.Remote(t.Context(), aor(0)); !errors.Is(err, location.ErrForwardDepth) || len(got) > 0 {
+			t.Errorf("ten forwardings: %v, %v", got, err)
+		}
 		if r.fetched() != 1+maxDepth {
 			t.Errorf("%d fetches", r.fetched())
 		}
-		want(t, remote(t, s, aor(5)), location.Remote{URI: "sip:" + string(aor(10))})
+		want(t, remote(t, s, aor(5)), location.Remote{URI: "sip:" + string(aor(10)), Depth: 5})
 		for i := range 20 {
 			r.gateway(fmt.Sprint("more", i)).registerHere(bob)
 		}

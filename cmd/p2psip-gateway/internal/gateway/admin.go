@@ -24,6 +24,7 @@ type adminSource interface {
 	Drain()
 	diagnoser
 	serviceSource
+	forwarder
 }
 
 // Limits of the admin server: it serves operators and scrapers, not the public.
@@ -64,6 +65,12 @@ func adminHandler(s adminSource, metrics http.Handler) http.Handler {
 			writeJSON(w, 504, ErrorReport{err.Error()})
 			return
 		}
+		if r.URL.Query().Has("explain") {
+			if report.Steps, err = s.explain(ctx, aor); err != nil {
+				writeJSON(w, 504, ErrorReport{err.Error()})
+				return
+			}
+		}
 		writeJSON(w, 200, report)
 	})
 	mux.HandleFunc("GET /api/v1/config", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, s.configuration()) })
@@ -81,6 +88,7 @@ func adminHandler(s adminSource, metrics http.Handler) http.Handler {
 	})
 	handlePeers(mux, s)
 	handleServices(mux, s)
+	handleForwards(mux, s)
 	return mux
 }
 

@@ -112,6 +112,7 @@ func (g *Gateway) openSIP() error {
 	g.publisher = sipusage.NewPublisher(g.peer, g.o.Self, g.o.Keyring)
 	g.shown = sipusage.NewCertificates(g.peer, g.o.Self)
 	g.publisher.ShowCertificates(g.shown)
+	g.forwards.bindings, g.forwards.publisher = g.bindings, g.publisher
 	layer := transaction.New(transaction.Config{}, g.flows)
 	g.metrics = metrics.New(metrics.Sources{Version: g.o.Version, Overlay: g.peer.Stats, Gauges: g.gauges})
 	g.locator = &locator{g.bindings, g.user, g.usage, g.metrics}
@@ -167,7 +168,7 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 	h.events = g.events
 	g.proxy = proxy.New(proxy.Config{
 		Sender: sender, Locator: g.callees(), Resolver: resolver, Domain: g.o.Config.Domain, NodeGR: node, GRUUs: gruus,
-		Ours: g.names.ours, AOR: g.names.aor, Trusted: g.trusts, Secret: secret,
+		Ours: g.names.ours, AOR: g.names.aor, Trusted: g.trusts, Secret: secret, Forward: g.forwards.to,
 		Realms: g.o.Config.Security.Realms, Outside: g.outside,
 		Authenticator: g.authenticator(server, message.ProxyAuthorization), Realm: g.o.Config.Domain, RequireAuth: !g.o.OpenCalls,
 		Recurse: g.o.Config.Proxy.Recurse, History: g.o.Config.Proxy.HistoryInfo,
@@ -189,7 +190,7 @@ func (g *Gateway) registrar(f *inForce, server *digest.Server, gruus *location.G
 	}
 	return registrar.New(registrar.Config{
 		Jitter: float64(c.Expires.Jitter) / 100, Random: rand.Float64, ServiceRoute: routes(c.ServiceRoute), StrictPath: c.Path == "strict", GRUUs: gruus,
-		AOR: g.names.aor, Bindings: g.bindings, Publisher: g.publisher, Auth: g.authenticator(server, message.Authorization),
+		AOR: g.names.aor, Bindings: g.bindings, Publisher: g.forwards, Auth: g.authenticator(server, message.Authorization),
 		Known: g.locator.ours, Trusted: within(f.registering), Alive: g.flows.Alive,
 		DefaultExpires: c.Expires.Default, MinExpires: c.Expires.Min, MaxExpires: c.Expires.Max, MaxContacts: c.MaxContacts,
 		PublishWait: c.PublishWait, Required: c.Publish == "required", Now: time.Now,

@@ -89,6 +89,7 @@ type Gateway struct {
 	peer      *overlay.Peer
 	usage     *sipusage.Service
 	publisher *sipusage.Publisher
+	forwards  *forwards // between registrar and publisher
 	shown     *sipusage.Certificates
 	journal   *journal.Journal // of what the peer holds
 	known     *knownPeers
@@ -130,6 +131,9 @@ func (g *Gateway) openData() (err error) {
 		return err
 	}
 	if g.known, err = openKnown(filepath.Join(dir, "peers.json"), g.o.Overlay.InstanceName); err != nil {
+		return err
+	}
+	if g.forwards, err = openForwards(filepath.Join(dir, "forwards.json")); err != nil {
 		return err
 	}
 	g.journal, err = journal.Open(filepath.Join(dir, "overlay.db"))
@@ -251,7 +255,7 @@ func (g *Gateway) expire(ctx context.Context) {
 			for aor, left := range g.bindings.Sweep(now) {
 				g.bindingsChanged(aor)
 				if len(left) == 0 {
-					g.publisher.Withdraw(aor, func(error) {})
+					g.forwards.Withdraw(aor, func(error) {})
 				}
 			}
 		}
@@ -280,8 +284,9 @@ func (g *Gateway) announce() error {
 				last = b.Expires
 			}
 		}
-		g.publisher.Publish(aor, last, func(error) {})
+		g.forwards.Publish(aor, last, func(error) {})
 	}
+	g.forwards.announce()
 	if g.o.Config.Role != RoleProxy {
 		return nil
 	}

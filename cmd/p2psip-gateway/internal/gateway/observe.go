@@ -157,6 +157,7 @@ func (g *Gateway) lookup(ctx context.Context, aor location.AOR) (LookupReport, e
 		AOR: string(aor), ResourceID: wire.ResourceIDOf(string(aor)).String(), Known: g.locator.Known(aor),
 		Local: g.describe(aor, g.bindings.Get(aor, now), now), Records: []RecordReport{},
 	}
+	r.Forwarded, _ = g.forwards.to(aor)
 	values, err := g.peer.Fetch(ctx, wire.ResourceIDOf(string(aor)), wire.KindSIPRegistration)
 	r.Millis = float64(time.Since(now).Microseconds()) / 1000
 	if err != nil {

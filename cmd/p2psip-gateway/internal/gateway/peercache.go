@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -86,25 +85,8 @@ func (k *knownPeers) meet(links []overlay.LinkInfo) bool {
 	return true
 }
 
-// save writes the file in one step.
-func (k *knownPeers) save() error {
-	b, err := json.MarshalIndent(knownFile{k.overlay, k.list}, "", "  ")
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(k.path), ".peers.*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(b, '\n'))
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), k.path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
-}
+// save writes the file.
+func (k *knownPeers) save() error { return saveJSON(k.path, knownFile{k.overlay, k.list}) }
 
 // rememberPeers keeps the list of peers until ctx ends.
 func (g *Gateway) rememberPeers(ctx context.Context) {

@@ -131,6 +131,9 @@ type LookupReport struct {
 	Local      []Registration `json:"local"`
 	Records    []RecordReport `json:"records"` // what the overlay holds, each verified
 	Millis     float64        `json:"ms"`      // how long the overlay took
+
+	Forwarded string       `json:"forwarded,omitempty"` // where calls that would ring here go; empty: they ring
+	Steps     []StepReport `json:"steps,omitempty"`     // with ?explain=1: the URIs that the records lead to
 }
 
 // RecordReport is one SIP-REGISTRATION record.
