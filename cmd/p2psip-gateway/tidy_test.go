@@ -45,6 +45,7 @@ var layers = map[string][]string{
 	"registrar/regevent": {"sip", "sip/message", "location"},
 	"redirect":           {"sip", "sip/message", "location"},
 	"proxy":              {"sip", "sip/message", "location"},
+	"trunk":              {"sip", "sip/message", "location"},
 
 	"deploy/endurance": {}, // it shares no code with what it tests
 	"deploy/soak":      {}, // it shares no code with what it tests
@@ -52,7 +53,7 @@ var layers = map[string][]string{
 	"metrics":                              {"overlay", "location"},
 	"cmd/p2psip-gateway/internal/identity": {"overlay/config", "overlay/trust", "overlay/wire"},
 	"cmd/p2psip-gateway/internal/gateway": {"metrics", "overlay", "overlay/node", "overlay/journal", "overlay/lan", "overlay/sipusage", "overlay/config", "overlay/trust", "overlay/wire",
-		"proxy", "redirect", "registrar", "registrar/regevent", "location", "sip", "sip/message", "sip/flow", "sip/transaction", "sip/digest", "sip/resolve"},
+		"proxy", "redirect", "registrar", "registrar/regevent", "trunk", "location", "sip", "sip/message", "sip/flow", "sip/transaction", "sip/digest", "sip/resolve"},
 	"cmd/p2psip-gateway/internal/report": {"overlay/sim"},
 	"cmd/p2psip-gateway":                 {"cmd/p2psip-gateway/internal/report", "cmd/p2psip-gateway/internal/gateway", "cmd/p2psip-gateway/internal/identity", "overlay", "overlay/config", "overlay/enroll", "overlay/lan", "overlay/trust", "overlay/wire", "overlay/sim", "sip/digest", "location"},
 }

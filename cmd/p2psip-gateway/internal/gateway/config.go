@@ -17,6 +17,7 @@ type Role string
 const (
 	RoleProxy    Role = "proxy"    // registrar and proxy: proxy peer
 	RoleRedirect Role = "redirect" // redirect peer
+	RoleGateway  Role = "gateway"  // gateway peer: a proxy peer in front of trunks, which needs no users
 )
 
 // What a gateway is in the overlay (RFC 6940 §4.2).
@@ -41,6 +42,11 @@ type Config struct {
 	NAT          NATConfig       `yaml:"nat"`
 	Admin        AdminConfig     `yaml:"admin"`
 	Log          LogConfig       `yaml:"log"`
+	// Trunks are PBXs and providers by name, Routes which numbers lead there: see trunks.go.
+	Trunks           map[string]TrunkConfig `yaml:"trunks"`
+	Routes           []RouteConfig          `yaml:"routes"`
+	OutboundIdentity Dial                   `yaml:"outbound_identity"` // number that calls to trunks come from
+	Caps             CapsConfig             `yaml:"caps"`
 }
 
 // SIPConfig is the SIP front end.
@@ -68,6 +74,7 @@ type TLSConfig struct {
 
 // OverlayConfig is the peer.
 type OverlayConfig struct {
+	Join         string     `yaml:"join"`          // name of the overlay that the identity has to be of; empty: any
 	Document     string     `yaml:"document"`      // overlay configuration document; empty: overlay.xml in identity
 	Identity     string     `yaml:"identity"`      // directory made by `identity issue`
 	Listen       List       `yaml:"listen"`        // tls://host:port, dtls://host:port
@@ -161,6 +168,7 @@ func DefaultConfig() Config {
 		Redirect: RedirectConfig{Multiple: "302"},
 		Security: defaultSecurity(),
 		NAT:      defaultNAT(),
+		Caps:     CapsConfig{Calls: 4, Daily: 200},
 		Admin:    AdminConfig{Listen: "127.0.0.1:8060"},
 		Log:      LogConfig{Level: "info", Format: "text"},
 	}
@@ -176,7 +184,7 @@ func (c *Config) check(bad func(key, format string, args ...any)) {
 		}
 		bad(key, "%q is none of %s", value, strings.Join(words, ", "))
 	}
-	oneOf("role", string(c.Role), string(RoleProxy), string(RoleRedirect))
+	oneOf("role", string(c.Role), string(RoleProxy), string(RoleRedirect), string(RoleGateway))
 	if c.Registrar.MaxContacts < 1 {
 		bad("registrar.max_contacts", "%d: want 1 or more", c.Registrar.MaxContacts)
 	}
@@ -227,6 +235,7 @@ func (c *Config) check(bad func(key, format string, args ...any)) {
 	if c.Role == RoleProxy && c.Registrar.Users == "" {
 		bad("registrar.users", "a proxy needs a file of users: lines \"user password\"")
 	}
+	c.trunking(bad)
 	c.Admin.check(bad)
 }
 

@@ -51,6 +51,7 @@ func Examine(ctx context.Context, l *Loaded, now time.Time) []Problem {
 	if _, err := l.Config.Admin.token(); err != nil {
 		e.Wrong("admin.token_file", err)
 	}
+	e.trunks()
 	e.directory()
 	if _, err := sipListeners(l.Config.SIP); err != nil {
 		e.Wrong("sip.listen", err)
@@ -95,6 +96,21 @@ func (e *examination) tls(key, cert, file string) {
 	}
 	if host := e.Config.SIP.Advertise; key == "sip.tls" && host != "" && pair.Leaf.VerifyHostname(host) != nil && pair.Leaf.VerifyHostname(e.Config.Domain) != nil {
 		e.warn(key, "E0107", "%s is neither for %s nor for %s, where phones look for it (RFC 5922 section 7.2)", cert, host, e.Config.Domain)
+	}
+}
+
+// trunks looks for routes that never decide, and for sources that two trunks claim.
+func (e *examination) trunks() {
+	p, err := e.Config.plan()
+	if err != nil {
+		e.list = append(e.list, Problem{Text: e.place("trunks") + " " + err.Error()})
+		return
+	}
+	for _, s := range p.Shadowed() {
+		e.warn(fmt.Sprintf("routes[%d].match", s[0]), "E0110", "%q never decides: %q does for all of its numbers", p.Routes()[s[0]].Match, p.Routes()[s[1]].Match)
+	}
+	for _, o := range p.Overlaps() {
+		e.warn("trunks."+o.Trunk+".accept_from", "E0111", "%s is within what trunk %s accepts: requests from there are from %s, where they are what both accept", o.Network, o.Other, o.Trunk)
 	}
 }
 

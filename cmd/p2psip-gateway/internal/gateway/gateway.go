@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,6 +113,9 @@ func Open(o Options) (*Gateway, error) {
 	g.refusals = o.Log.Sample(&zerolog.BurstSampler{Burst: refusalLines, Period: time.Second})
 	if g.o.Config.Domain == "" {
 		g.o.Config.Domain = o.Overlay.InstanceName
+	}
+	if want := o.Config.Overlay.Join; want != "" && !strings.EqualFold(want, o.Overlay.InstanceName) {
+		return nil, fmt.Errorf("E0303 overlay.join: the identity is of the overlay %s, not %s\n      try: p2psip-gateway join %s", o.Overlay.InstanceName, want, want)
 	}
 	for _, open := range []func() error{g.openConfig, g.openData, g.openAdmin, g.openPeer, g.openLAN, g.openSIP} {
 		if err := open(); err != nil {
@@ -287,7 +291,7 @@ func (g *Gateway) announce() error {
 		g.forwards.Publish(aor, last, func(error) {})
 	}
 	g.forwards.announce()
-	if g.o.Config.Role != RoleProxy {
+	if g.o.Config.Role == RoleRedirect {
 		return nil
 	}
 	return g.publisher.PublishAddresses(g.sipURIs())

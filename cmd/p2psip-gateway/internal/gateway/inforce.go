@@ -8,6 +8,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/registrar"
 	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/digest"
+	"github.com/p2psip/p2psip-gateway/trunk"
 )
 
 // inForce is what a reload replaces, all of it at once. It does not change once it is in force.
@@ -20,6 +21,7 @@ type inForce struct {
 	algorithms                             []digest.Algorithm
 	registrar                              *registrar.Registrar // nil on a redirect peer
 	token                                  []byte               // of the admin server; nil: there is none
+	plan                                   *trunk.Plan          // of trunks and routes
 
 	over chan struct{} // closed when something else is in force
 }
@@ -43,7 +45,10 @@ func newInForce(base Config, l *Loaded, users *digest.Users) (*inForce, error) {
 		}
 	}
 	var err error
-	f.token, err = c.Admin.token()
+	if f.token, err = c.Admin.token(); err != nil {
+		return nil, err
+	}
+	f.plan, err = c.plan()
 	return f, err
 }
 

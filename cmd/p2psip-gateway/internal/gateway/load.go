@@ -92,9 +92,9 @@ func (l *Loaded) override(o Override) error {
 	switch {
 	case field.Kind() == reflect.String:
 		n.Tag = "!!str"
-	case field.Kind() == reflect.Slice:
+	case field.Kind() == reflect.Slice, field.Kind() == reflect.Map:
 		var doc yaml.Node
-		if err := yaml.Unmarshal([]byte(o.Value), &doc); err == nil && len(doc.Content) == 1 && doc.Content[0].Kind == yaml.SequenceNode {
+		if err := yaml.Unmarshal([]byte(o.Value), &doc); err == nil && len(doc.Content) == 1 && doc.Content[0].Kind != yaml.ScalarNode {
 			n = doc.Content[0]
 		} else if field.Type() == reflect.TypeFor[List]() {
 			field.Set(reflect.ValueOf(List(strings.Fields(o.Value))))
@@ -153,12 +153,18 @@ func environment(environ []string) map[string]string {
 // resolvePaths makes the paths in the file relative to it; those of flags and the environment are relative to where the program was started.
 func (l *Loaded) resolvePaths() {
 	for _, s := range settings {
-		if s.Values != "file" && s.Values != "directory" {
+		if s.Values != "file" && s.Values != "directory" || s.index == nil {
 			continue
 		}
 		field, from := l.Config.field(s), l.Origin(s.Key)
 		if p := field.String(); p != "" && !filepath.IsAbs(p) && (from == originDefault || strings.HasPrefix(from, l.File+":")) {
 			field.SetString(filepath.Join(filepath.Dir(l.File), p))
+		}
+	}
+	for name, t := range l.Config.Trunks {
+		if p := t.Register.SecretFile; p != "" && !filepath.IsAbs(p) && strings.HasPrefix(l.Origin("trunks."+name+".register.secret_file"), l.File+":") {
+			t.Register.SecretFile = filepath.Join(filepath.Dir(l.File), p)
+			l.Config.Trunks[name] = t
 		}
 	}
 	if o := &l.Config.Overlay; o.Document == "" {
@@ -177,6 +183,11 @@ func (l *Loaded) check() error {
 
 // place is where a key was set, or the first of a group of keys; the file when nothing was.
 func (l *Loaded) place(key string) string {
+	for k := key; k != ""; k = k[:max(strings.LastIndexAny(k, ".["), 0)] {
+		if o := l.origins[k]; strings.ContainsAny(k, ".[") && strings.HasPrefix(o, l.File) {
+			return o // below a list or a name
+		}
+	}
 	for _, s := range settings {
 		if o := l.origins[s.Key]; o != "" && (s.Key == key || strings.HasPrefix(s.Key, key+".")) {
 			if !strings.HasPrefix(o, l.File) {

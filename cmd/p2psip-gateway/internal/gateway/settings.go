@@ -115,13 +115,9 @@ func written(v reflect.Value) string {
 		return fmt.Sprintf("%g%%", float64(x))
 	case List:
 		return "[" + strings.Join(x, ", ") + "]"
-	case []TURNServer:
-		var all []string
-		for _, s := range x {
-			all = append(all, "{address: "+s.Address+", user: "+s.User+", password: "+masked+"}")
-		}
-		return "[" + strings.Join(all, ", ") + "]"
-	case string, Role:
+	case []TURNServer, []RouteConfig, map[string]TrunkConfig:
+		return inline(v)
+	case string, Role, Dial:
 		if v.Len() == 0 {
 			return `""`
 		}

@@ -12,8 +12,12 @@ import (
 // Each key of the schema has its line in settings.tsv, and each line its key.
 func TestEachSettingIsDescribed(t *testing.T) {
 	fields := fieldsOf(reflect.TypeFor[Config](), "", nil)
-	for k := range fieldsOf(reflect.TypeFor[TURNServer](), "overlay.turn.servers[].", nil) {
-		fields[k] = nil
+	for prefix, group := range map[string]reflect.Type{"overlay.turn.servers[].": reflect.TypeFor[TURNServer](), "trunks.NAME.": reflect.TypeFor[TrunkConfig](),
+		"trunks.NAME.inbound[].": reflect.TypeFor[NumberConfig](), "trunks.NAME.outbound[].": reflect.TypeFor[NumberConfig](),
+		"routes[].": reflect.TypeFor[RouteConfig]()} {
+		for k := range fieldsOf(group, prefix, nil) {
+			fields[k] = nil
+		}
 	}
 	env := map[string]string{}
 	for _, s := range Settings() {

@@ -119,6 +119,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string) {
 		return // nothing is said
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
 		d.groups(n, v, key)
+	case v.Kind() == reflect.Map:
+		d.named(n, v, key)
 	default:
 		d.scalars(n, v, key)
 	}
@@ -141,6 +143,9 @@ func (d *decoder) groups(n *yaml.Node, v reflect.Value, key string) {
 
 // scalars decodes one value, or a list of them.
 func (d *decoder) scalars(n *yaml.Node, v reflect.Value, key string) {
+	if dialled(v.Type()) && !d.quoted(n, key) {
+		return
+	}
 	if d.environ != nil {
 		var ok bool
 		if n, ok = d.expanded(n, key); !ok {

@@ -1,0 +1,14 @@
+package trunk
+
+import "time"
+
+// Limits of ours.
+const (
+	MaxTrunks  = 256  // of one gateway: each is probed
+	MaxRoutes  = 4096 // each call looks at them all
+	MaxTargets = 16   // of one trunk: trying them all takes a minute already
+	maxWeight  = 1000
+	MaxRules   = 256 // of one translation
+	// DefaultTimeout is how long a target may stay silent before the next has its turn.
+	DefaultTimeout = 4 * time.Second
+)
