@@ -21,44 +21,83 @@ type Value struct {
 // whom the access control policy of kind wants. The Node-IDs of the replicas come back.
 func (p *Peer) Store(ctx context.Context, by *trust.Signer, res wire.ResourceID, kind wire.KindID, value wire.StoredValue,
 	storageTime time.Time, lifetime time.Duration) (replicas []wire.NodeID, err error) {
+	a, err := p.put(ctx, Put{By: by, Resource: res, Kind: kind, Value: value, StorageTime: storageTime, Lifetime: lifetime})
+	return a.Replicas, err
+}
+
+// Put is one value to be stored by PutIf.
+type Put struct {
+	By          *trust.Signer // signs; whom the access control policy of Kind wants
+	Resource    wire.ResourceID
+	Kind        wire.KindID
+	Value       wire.StoredValue
+	StorageTime time.Time
+	Lifetime    time.Duration
+	// Generation is the generation counter that Kind must have there, or nothing is stored; 0: any.
+	Generation uint64
+}
+
+// PutIf is Store on the condition that nobody changed anything since the generation counter was fetched. When somebody did, the error
+// is a *RemoteError with wire.ErrorGenerationCounterTooLow (RFC 6940 §7.4.1.1). The counter after the store comes back.
+func (p *Peer) PutIf(ctx context.Context, what Put) (generation uint64, err error) {
+	a, err := p.put(ctx, what)
+	return a.Generation, err
+}
+
+func (p *Peer) put(ctx context.Context, what Put) (a wire.StoreKindResponse, err error) {
 	defer func() { p.count.request("store", err) }()
 	data := wire.StoredData{
-		StorageTime: uint64(storageTime.UnixMilli()),
-		Lifetime:    uint32(min(max(lifetime/time.Second, 0), 1<<32-1)),
-		Value:       value,
+		StorageTime: uint64(what.StorageTime.UnixMilli()),
+		Lifetime:    uint32(min(max(what.Lifetime/time.Second, 0), 1<<32-1)),
+		Value:       what.Value,
 	}
-	if err := by.SignValue(res, kind, &data); err != nil {
-		return nil, fmt.Errorf("overlay: %w", err)
+	if err := what.By.SignValue(what.Resource, what.Kind, &data); err != nil {
+		return a, fmt.Errorf("overlay: %w", err)
 	}
-	done, err := p.do(ctx, node.OpStore{By: by, Resource: res, Kind: kind, Values: []wire.StoredData{data}})
+	done, err := p.do(ctx, node.OpStore{By: what.By, Resource: what.Resource, Kind: what.Kind, Values: []wire.StoredData{data},
+		Generation: what.Generation})
 	if err != nil {
-		return nil, err
+		return a, err
 	}
 	answer, ok := done.Body.(*wire.StoreAns)
 	if !ok {
-		return nil, errUnexpected
+		return a, errUnexpected
 	}
 	for _, k := range answer.Kinds {
-		if k.Kind == kind {
-			replicas = append(replicas, k.Replicas...)
+		if k.Kind == what.Kind {
+			a.Generation = k.Generation
+			a.Replicas = append(a.Replicas, k.Replicas...)
 		}
 	}
-	return replicas, nil
+	return a, nil
 }
 
 // Fetch fetches every value of kind under res (RFC 6940 §7.4.2). Values whose signature or access control fails are
 // left out and counted; tombstones are left out. The signer of a value that this peer holds itself comes without a certificate.
 func (p *Peer) Fetch(ctx context.Context, res wire.ResourceID, kind wire.KindID) (values []Value, err error) {
+	values, _, err = p.FetchCounted(ctx, res, kind)
+	return values, err
+}
+
+// FetchCounted is Fetch with the generation counter of kind under res, for PutIf; 0 when nothing stands there.
+func (p *Peer) FetchCounted(ctx context.Context, res wire.ResourceID, kind wire.KindID) (values []Value, generation uint64, err error) {
 	defer func() { p.count.request("fetch", err) }()
 	s, err := everything(p.Config(), kind)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	done, err := p.do(ctx, node.OpFetch{Resource: res, Specifier: s})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return existing(done.Values), nil
+	if answer, ok := done.Body.(*wire.FetchAns); ok {
+		for _, k := range answer.Kinds {
+			if k.Kind == kind {
+				generation = k.Generation
+			}
+		}
+	}
+	return existing(done.Values), generation, nil
 }
 
 // FetchOwn is Fetch as far as this peer is responsible for res itself and has a moment: it does not block. Otherwise ok is false.

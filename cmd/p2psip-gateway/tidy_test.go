@@ -32,7 +32,8 @@ var layers = map[string][]string{
 	"overlay/lan":      {},
 	"overlay":          {"overlay/node", "overlay/redir", "overlay/route", "overlay/store", "overlay/link", "overlay/ice", "overlay/trust", "overlay/config", "overlay/wire"},
 	"overlay/enroll":   {"overlay/trust", "overlay/config", "overlay/wire"},
-	"overlay/sipusage": {"overlay", "overlay/trust", "overlay/wire", "location"},
+	"overlay/lease":    {},
+	"overlay/sipusage": {"overlay", "overlay/lease", "overlay/trust", "overlay/wire", "location"},
 
 	"location":           {},
 	"sip/message":        {},
@@ -60,7 +61,7 @@ var layers = map[string][]string{
 
 // pure packages take the time, randomness and verified identities as arguments: no clock, I/O, locks or goroutines.
 var (
-	pure   = []string{"overlay/wire", "overlay/chord", "overlay/route", "overlay/store", "overlay/redir", "overlay/node", "overlay/sim", "sip/message"}
+	pure   = []string{"overlay/wire", "overlay/chord", "overlay/route", "overlay/store", "overlay/redir", "overlay/node", "overlay/sim", "overlay/lease", "sip/message"}
 	impure = []string{"net", "net/http", "os", "sync", "sync/atomic", "context", "crypto/rand", "math/rand", "syscall"}
 	clock  = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 )

@@ -23,7 +23,10 @@ const domain = "example.org"
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var _ Peer = (*overlay.Peer)(nil)
+var (
+	_ Peer      = (*overlay.Peer)(nil)
+	_ LeasePeer = (*overlay.Peer)(nil)
+)
 
 // ring is an overlay in one map: real signatures, a real store with its access control, no network.
 type ring struct {
@@ -63,7 +66,8 @@ func newRing(t testing.TB) *ring {
 	}
 	c := config.New(domain)
 	c.RootCerts = []*x509.Certificate{a.Certificate()}
-	c.Kinds = append(c.Kinds, config.Kind{ID: wire.KindSIPGateway, Model: wire.SingleValue, Access: config.NodeMatch, MaxCount: 1, MaxSize: 4096})
+	c.Kinds = append(c.Kinds, config.Kind{ID: wire.KindSIPGateway, Model: wire.SingleValue, Access: config.NodeMatch, MaxCount: 1, MaxSize: 4096},
+		config.Kind{ID: wire.KindAccountLease, Model: wire.SingleValue, Access: config.UserMatch, MaxCount: 1, MaxSize: 64})
 	return &ring{t: t, conf: c, authority: a, verifier: trust.NewVerifier(c), store: store.New(c), silent: map[wire.NodeID]struct{}{}}
 }
 
@@ -202,10 +206,14 @@ func (g *gateway) Store(ctx context.Context, by *trust.Signer, res wire.Resource
 
 // put signs and stores a value.
 func (g *gateway) put(by *trust.Signer, res wire.ResourceID, kind wire.KindID, d wire.StoredData) error {
-	if err := by.SignValue(res, kind, &d); err != nil {
+	return g.putIf(by, res, wire.StoreKindData{Kind: kind, Values: []wire.StoredData{d}})
+}
+
+func (g *gateway) putIf(by *trust.Signer, res wire.ResourceID, k wire.StoreKindData) error {
+	if err := by.SignValue(res, k.Kind, &k.Values[0]); err != nil {
 		return err
 	}
-	v, err := g.deliver(by, &wire.StoreReq{Resource: res, Kinds: []wire.StoreKindData{{Kind: kind, Values: []wire.StoredData{d}}}}, res)
+	v, err := g.deliver(by, &wire.StoreReq{Resource: res, Kinds: []wire.StoreKindData{k}}, res)
 	if err != nil {
 		return err
 	}
@@ -217,10 +225,23 @@ func (g *gateway) put(by *trust.Signer, res wire.ResourceID, kind wire.KindID, d
 	return nil
 }
 
+func (g *gateway) PutIf(ctx context.Context, what overlay.Put) (uint64, error) {
+	if err := g.operate(ctx, "store"); err != nil {
+		return 0, err
+	}
+	d := wire.StoredData{StorageTime: uint64(what.StorageTime.UnixMilli()), Lifetime: uint32(what.Lifetime / time.Second), Value: what.Value}
+	return 0, g.putIf(what.By, what.Resource, wire.StoreKindData{Kind: what.Kind, Generation: what.Generation, Values: []wire.StoredData{d}})
+}
+
 func (g *gateway) Fetch(ctx context.Context, res wire.ResourceID, kind wire.KindID) ([]overlay.Value, error) {
+	values, _, err := g.FetchCounted(ctx, res, kind)
+	return values, err
+}
+
+func (g *gateway) FetchCounted(ctx context.Context, res wire.ResourceID, kind wire.KindID) ([]overlay.Value, uint64, error) {
 	g.set(func(r *ring) { r.fetches++ })
 	if err := g.operate(ctx, "fetch"); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	k, _ := g.conf.Kind(kind)
 	g.ring.mu.Lock()
@@ -231,19 +252,20 @@ func (g *gateway) Fetch(ctx context.Context, res wire.ResourceID, kind wire.Kind
 	ans, certs, e := g.store.Fetch(time.Now(), &wire.FetchReq{Resource: res, Specifiers: []wire.Specifier{spec}})
 	g.ring.mu.Unlock()
 	if e != nil {
-		return nil, &overlay.RemoteError{Code: e.ErrorCode, Info: e.Info}
+		return nil, 0, &overlay.RemoteError{Code: e.ErrorCode, Info: e.Info}
 	}
 	v, err := g.deliver(g.self, ans, res, certs...)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var out []overlay.Value
-	for i, d := range v.Message().Body.(*wire.FetchAns).Kinds[0].Values {
+	kinds := v.Message().Body.(*wire.FetchAns).Kinds
+	for i, d := range kinds[0].Values {
 		if signer := v.Values()[i]; d.Value.Exists && signer.Err == nil && store.CheckAccess(g.conf, k, res, &d, signer.Identity) == nil {
 			out = append(out, overlay.Value{StoredData: d, Signer: signer.Identity})
 		}
 	}
-	return out, nil
+	return out, kinds[0].Generation, nil
 }
 
 // FetchOwn is Fetch where the ring has each gateway answer itself.

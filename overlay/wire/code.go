@@ -153,6 +153,9 @@ const (
 	// NODE-MATCH, stored at the hash of the gateway's Node-ID. It lets a redirect peer name an address that a plain
 	// phone can use.
 	KindSIPGateway KindID = 0xf0000001
+	// KindAccountLease is ours as well: which gateway uses an account elsewhere that only one may use at a time, single value,
+	// USER-MATCH, stored at the hash of the user name that stands for the account in the overlay.
+	KindAccountLease KindID = 0xf0000002
 )
 
 // registry holds the Kinds whose data model IANA fixes.

@@ -81,6 +81,7 @@ func TestTemplate(t *testing.T) {
 		wire.KindCertificateByNode: {Name: "CERTIFICATE_BY_NODE", Model: wire.Array, Access: config.NodeMatch, MaxCount: 32, MaxSize: 2048},
 		wire.KindCertificateByUser: {Name: "CERTIFICATE_BY_USER", Model: wire.Array, Access: config.UserMatch, MaxCount: 32, MaxSize: 2048},
 		wire.KindSIPGateway:        {Model: wire.SingleValue, Access: config.NodeMatch, MaxCount: 1, MaxSize: 1000},
+		wire.KindAccountLease:      {Model: wire.SingleValue, Access: config.UserMatch, MaxCount: 1, MaxSize: 64},
 	} {
 		want.ID = id
 		if k, ok := o.Kind(id); !ok || k != want {

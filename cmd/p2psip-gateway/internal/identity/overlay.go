@@ -29,7 +29,8 @@ func Template(domain string) *config.Overlay {
 		required(wire.KindSIPRegistration, 32, 1000),
 		required(wire.KindCertificateByNode, 32, 2048),
 		required(wire.KindCertificateByUser, 32, 2048),
-		config.Kind{ID: wire.KindSIPGateway, Model: wire.SingleValue, Access: config.NodeMatch, MaxCount: 1, MaxSize: 1000})
+		config.Kind{ID: wire.KindSIPGateway, Model: wire.SingleValue, Access: config.NodeMatch, MaxCount: 1, MaxSize: 1000},
+		config.Kind{ID: wire.KindAccountLease, Model: wire.SingleValue, Access: config.UserMatch, MaxCount: 1, MaxSize: 64})
 	return o
 }
 
