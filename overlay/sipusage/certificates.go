@@ -199,25 +199,27 @@ func find(values []overlay.Value, der []byte) *overlay.Value {
 // Certified asks the overlay whether a certificate stands at aor: whether there is such a user at all, registered or not
 // (RFC 6940 §8). The error wraps location.ErrUnavailable.
 func (s *Service) Certified(ctx context.Context, aor location.AOR) (bool, error) {
-	return s.certified.get(ctx, string(aor))
+	h, err := s.certified.get(ctx, string(aor))
+	return len(h) > 0, err
 }
 
 // CertifiedCached is Certified as far as a fresh answer is at hand, which known says; it does not block.
 func (s *Service) CertifiedCached(aor location.AOR) (certified, known bool) {
-	return s.certified.cached(string(aor))
+	h, known := s.certified.cached(string(aor))
+	return len(h) > 0, known
 }
 
-func (s *Service) fetchCertified(ctx context.Context, aor string) (bool, time.Duration, error) {
+func (s *Service) fetchCertified(ctx context.Context, aor string) ([]holder, time.Duration, error) {
 	values, err := s.peer.Fetch(ctx, wire.ResourceIDOf(aor), wire.KindCertificateByUser)
 	if err != nil {
-		return false, 0, unavailable("certificates of "+aor, err)
+		return nil, 0, unavailable("certificates of "+aor, err)
 	}
 	found, ttl := certified(values)
 	return found, ttl, nil
 }
 
 // ownCertified is fetchCertified for certificates that this peer holds.
-func (s *Service) ownCertified(aor string) (found bool, ttl time.Duration, ok bool) {
+func (s *Service) ownCertified(aor string) (found []holder, ttl time.Duration, ok bool) {
 	values, ok := s.peer.FetchOwn(wire.ResourceIDOf(aor), wire.KindCertificateByUser)
 	if ok {
 		found, ttl = certified(values)
@@ -225,10 +227,10 @@ func (s *Service) ownCertified(aor string) (found bool, ttl time.Duration, ok bo
 	return found, ttl, ok
 }
 
-// certified reports whether there is any certificate, and for how long that is so.
-func certified(values []overlay.Value) (bool, time.Duration) {
-	if len(values) == 0 {
-		return false, missingFor
+// certified are those who put certificates there, which are theirs, and for how long that is so.
+func certified(values []overlay.Value) ([]holder, time.Duration) {
+	if h := holdersOf(values); len(h) > 0 {
+		return h, certifiedFor
 	}
-	return true, certifiedFor
+	return nil, missingFor
 }

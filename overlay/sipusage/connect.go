@@ -66,10 +66,10 @@ func (s *Service) attach(ctx context.Context, id wire.NodeID, dest wire.Destinat
 // secure are the gateways whose records prefer SIPS.
 type secure struct {
 	mu    sync.Mutex
-	nodes *cache[bool]
+	nodes *cache[string, bool]
 }
 
-func newSecure() *secure { return &secure{nodes: newCache[bool](maxSecure)} }
+func newSecure() *secure { return &secure{nodes: newCache[string, bool](maxSecure)} }
 
 func (s *secure) note(id wire.NodeID, sips bool) {
 	s.mu.Lock()
@@ -92,7 +92,7 @@ func (s *secure) prefers(id wire.NodeID) bool {
 // attempt costs the whole 15 s.
 type suspects struct {
 	mu    sync.Mutex
-	nodes *cache[*suspect]
+	nodes *cache[string, *suspect]
 }
 
 type suspect struct {
@@ -100,7 +100,7 @@ type suspect struct {
 	probing bool
 }
 
-func newSuspects() *suspects { return &suspects{nodes: newCache[*suspect](maxSuspects)} }
+func newSuspects() *suspects { return &suspects{nodes: newCache[string, *suspect](maxSuspects)} }
 
 // enter reports whether the caller may try id; leave must follow then.
 func (s *suspects) enter(id wire.NodeID) bool {

@@ -59,9 +59,13 @@ const (
 	addressFor = 60 * time.Second
 	// certifiedFor is how long a user is known to exist: certificates come and go with subscriptions.
 	certifiedFor = 60 * time.Second
-	suspectFor   = 60 * time.Second // a node that is gone is silence, and costs 15 s each time it is tried
-	maxSuspects  = 1000
-	maxSecure    = 10000     // gateways that are known to prefer SIPS; another is asked for SIP first
-	secureFor    = time.Hour // since a record last said so
-	maxPrefs     = 2048      // octets of contact_prefs that are read
+	// provenFor is how long a gateway is known to hold a certificate: they last for months.
+	provenFor   = 10 * time.Minute
+	maxHolders  = 64               // of certificates for one user
+	maxAsking   = 64               // questions under way about what one gateway holds: one that lies leaves room for others
+	suspectFor  = 60 * time.Second // a node that is gone is silence, and costs 15 s each time it is tried
+	maxSuspects = 1000
+	maxSecure   = 10000     // gateways that are known to prefer SIPS; another is asked for SIP first
+	secureFor   = time.Hour // since a record last said so
+	maxPrefs    = 2048      // octets of contact_prefs that are read
 )

@@ -32,7 +32,7 @@ type lookups[V any] struct {
 	slots chan struct{}
 
 	mu      sync.Mutex
-	known   *cache[V]
+	known   *cache[string, V]
 	flights map[string]*flight[V]
 	closed  bool
 	running sync.WaitGroup
@@ -47,7 +47,7 @@ type flight[V any] struct {
 
 func newLookups[V any](ask func(ctx context.Context, key string) (V, time.Duration, error),
 	own func(key string) (V, time.Duration, bool)) *lookups[V] {
-	l := &lookups[V]{ask: ask, own: own, slots: make(chan struct{}, maxLookups), known: newCache[V](maxCached), flights: make(map[string]*flight[V])}
+	l := &lookups[V]{ask: ask, own: own, slots: make(chan struct{}, maxLookups), known: newCache[string, V](maxCached), flights: make(map[string]*flight[V])}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	return l
 }

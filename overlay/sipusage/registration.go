@@ -50,11 +50,13 @@ type entries struct {
 	nodes []node // this gateway left out
 	here  bool   // one of them was this gateway
 	uris  []string
+	// holders are those that signed.
+	holders []holder
 }
 
 // read sorts fetched values. Whoever signed them was checked by the overlay; what they hold was not.
 func read(values []overlay.Value, self wire.NodeID) entries {
-	var e entries
+	e := entries{holders: holdersOf(values)}
 	for i := range values {
 		v := &values[i]
 		if !v.Value.Exists || v.Lifetime == 0 || len(e.nodes)+len(e.uris) >= maxTargets {

@@ -17,7 +17,8 @@ type Service struct {
 	aorOf     func(uri string) (location.AOR, bool)
 	records   *lookups[entries]
 	addresses *lookups[[]string]
-	certified *lookups[bool]
+	certified *lookups[[]holder]
+	claims    *claims
 	suspects  *suspects
 	secure    *secure
 }
@@ -25,7 +26,7 @@ type Service struct {
 // NewService returns a service on peer. aorOf makes the canonical address-of-record of a SIP URI; ok is false when its domain is not
 // one of this overlay. Close ends it.
 func NewService(peer Peer, aorOf func(uri string) (location.AOR, bool)) *Service {
-	s := &Service{peer: peer, self: peer.NodeID(), aorOf: aorOf, suspects: newSuspects(), secure: newSecure()}
+	s := &Service{peer: peer, self: peer.NodeID(), aorOf: aorOf, suspects: newSuspects(), secure: newSecure(), claims: newClaims()}
 	s.records = newLookups(s.fetchRecord, s.ownRecord)
 	s.addresses = newLookups(s.fetchAddresses, s.ownAddresses)
 	s.certified = newLookups(s.fetchCertified, s.ownCertified)

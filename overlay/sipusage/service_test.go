@@ -424,7 +424,7 @@ func TestSuspicionPasses(t *testing.T) {
 }
 
 func TestCache(t *testing.T) {
-	c := newCache[int](3)
+	c := newCache[string, int](3)
 	now := time.Unix(0, 0)
 	for i := range 5 {
 		c.put(fmt.Sprint(i), i, now, time.Minute)
