@@ -26,6 +26,7 @@ type Gauges struct {
 	Flow              map[string]uint64 // events of the SIP transports, by name
 	Transaction       map[string]uint64 // events of the SIP transactions, by name
 	Published         map[string]int    // AORs by the state of their record
+	Callers           map[string]uint64 // requests that began something, by what is known of who sent them
 }
 
 // Sources is where the numbers come from.

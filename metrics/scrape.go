@@ -40,6 +40,7 @@ var (
 	descPublished    = desc("location_records", "Addresses-of-record of this node, by the state of their record in the overlay.", "state")
 	descTransactions = desc("sip_transactions", "SIP transactions that have not ended.")
 	descConnections  = desc("sip_connections", "TCP and TLS connections of the SIP side.")
+	descCallers      = desc("callers_total", "Requests outside of dialogs that were forwarded, by what is known of who sent them.", "caller")
 	descFlow         = desc("sip_transport_events_total", "Events of the SIP transports.", "event")
 	descTransaction  = desc("sip_transaction_events_total", "Events of the SIP transactions.", "event")
 )
@@ -70,7 +71,7 @@ func (c scrape) Collect(out chan<- prometheus.Metric) {
 	}
 	for d, m := range map[*prometheus.Desc]map[string]uint64{descDropped: o.Dropped, descEvents: o.Events, descRefused: o.Refused, descApps: o.AppConns,
 		descSessions: o.Sessions, descTURNEvents: turnEvents(o.TURN),
-		descFlow: g.Flow, descTransaction: g.Transaction} {
+		descCallers: g.Callers, descFlow: g.Flow, descTransaction: g.Transaction} {
 		for label, n := range m {
 			count(d, n, label)
 		}

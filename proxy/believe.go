@@ -8,7 +8,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
-// alertExternal tells phones that a caller is none that the domain vouches for (RFC 7462 §8.2.2.3: "source:external").
+// alertExternal tells phones that a caller is none that the domain vouches for (RFC 7462: the source of the call is outside).
 const alertExternal = "<urn:alert:source:external>"
 
 // claims is who a request that came over the overlay says to be from: what its gateway asserts, and From when that is of our domain.
@@ -200,8 +200,8 @@ func (c *call) judge(cl *claims, v Verdict, late bool) {
 	}
 }
 
-// mark has a phone show, if it can, that nobody vouches for the caller. RFC 7462 §8.2.2: of two values of one category a phone would take
-// one: what the sender said of the source of the call goes.
+// mark has a phone show, if it can, that nobody vouches for the caller. What the sender said of the source of the call goes: RFC 7462 permits
+// proxies to add and to remove Alert-Info.
 func mark(m *message.Message) {
 	keep := m.Fields[:0]
 	for _, f := range m.Fields {

@@ -127,6 +127,8 @@ type ExpiresConfig struct {
 type ProxyConfig struct {
 	Recurse     bool `yaml:"recurse"`      // redirections are followed here instead of passed to the caller
 	HistoryInfo bool `yaml:"history_info"` // History-Info is written (RFC 7044)
+	// Identity says who sees P-Asserted-Identity of those who proved who they are: phones | gateways | none (RFC 3325).
+	Identity string `yaml:"identity"`
 }
 
 // RedirectConfig is the redirect server.
@@ -165,6 +167,7 @@ func DefaultConfig() Config {
 			PublishWait: 300 * time.Millisecond,
 			Digest:      List{"md5"},
 		},
+		Proxy:    ProxyConfig{Identity: identityPhones},
 		Redirect: RedirectConfig{Multiple: "302"},
 		Security: defaultSecurity(),
 		NAT:      defaultNAT(),
@@ -196,6 +199,8 @@ func (c *Config) check(bad func(key, format string, args ...any)) {
 		bad("registrar.probe", "want an interval of 0 or %v and more, and at least one miss, have %v, %d", minProbe, p.Interval, p.Misses)
 	}
 	oneOf("redirect.multiple", c.Redirect.Multiple, "302", "300")
+	oneOf("proxy.identity", c.Proxy.Identity, identityPhones, identityGateways, identityNone)
+	oneOf("security.forged_from", c.Security.ForgedFrom, forgedMark, forgedPass, forgedRefuse)
 	oneOf("registrar.path", c.Registrar.Path, "accept", "strict")
 	for _, r := range c.Registrar.ServiceRoute {
 		if u, err := message.ParseURI(r); err != nil || !u.IsSIP() {

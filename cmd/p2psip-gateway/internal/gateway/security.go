@@ -19,6 +19,10 @@ type SecurityConfig struct {
 	Stealth bool      `yaml:"stealth"` // strangers from the Internet get no answer to OPTIONS, and do not learn which users exist
 	Realms  List      `yaml:"realms"`  // of others, whose challenges phones may see and answer
 	Ban     BanConfig `yaml:"ban"`
+	// TrustedIdentity has the P-Asserted-Identity of those who are trusted believed and sent on. ForgedFrom is what becomes of requests over the overlay
+	// whose caller the other gateway can not prove: mark | pass | refuse.
+	TrustedIdentity bool   `yaml:"trusted_identity"`
+	ForgedFrom      string `yaml:"forged_from"`
 }
 
 // BanConfig is when an address on the Internet is banned, and for how long.
@@ -29,7 +33,7 @@ type BanConfig struct {
 }
 
 func defaultSecurity() SecurityConfig {
-	return SecurityConfig{Rate: 10, Burst: 100, Stealth: true, Ban: BanConfig{Failures: 10, Window: 10 * time.Minute, Time: time.Hour}}
+	return SecurityConfig{ForgedFrom: forgedMark, Rate: 10, Burst: 100, Stealth: true, Ban: BanConfig{Failures: 10, Window: 10 * time.Minute, Time: time.Hour}}
 }
 
 func (c *SecurityConfig) check(bad func(key, format string, args ...any)) {
