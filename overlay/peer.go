@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/numbers"
 	"github.com/p2psip/p2psip-gateway/overlay/config"
 	"github.com/p2psip/p2psip-gateway/overlay/link"
 	"github.com/p2psip/p2psip-gateway/overlay/node"
@@ -228,6 +229,9 @@ func (p *Peer) Run(ctx context.Context) error {
 
 // AllowsUser reports whether the configuration lets user ("alice@example.org") register in this overlay (RFC 7904 §3.4).
 func (p *Peer) AllowsUser(user string) bool { return p.Config().AllowsUser(user) }
+
+// Ranges is the shapes of the number ranges that are looked for in this overlay. It must not be modified.
+func (p *Peer) Ranges() numbers.Plan { return p.Config().Ranges }
 
 // Joined is closed when the peer is part of the ring.
 func (p *Peer) Joined() <-chan struct{} { return p.joined }

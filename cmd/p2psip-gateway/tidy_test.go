@@ -18,8 +18,8 @@ const module = "github.com/p2psip/p2psip-gateway/"
 // docs/architecture.md draws it; change both together.
 var layers = map[string][]string{
 	"overlay/wire":     {},
-	"overlay/config":   {"overlay/wire"},
-	"overlay/trust":    {"overlay/config", "overlay/wire"},
+	"overlay/config":   {"overlay/wire", "numbers"},
+	"overlay/trust":    {"overlay/config", "overlay/wire", "numbers"},
 	"overlay/chord":    {"overlay/wire"},
 	"overlay/route":    {"overlay/wire"},
 	"overlay/redir":    {"overlay/wire"},
@@ -30,10 +30,12 @@ var layers = map[string][]string{
 	"overlay/sim":      {"overlay/node", "overlay/chord", "overlay/route", "overlay/store", "overlay/trust", "overlay/config", "overlay/wire"},
 	"overlay/journal":  {},
 	"overlay/lan":      {},
-	"overlay":          {"overlay/node", "overlay/redir", "overlay/route", "overlay/store", "overlay/link", "overlay/ice", "overlay/trust", "overlay/config", "overlay/wire"},
-	"overlay/enroll":   {"overlay/trust", "overlay/config", "overlay/wire"},
+	"overlay":          {"numbers", "overlay/node", "overlay/redir", "overlay/route", "overlay/store", "overlay/link", "overlay/ice", "overlay/trust", "overlay/config", "overlay/wire"},
+	"overlay/enroll":   {"overlay/trust", "overlay/config", "overlay/wire", "numbers"},
 	"overlay/lease":    {},
-	"overlay/sipusage": {"overlay", "overlay/lease", "overlay/trust", "overlay/wire", "location"},
+	"overlay/sipusage": {"overlay", "overlay/lease", "overlay/trust", "overlay/wire", "location", "numbers"},
+
+	"numbers": {},
 
 	"location":           {},
 	"sip/message":        {},
@@ -52,16 +54,16 @@ var layers = map[string][]string{
 	"deploy/soak":      {}, // it shares no code with what it tests
 
 	"metrics":                              {"overlay", "location"},
-	"cmd/p2psip-gateway/internal/identity": {"overlay/config", "overlay/trust", "overlay/wire"},
-	"cmd/p2psip-gateway/internal/gateway": {"metrics", "overlay", "overlay/node", "overlay/journal", "overlay/lan", "overlay/sipusage", "overlay/config", "overlay/trust", "overlay/wire",
+	"cmd/p2psip-gateway/internal/identity": {"numbers", "overlay/config", "overlay/trust", "overlay/wire"},
+	"cmd/p2psip-gateway/internal/gateway": {"numbers", "metrics", "overlay", "overlay/node", "overlay/journal", "overlay/lan", "overlay/sipusage", "overlay/config", "overlay/trust", "overlay/wire",
 		"proxy", "redirect", "registrar", "registrar/regevent", "trunk", "location", "sip", "sip/message", "sip/flow", "sip/transaction", "sip/digest", "sip/resolve"},
 	"cmd/p2psip-gateway/internal/report": {"overlay/sim"},
-	"cmd/p2psip-gateway":                 {"cmd/p2psip-gateway/internal/report", "cmd/p2psip-gateway/internal/gateway", "cmd/p2psip-gateway/internal/identity", "overlay", "overlay/config", "overlay/enroll", "overlay/lan", "overlay/trust", "overlay/wire", "overlay/sim", "sip/digest", "location"},
+	"cmd/p2psip-gateway":                 {"numbers", "cmd/p2psip-gateway/internal/report", "cmd/p2psip-gateway/internal/gateway", "cmd/p2psip-gateway/internal/identity", "overlay", "overlay/config", "overlay/enroll", "overlay/lan", "overlay/trust", "overlay/wire", "overlay/sim", "sip/digest", "location"},
 }
 
 // pure packages take the time, randomness and verified identities as arguments: no clock, I/O, locks or goroutines.
 var (
-	pure   = []string{"overlay/wire", "overlay/chord", "overlay/route", "overlay/store", "overlay/redir", "overlay/node", "overlay/sim", "overlay/lease", "sip/message"}
+	pure   = []string{"numbers", "overlay/wire", "overlay/chord", "overlay/route", "overlay/store", "overlay/redir", "overlay/node", "overlay/sim", "overlay/lease", "sip/message"}
 	impure = []string{"net", "net/http", "os", "sync", "sync/atomic", "context", "crypto/rand", "math/rand", "syscall"}
 	clock  = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 )

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/numbers"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
@@ -51,7 +52,8 @@ type Overlay struct {
 	ChordPingInterval    time.Duration // whole seconds
 	ChordUpdateInterval  time.Duration // whole seconds
 	ChordReactive        bool
-	PeersToProbe         int // number-of-peers-to-probe of RFC 7363 §7, of a self-tuning overlay
+	PeersToProbe         int          // number-of-peers-to-probe of RFC 7363 §7, of a self-tuning overlay
+	Ranges               numbers.Plan // shapes that the number ranges of the overlay have; none: it has no ranges
 }
 
 // New returns the overlay named name with the defaults of RFC 6940 §11.1, for whoever composes a document.

@@ -110,7 +110,8 @@ type setter struct {
 }
 
 // setters is every element of RFC 6940 §11.1 that stands in configuration, diagnostic-kind of RFC 7851 §7, number-of-peers-to-probe of
-// RFC 7363 §7, branching-factor, which the grammar of RFC 7374 §8 puts there, and domain-restriction, which the prose of RFC 7904 §3.4 does.
+// RFC 7363 §7, branching-factor, which the grammar of RFC 7374 §8 puts there, domain-restriction, which the prose of RFC 7904 §3.4 does, and
+// number-range of ours.
 var setters = map[xml.Name]setter{
 	base("topology-plugin"): {set: text(func(o *Overlay) *string { return &o.TopologyPlugin })},
 	// The prose of §11.1 spells it so.
@@ -138,6 +139,7 @@ var setters = map[xml.Name]setter{
 	chord("chord-reactive"):              {set: boolean(func(o *Overlay) *bool { return &o.ChordReactive })},
 	diagnosticElement("diagnostic-kind"): {many: true, set: (*parser).diagnosticKind},
 	probeElement:                         {set: (*parser).peersToProbe},
+	rangeElement:                         {many: true, set: (*parser).numberRange},
 	branchingElement:                     {set: (*parser).branchingFactor},
 	sipElement("domain-restriction"):     {set: (*parser).domains},
 	sipElement("domain-restrictions"):    {set: (*parser).domains},

@@ -32,6 +32,7 @@ func AppendConfiguration(b []byte, o *Overlay, blocks ...KindBlock) []byte {
 	w.list("mandatory-extension", o.MandatoryExtensions)
 	w.diagnostics(o.DiagnosticKinds)
 	w.selfTuning(o)
+	w.ranges(o.Ranges)
 	w.kinds(o, blocks)
 	w.raw("</configuration>")
 	return w.b

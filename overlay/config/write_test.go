@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/p2psip/p2psip-gateway/numbers"
 	"github.com/p2psip/p2psip-gateway/overlay/config"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
@@ -106,6 +107,13 @@ func drawOverlay(roots []*x509.Certificate) *rapid.Generator[*config.Overlay] {
 		o.ChordReactive = rapid.Bool().Draw(t, "reactive")
 		if rapid.Bool().Draw(t, "self-tuning") {
 			config.WithSelfTuning(o).PeersToProbe = rapid.IntRange(0, 64).Draw(t, "probe")
+		}
+		for range rapid.IntRange(0, 3).Draw(t, "ranges") {
+			s := numbers.Shape{Prefix: rapid.IntRange(1, numbers.MaxLen).Draw(t, "prefix"), Digits: rapid.IntRange(1, numbers.MaxLen+1).Draw(t, "digits")}
+			if s.Digits > numbers.MaxLen {
+				s.Digits = numbers.AnyDigits
+			}
+			o.Ranges = numbers.NewPlan(append(o.Ranges, s)...)
 		}
 		if rapid.Bool().Draw(t, "secret?") {
 			o.SharedSecret = text.Draw(t, "secret")
