@@ -61,6 +61,9 @@ type Remote struct {
 	Node  string // a gateway of the overlay, as in Hop.Node
 	URI   string // another URI, to be resolved as any URI
 	Depth int    // with URI: how many forwardings led there; 0 is 1
+	// Range is the name of the number range that Node serves and the AOR is a number of; empty: the AOR is registered there itself. The places of
+	// one range lead to the same: only one of them is to ring.
+	Range AOR
 }
 
 // Locator answers where an AOR can be reached.

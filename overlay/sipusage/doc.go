@@ -12,6 +12,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/numbers"
 	"github.com/p2psip/p2psip-gateway/overlay"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
@@ -28,6 +29,8 @@ type Peer interface {
 	NodeID() wire.NodeID
 	// AllowsUser reports whether the overlay takes records of a user name (RFC 7904 §3.4).
 	AllowsUser(user string) bool
+	// Ranges is the shapes of the overlay's number ranges, read-only.
+	Ranges() numbers.Plan
 	Joined() <-chan struct{}
 	// Uncertain has a value when what was stored may be lost.
 	Uncertain() <-chan struct{}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/numbers"
 	"github.com/p2psip/p2psip-gateway/overlay"
 	"github.com/p2psip/p2psip-gateway/overlay/config"
 	"github.com/p2psip/p2psip-gateway/overlay/store"
@@ -44,6 +45,7 @@ type ring struct {
 	delay    time.Duration            // of every operation
 	fail     func(op string) error    // instead of an operation
 	lose     func(op string) error    // the answer to an operation that was carried out
+	dumb     wire.ResourceID          // Fetches of it are not answered
 	silent   map[wire.NodeID]struct{} // nodes that do not answer AppAttach
 	only     wire.ApplicationID       // the only application that is taken; 0: any
 }
@@ -106,6 +108,7 @@ func (g *gateway) Joined() <-chan struct{} { return g.joined }
 func (g *gateway) Uncertain() <-chan struct{} { return g.uncertain }
 
 func (g *gateway) AllowsUser(user string) bool { return g.conf.AllowsUser(user) }
+func (g *gateway) Ranges() numbers.Plan        { return g.conf.Ranges }
 
 var errNoCertificate = errors.New("no such file")
 
@@ -145,6 +148,9 @@ func (r *ring) operate(ctx context.Context, op string) error {
 	}
 	return nil
 }
+
+// reset forgets what is stored. r is locked.
+func (r *ring) reset() { r.store = store.New(r.conf) }
 
 // set changes the ring's behaviour.
 func (r *ring) set(change func(r *ring)) {
@@ -245,6 +251,10 @@ func (g *gateway) FetchCounted(ctx context.Context, res wire.ResourceID, kind wi
 	}
 	k, _ := g.conf.Kind(kind)
 	g.ring.mu.Lock()
+	if g.dumb != "" && res == g.dumb {
+		g.ring.mu.Unlock()
+		return nil, 0, overlay.ErrTimeout
+	}
 	spec := wire.Specifier{Kind: kind, Model: k.Model}
 	if k.Model == wire.Array {
 		spec.Ranges = []wire.ArrayRange{{First: 0, Last: 0xffffffff}}

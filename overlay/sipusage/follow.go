@@ -36,7 +36,7 @@ func (f *forward) source(from location.AOR) location.AOR {
 
 // following says how forwardings are followed.
 type following struct {
-	get  func(location.AOR) (entries, error)
+	get  func(location.AOR) (found, error)
 	note func(Step) // told of each URI; nil: nobody wants to know
 }
 
@@ -106,7 +106,7 @@ func enqueue(queue []*forward, by *forward, uris []string) []*forward {
 }
 
 // behind looks what is behind a URI.
-func (s *Service) behind(f *forward, asked map[location.AOR]bool, from location.AOR, get func(location.AOR) (entries, error)) (StepEnd, entries, error) {
+func (s *Service) behind(f *forward, asked map[location.AOR]bool, from location.AOR, get func(location.AOR) (found, error)) (StepEnd, entries, error) {
 	if f.depth > maxDepth {
 		return StepTooDeep, entries{}, location.ErrForwardDepth
 	}
@@ -128,7 +128,7 @@ func (s *Service) behind(f *forward, asked map[location.AOR]bool, from location.
 	if err != nil {
 		return StepNoAnswer, entries{}, err
 	}
-	return StepFollowed, e, nil
+	return StepFollowed, e.entries, nil
 }
 
 // worse is what is to be said of two failures: what was not answered may have led somewhere.
@@ -142,9 +142,15 @@ func worse(a, b error) error {
 // Explain follows the forwardings of aor as Remote does, past the cache, and lists every URI that it came by. The error wraps
 // location.ErrUnavailable.
 func (s *Service) Explain(ctx context.Context, aor location.AOR) (steps []Step, err error) {
-	get := func(a location.AOR) (entries, error) {
+	fetch := func(a location.AOR) (entries, error) {
 		e, _, err := s.fetchRecord(ctx, string(a))
 		return e, err
+	}
+	get := func(a location.AOR) (found, error) {
+		if e, err := fetch(a); err != nil || e.any() {
+			return found{entries: e}, err
+		}
+		return s.inRange(a, fetch)
 	}
 	e, err := get(aor)
 	if err != nil {

@@ -66,6 +66,11 @@ func (l *lookups[V]) get(ctx context.Context, key string) (v V, err error) {
 	}
 }
 
+// begin has key asked for, unless the answer is at hand: a get that follows waits for less.
+func (l *lookups[V]) begin(key string) {
+	_, _, _, _ = l.join(key) // what is wrong the get will tell
+}
+
 // join finds or starts the flight for key.
 func (l *lookups[V]) join(key string) (f *flight[V], v V, ok bool, err error) {
 	l.mu.Lock()

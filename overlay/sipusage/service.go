@@ -47,7 +47,7 @@ func (s *Service) fetchRecord(ctx context.Context, aor string) (entries, time.Du
 	if err != nil {
 		return entries{}, 0, unavailable("look up "+aor, err)
 	}
-	e, ttl := s.record(values)
+	e, ttl := s.record(location.AOR(aor), values)
 	return e, ttl, nil
 }
 
@@ -55,63 +55,67 @@ func (s *Service) fetchRecord(ctx context.Context, aor string) (entries, time.Du
 func (s *Service) ownRecord(aor string) (e entries, ttl time.Duration, ok bool) {
 	values, ok := s.peer.FetchOwn(resource(location.AOR(aor)), wire.KindSIPRegistration)
 	if ok {
-		e, ttl = s.record(values)
+		e, ttl = s.record(location.AOR(aor), values)
 	}
 	return e, ttl, ok
 }
 
 // record reads a record, and says for how long it may be used.
-func (s *Service) record(values []overlay.Value) (entries, time.Duration) {
+func (s *Service) record(aor location.AOR, values []overlay.Value) (entries, time.Duration) {
 	e := read(values, s.self)
 	for _, n := range e.nodes {
 		s.suspects.seen(n.id, n.since)
 		s.secure.note(n.id, n.sips)
 	}
-	if len(e.nodes) == 0 && len(e.uris) == 0 && !e.here {
-		return e, missingFor
+	if _, ok := RangeOf(aor); ok {
+		return e, rangeFor
 	}
-	return e, foundFor
+	// A number in a range is known for as long as one that is somebody's own.
+	if e.any() || s.mayBeInRange(aor) {
+		return e, foundFor
+	}
+	return e, missingFor
 }
 
-// Remote asks the overlay where aor is registered, this gateway left out: at other gateways, and under other URIs. Addresses-of-record of
+// Remote asks the overlay where aor is registered, this gateway left out: at other gateways, and under other URIs. A number that is nobody's own is
+// looked for in the number ranges of the overlay, the one with the longest prefix. Addresses-of-record of
 // the overlay that forward to others are followed: what is returned are those that lead to a node, as URIs, so that the
 // Request-URI can follow. At most 16 places are returned, each once; nodes that did not answer lately only when there is
 // nothing else. The error wraps location.ErrUnavailable, or location.ErrForwardLoop or location.ErrForwardDepth when all that is registered
 // are forwardings that lead nowhere.
 func (s *Service) Remote(ctx context.Context, aor location.AOR) ([]location.Remote, error) {
-	return s.remote(aor, func(a location.AOR) (entries, error) {
+	return s.remote(aor, func(a location.AOR) (found, error) {
 		if a == aor {
-			return s.records.get(ctx, string(a))
+			return s.find(ctx, a)
 		}
 		short, cancel := context.WithTimeout(ctx, followTimeout)
 		defer cancel()
-		return s.records.get(short, string(a))
+		return s.find(short, a)
 	})
 }
 
 // RemoteCached is Remote as far as a fresh answer is at hand; it does not block.
 func (s *Service) RemoteCached(aor location.AOR) (r []location.Remote, ok bool) {
-	r, err := s.remote(aor, func(a location.AOR) (entries, error) {
-		e, ok := s.records.cached(string(a))
-		if !ok {
-			return e, location.ErrUnavailable
-		}
-		return e, nil
-	})
+	r, err := s.remote(aor, s.findCached)
 	return r, err == nil
 }
 
-// Invalidate forgets what is known of aor.
-func (s *Service) Invalidate(aor location.AOR) { s.records.forget(string(aor)) }
+// Invalidate forgets what is known of aor, and of the number ranges that it may be in.
+func (s *Service) Invalidate(aor location.AOR) {
+	s.records.forget(string(aor))
+	for name := range s.rangesOf(aor) {
+		s.records.forget(string(name))
+	}
+}
 
-func (s *Service) remote(aor location.AOR, get func(location.AOR) (entries, error)) ([]location.Remote, error) {
+func (s *Service) remote(aor location.AOR, get func(location.AOR) (found, error)) ([]location.Remote, error) {
 	e, err := get(aor)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]location.Remote, 0, len(e.nodes)+len(e.uris))
 	for _, n := range s.suspects.prefer(e.nodes, len(e.uris) == 0) {
-		out = append(out, location.Remote{Node: n.gr})
+		out = append(out, location.Remote{Node: n.gr, Range: e.by})
 	}
 	uris, err := s.follow(aor, e.uris, following{get: get})
 	out = append(out, uris...)
