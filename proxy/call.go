@@ -285,7 +285,7 @@ func (c *call) response(now time.Time, e *event) {
 	switch {
 	case res.StatusCode == 503 && c.tryNext(e.branch):
 		return // RFC 3263 §4.3: 503 is a failure of this server, not of the request
-	case (res.StatusCode == 430 || res.StatusCode == 408) && c.tryFlow(e.branch):
+	case (res.StatusCode == 430 || res.StatusCode == 408 || l.ranged && rerouted(res.StatusCode)) && c.tryFlow(e.branch):
 		return // RFC 5626 §7, RFC 5627 §6.1: only these two say that the phone did not get it
 	case res.StatusCode == 430 && l.known && !c.in.inside:
 		c.p.counters.branches[resultUnreachable].Add(1)

@@ -119,7 +119,11 @@ func (c *call) found(e *event) {
 
 // addRemotes adds what the overlay knows of an AOR.
 func (c *call) addRemotes(found []location.Remote, uri string, depth int) {
+	c.addHolders(found, uri, depth)
 	for _, r := range found {
+		if r.Range != "" {
+			continue
+		}
 		first := len(c.legs)
 		if r.Node != "" {
 			c.addTarget(nodeTarget(uri, r.Node)) // the AOR stays the Request-URI: the other gateway knows its phones

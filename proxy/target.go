@@ -15,6 +15,8 @@ type target struct {
 	token location.Hop // what a route token says of this side; zero: Route and Request-URI lead there
 	known bool         // it is a phone or gateway of ours: not reachable means not available, not an error
 	q     int          // thousandths
+
+	ranged bool // it is a gateway that serves a number range
 }
 
 // plan is what is to be done with a request (RFC 3261 §16.5): one target, or an AOR to be looked up.

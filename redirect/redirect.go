@@ -179,6 +179,18 @@ type places struct {
 	contacts []string // values of Contact
 	moved    int      // how many of them are other addresses-of-record, or whatever URI the user put into the overlay
 	gateway  string   // URI of the last gateway among them, without a user
+	holders  int      // how many of them serve the number range of the number
+}
+
+// rank is the q of a place. RFC 3261 §20.10: those who serve the same number range are tried one after the other, so that what is behind them does not
+// ring twice.
+func (p *places) rank(r location.Remote) string {
+	if r.Range == "" {
+		return ""
+	}
+	q := max(1000-100*p.holders, 0)
+	p.holders++
+	return ";q=" + strconv.FormatFloat(float64(q)/1000, 'f', -1, 64)
 }
 
 // status is the answer that is due.
@@ -213,7 +225,7 @@ func (s *Server) places(aor location.AOR, req *message.Message, remotes []locati
 			continue
 		}
 		if a := best(found, req); a != "" {
-			out.contacts, out.gateway = append(out.contacts, "<"+withUser(a, user)+">"), a
+			out.contacts, out.gateway = append(out.contacts, "<"+withUser(a, user)+">"+out.rank(r)), a
 		}
 	}
 	return out, err
