@@ -46,6 +46,7 @@ var enrollCommands = []command{
 	{"account", "add, ls, rm: who may enroll, and for which users", runEnrollAccount},
 	{"code", "NAME: a code with which an account enrolls without a password", runEnrollCode},
 	{"ls", "the certificates that were issued and are valid", runEnrollLs},
+	{"ranges", "the number ranges that gateways may serve", runEnrollRanges},
 	{"publish", "the configuration document with the next sequence", runEnrollPublish},
 }
 

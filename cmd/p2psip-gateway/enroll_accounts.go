@@ -30,6 +30,10 @@ func openAccounts(dir string) (*enroll.Accounts, error) {
 
 // accountFailed is the error for a command about the account name.
 func accountFailed(name string, err error) error {
+	var taken *enroll.RangeTakenError
+	if errors.As(err, &taken) {
+		return rangeTaken(taken)
+	}
 	e := &identity.Error{Code: codeAccount, What: "cannot do that to the account", Path: fmt.Sprintf("%q", name), Err: err}
 	switch {
 	case errors.Is(err, enroll.ErrUnknown):
@@ -94,7 +98,8 @@ func runAccountAdd(_ context.Context, std stdio, args []string) int {
 	fs.StringVar(&dir, "dir", "", "overlay `directory`")
 	fs.StringVar(&a.User, "user", "", "user `name` of its certificates; without it NAME in the overlay's domain")
 	fs.BoolVar(&a.Gateway, "gateway", false, "the account of a gateway or redirect peer")
-	fs.Var(&actsFor, "act-for", "user `name` that it may act for, or *@domain for all; may be given more than once")
+	fs.Var(&actsFor, "act-for", "user `name` or number range that it may act for, or *@domain for all users; may be given more than once")
+	fs.BoolVar(&a.Share, "share", false, "its number ranges may overlap those of other gateways")
 	fs.IntVar(&a.MaxCertificates, "max-certificates", 0, fmt.Sprintf("`number` of certificates that may be valid at a time; 0: %d, or %d for a gateway",
 		enroll.DefaultMaxCertificates, enroll.DefaultMaxGatewayCertificates))
 	fs.IntVar(&a.MaxNodeIDs, "max-node-ids", 1, "`number` of Node-IDs that one certificate may have")

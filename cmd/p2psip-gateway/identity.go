@@ -29,11 +29,13 @@ func runIdentityIssue(_ context.Context, std stdio, args []string) int {
 	var r identity.Request
 	var users values
 	var usersFile, key string
+	var share bool
 	fs := makerFlags(std, "identity issue", "--dir DIR --name NAME --out OUTDIR [flags]", identityAbout)
 	fs.StringVar(&r.Dir, "dir", "", "overlay `directory` that `p2psip-gateway init` made")
 	fs.StringVar(&r.Name, "name", "", "`name` of the gateway, such as gw1")
 	fs.StringVar(&r.Out, "out", "", "identity `directory` to make or to bring up to date")
-	fs.Var(&users, "user", "`name` of a user, with or without @domain; may be given more than once")
+	fs.Var(&users, "user", "`name` of a user or number range, with or without @domain; may be given more than once")
+	fs.BoolVar(&share, "share", false, "number ranges may overlap those of other gateways")
 	fs.StringVar(&usersFile, "users", "", "`file` with lines \"user password\"; the passwords are not read")
 	fs.BoolVar(&r.AllUsers, "all-users", false, "renew the certificates of every user that OUTDIR holds already")
 	fs.DurationVar(&r.Lifetime, "lifetime", trust.DefaultLifetime, "how long the certificates are valid")
@@ -58,7 +60,12 @@ func runIdentityIssue(_ context.Context, std stdio, args []string) int {
 		}
 		r.Users = append(r.Users, more...)
 	}
-	done, err := identity.Issue(r, time.Now())
+	now := time.Now()
+	remarks, err := claimRanges(&r, share, now)
+	if err != nil {
+		return failed(std, fs, err)
+	}
+	done, err := identity.Issue(r, now)
 	if err != nil {
 		return failed(std, fs, err)
 	}
@@ -70,6 +77,9 @@ func runIdentityIssue(_ context.Context, std stdio, args []string) int {
 	fmt.Fprintf(std.out, "  node      %s, certificate valid until %s\n", done.Node.Node,
 		done.Node.Cert.NotAfter.Format(time.DateOnly))
 	fmt.Fprintf(std.out, "  users     %d certificates\n", len(done.Users))
+	for _, remark := range remarks {
+		fmt.Fprintf(std.out, "  remark    %s\n", remark)
+	}
 	fmt.Fprintf(std.out, "  next      copy %s to the gateway's host, keep it readable for the gateway alone,\n", r.Out)
 	fmt.Fprintf(std.out, "            and set overlay.identity in its configuration to that directory\n")
 	return exitOK

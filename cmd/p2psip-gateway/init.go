@@ -32,6 +32,7 @@ func runInit(_ context.Context, std stdio, args []string) int {
 	fs.StringVar(&o.digest, "digest", config.DigestSHA256, "`hash` that makes Node-IDs of keys, with --self-signed: sha1 or sha256")
 	fs.BoolVar(&o.ice, "ice", false, "links go through NATs: DTLS with ICE, and TURN servers")
 	fs.BoolVar(&o.services, "services", false, "services are found in the overlay by RFC 7374: TURN servers, voice mail and what gateways offer by name")
+	fs.StringVar(&o.ranges, "ranges", "", rangesUsage)
 	fs.Var(&o.servers, "enrollment-server", "`URL` of the enrollment server, https; may be given more than once")
 	fs.DurationVar(&o.update, "chord-update-interval", config.DefaultChordUpdateInterval, "how often neighbors are told of changes")
 	fs.DurationVar(&o.ping, "chord-ping-interval", config.DefaultChordPingInterval, "how often fingers are probed")
@@ -80,6 +81,7 @@ type initOptions struct {
 	bootstrap, servers  values
 	ice, selfTuning     bool
 	services            bool
+	ranges              string
 	update, ping, timer time.Duration
 }
 
@@ -94,6 +96,12 @@ func (o *initOptions) overlay() (*config.Overlay, error) {
 	}
 	if o.services {
 		identity.WithServices(c)
+	}
+	if o.ranges != "" {
+		var err error
+		if c.Ranges, err = planOf(o.ranges); err != nil {
+			return nil, err
+		}
 	}
 	for _, b := range o.bootstrap {
 		n, err := bootstrapNode(b)

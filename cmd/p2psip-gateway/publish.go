@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
+	"github.com/p2psip/p2psip-gateway/numbers"
 	"github.com/p2psip/p2psip-gateway/overlay"
 	"github.com/p2psip/p2psip-gateway/overlay/config"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
@@ -25,10 +26,12 @@ type publishOptions struct {
 	servers, bootstrap, badNode values
 	expires                     time.Duration
 	disruptive, push            bool
+	ranges                      string
 
 	edited *config.Overlay // from
 	nodes  []config.BootstrapNode
 	bad    []wire.NodeID
+	plan   numbers.Plan // of ranges
 }
 
 // runEnrollPublish is `p2psip-gateway enroll publish`.
@@ -40,6 +43,7 @@ func runEnrollPublish(ctx context.Context, std stdio, args []string) int {
 	fs.Var(&o.servers, "enrollment-server", "`URL` of an enrollment server, in the place of those that are named; may be given more than once")
 	fs.Var(&o.bootstrap, "bootstrap", "`host:port` of a bootstrap node, in the place of those that are named; may be given more than once")
 	fs.Var(&o.badNode, "bad-node", "`Node-ID` whose certificates are not good any more, besides those that are named; may be given more than once")
+	fs.StringVar(&o.ranges, "ranges", "", rangesUsage+", besides those that are already")
 	fs.DurationVar(&o.expires, "expires", 0, "how long the document is good; 0: as the present one says")
 	fs.BoolVar(&o.disruptive, "disruptive", false, "publish a change that makes nodes leave the overlay, too")
 	fs.BoolVar(&o.push, "push", true, "hand the document to the overlay, through a bootstrap node")
@@ -78,6 +82,12 @@ func (o *publishOptions) read() error {
 		}
 		o.bad = append(o.bad, id)
 	}
+	if o.ranges != "" {
+		var err error
+		if o.plan, err = planOf(o.ranges); err != nil {
+			return err
+		}
+	}
 	if o.expires < 0 {
 		return fmt.Errorf("--expires %s: it must be positive", o.expires)
 	}
@@ -112,6 +122,7 @@ func (o *publishOptions) change(c *config.Overlay) {
 	if len(o.nodes) > 0 {
 		c.Bootstrap = o.nodes
 	}
+	c.Ranges = numbers.NewPlan(append(slices.Clone(o.plan), c.Ranges...)...)
 	c.BadNodes = slices.Clone(c.BadNodes)
 	for _, id := range o.bad {
 		if !slices.Contains(c.BadNodes, id) {

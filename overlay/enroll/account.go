@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/p2psip/p2psip-gateway/numbers"
+	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
@@ -21,6 +23,8 @@ type Account struct {
 	// ActsFor are the other user names that it may have: exact ones, or "*@domain" for all of a domain. A name with a wildcard
 	// of its own, a number range like "+4930*@example.org", is exact.
 	ActsFor []string
+	// Share is for Add, and not kept: the number ranges in ActsFor may overlap those of others.
+	Share bool
 	// MaxCertificates is how many certificates may be valid at a time. One that is issued again, to the same key and user, is
 	// not counted twice.
 	MaxCertificates int
@@ -65,13 +69,13 @@ func (a *Account) clone() *Account {
 // complete fills in defaults and checks what an operator gave.
 func (a *Account) complete(now time.Time) error {
 	invalid := func(format string, args ...any) error {
-		return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+		return fmt.Errorf("%w: %w", ErrInvalid, fmt.Errorf(format, args...))
 	}
 	if a.Name == "" || len(a.Name) > maxName || !utf8.ValidString(a.Name) || strings.ContainsFunc(a.Name, isControl) {
 		return invalid("a name has 1 to %d octets of UTF-8 without control characters", maxName)
 	}
 	var err error
-	if a.User, err = CanonicalUser(a.User); err != nil || strings.Contains(a.User, "*") {
+	if a.User, err = CanonicalUser(a.User); err != nil || numbers.Looks(strings.SplitN(a.User, "@", 2)[0]) {
 		return invalid("user name %q: it must be of the form user@domain", a.User)
 	}
 	if len(a.ActsFor) > maxPatterns {
@@ -80,6 +84,9 @@ func (a *Account) complete(now time.Time) error {
 	for i, p := range a.ActsFor {
 		if a.ActsFor[i], err = CanonicalUser(p); err != nil {
 			return invalid("%q: it must be user@domain or *@domain", p)
+		}
+		if name, _, _ := strings.Cut(p, "@"); name != "*" && numbers.Looks(name) && !isRange(a.ActsFor[i]) {
+			return invalid("%q: %w", p, trust.ErrRange)
 		}
 	}
 	a.Gateway = a.Gateway || len(a.ActsFor) > 0
@@ -127,5 +134,5 @@ func (a *Account) covers(user string) (ok, wildcard bool) {
 		return true, false
 	}
 	// A number range stands for many users: it must be named.
-	return !strings.Contains(name, "*") && slices.Contains(a.ActsFor, "*@"+domain), true
+	return !numbers.Looks(name) && slices.Contains(a.ActsFor, "*@"+domain), true
 }

@@ -17,6 +17,7 @@ import (
 const (
 	accountsFile = "accounts.json"
 	issuedFile   = "issued.jsonl"
+	rangesFile   = "ranges.json"
 	lockName     = "accounts.lock"
 )
 
@@ -24,6 +25,7 @@ const (
 //
 //	accounts.json   the accounts, written anew in one step when one of them changes
 //	issued.jsonl    a line for each certificate; lines are added before a certificate is handed out
+//	ranges.json     the number ranges that were certified otherwise: see ClaimRanges
 //	accounts.lock   held while either is changed, so that commands may change accounts while a server runs
 //
 // Files have mode 0600. Both are read again when another process has changed them. Accounts is safe for concurrent use.
@@ -103,7 +105,12 @@ func (a *Accounts) Add(n Account, password string, now time.Time) error {
 		if o := a.owner(n.User); o != nil {
 			return false, fmt.Errorf("%w: the user name %s belongs to the account %s", ErrInvalid, n.User, o.Name)
 		}
-		a.accounts[n.Name] = n.clone()
+		if err := a.rangesFree(n.User, n.ActsFor, n.Share, now); err != nil {
+			return false, err
+		}
+		kept := n.clone()
+		kept.Share = false
+		a.accounts[n.Name] = kept
 		return true, nil
 	})
 }

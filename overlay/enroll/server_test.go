@@ -60,7 +60,7 @@ func TestNodeIDsAreDurable(t *testing.T) {
 func TestGatewayActsForUsers(t *testing.T) {
 	w := newWorld(t)
 	for _, name := range []string{"gw1", "gw2"} {
-		w.add(Account{Name: name, ActsFor: []string{"*@example.org", "+4930*@example.org", "boss@other.example"}})
+		w.add(Account{Name: name, ActsFor: []string{"*@example.org", "+4930*@example.org", "boss@other.example"}, Share: true})
 	}
 	w.add(Account{Name: "alice"})
 	key := w.key()

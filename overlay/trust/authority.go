@@ -14,8 +14,10 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/numbers"
 	"github.com/p2psip/p2psip-gateway/overlay/config"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
@@ -153,6 +155,9 @@ func (a *Authority) IssueUser(now time.Time, user string, node wire.NodeID, pub 
 // IssueNodes certifies pub for user with the Node-IDs nodes, at least one. RFC 6940 §11.3: "if the same user returns ... the
 // enrollment server should return the same Node-IDs": which ones those are is the caller's knowledge.
 func (a *Authority) IssueNodes(now time.Time, user string, nodes []wire.NodeID, pub crypto.PublicKey) (*x509.Certificate, error) {
+	if err := checkRange(user); err != nil {
+		return nil, fmt.Errorf("trust: certificate for %s: %w", user, err)
+	}
 	template := &x509.Certificate{ // the subject is empty, which makes the subjectAltName critical (RFC 5280 §4.2.1.6)
 		EmailAddresses: []string{user},
 	}
@@ -167,6 +172,18 @@ func (a *Authority) IssueNodes(now time.Time, user string, nodes []wire.NodeID, 
 		return nil, fmt.Errorf("trust: certificate for %s: %w", user, err)
 	}
 	return cert, nil
+}
+
+// ErrRange is the error for a user name that looks like a number range and is none.
+var ErrRange = errors.New(`no number range: it must be a prefix of digits, with + in front or not, and behind it one * or as many x as digits follow`)
+
+// checkRange refuses names with a wildcard that nobody would look up: certificates are issued for users and for number ranges.
+func checkRange(user string) error {
+	name, domain, _ := strings.Cut(user, "@")
+	if _, ok := numbers.Parse(name); !ok && numbers.Looks(name) || strings.Contains(domain, "*") {
+		return ErrRange
+	}
+	return nil
 }
 
 // IssueServer certifies pub for an HTTPS server with hosts, DNS names and IP addresses, for lifetime: the configuration and
