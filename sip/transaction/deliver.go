@@ -13,6 +13,8 @@ func (l *Layer) Deliver(m *message.Message, from location.Hop) {
 	if err != nil {
 		return // the reader has checked it
 	}
+	l.wheel.enter()
+	defer l.leave()
 	switch {
 	case !m.IsRequest():
 		l.response(m, via)
@@ -22,6 +24,13 @@ func (l *Layer) Deliver(m *message.Message, from location.Hop) {
 		l.cancel(m, via, from)
 	default:
 		l.request(m, via, from)
+	}
+}
+
+// leave ends a delivery: what came up in it that could not be told under a lock is told now.
+func (l *Layer) leave() {
+	for soon := l.wheel.leave(nil); soon != nil; soon = l.wheel.leave(soon) {
+		tell(soon)
 	}
 }
 

@@ -3,7 +3,8 @@
 // messages and takes octets, and the cores (registrar, redirect, proxy), which it serves as sip.Handler and sip.Sender say.
 //
 // A Layer is safe for concurrent use. There is no goroutine and no timer for a transaction: messages are worked off in the
-// goroutine of their flow, timers in one goroutine with a wheel. Users are called without locks held, one at a time for each
+// goroutine of their flow, timers in one goroutine with a wheel. What comes up meanwhile that a lock is in the way of telling is told at the end of the
+// delivery, by its goroutine. Users are called without locks held, one at a time for each
 // transaction and in order, and never from inside their own calls. A finished transaction keeps what a retransmission needs.
 package transaction
 

@@ -13,7 +13,8 @@ type wheel struct {
 	now   int64              // the last tick worked off
 	count int
 	wake  chan struct{} // one place: something is in the wheel, or in soon
-	soon  []news        // what is to be told by the wheel's goroutine
+	soon  []news        // what is to be told by whoever delivers, else by the wheel's goroutine
+	turns int           // deliveries under way
 }
 
 // news is what somebody found out who must not call the users of transactions.
@@ -88,12 +89,40 @@ func (w *wheel) advance(now instant, out []*entry) []*entry {
 	return out
 }
 
-// later has the wheel's goroutine tell the news.
+// later has the news told at the end of the delivery that is under way, without another goroutine to be woken, or by the wheel's when there is
+// none.
 func (w *wheel) later(n news) {
 	w.mu.Lock()
 	w.soon = append(w.soon, n)
+	waits := w.turns == 0
 	w.mu.Unlock()
-	w.kick()
+	if waits {
+		w.kick()
+	}
+}
+
+// enter begins a delivery.
+func (w *wheel) enter() {
+	w.mu.Lock()
+	w.turns++
+	w.mu.Unlock()
+}
+
+// leave ends a delivery, unless it returns news: they are to be told first, and told given back with the next call.
+func (w *wheel) leave(told []news) (n []news) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n = w.soon
+	if told != nil {
+		w.soon = told[:0]
+	} else if len(n) > 0 {
+		w.soon = nil
+	}
+	if len(n) > 0 {
+		return n
+	}
+	w.turns--
+	return nil
 }
 
 // take gives out the news, and what is in the wheel.
@@ -112,6 +141,14 @@ func (w *wheel) kick() {
 	}
 }
 
+// tell tells news, and leaves their memory without references.
+func tell(told []news) {
+	for _, n := range told {
+		n.e.told(n.err)
+	}
+	clear(told)
+}
+
 // run is the goroutine: it sleeps while the wheel is empty.
 func (l *Layer) run() {
 	defer close(l.done)
@@ -121,12 +158,9 @@ func (l *Layer) run() {
 	var due []*entry
 	var told []news
 	for {
-		tell, count := w.take(told)
-		for _, n := range tell {
-			n.e.told(n.err)
-		}
-		clear(tell)
-		told = tell
+		soon, count := w.take(told)
+		tell(soon)
+		told = soon
 		due = w.advance(l.now(), due[:0])
 		for _, e := range due {
 			e.tick()
