@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 )
 
 // waitForOne has recvmmsg return with what is there as soon as there is one datagram.
@@ -47,6 +48,12 @@ func blocking(c *net.UDPConn) (datagramConn, error) {
 	}
 	b := &blockingConn{c, os.NewFile(uintptr(fd), "udp")}
 	return b, c.Close() // the socket lives on in file
+}
+
+// sleep lets the reader wait in the kernel as it does in recvmmsg. A signal ends it early, which does no harm.
+func (*blockingConn) sleep(d time.Duration) {
+	t := syscall.NsecToTimespec(int64(d))
+	_ = syscall.Nanosleep(&t, nil)
 }
 
 // SyscallConn is where x/net takes the socket from.

@@ -38,6 +38,7 @@ type udpSocket struct {
 	access  access
 	fixed   bool        // the address is as configured, whichever of this host a peer uses
 	info    *packetInfo // of a socket on the wildcard address
+	sleep   func(time.Duration)
 
 	mu       sync.Mutex
 	queue    []datagram
@@ -63,10 +64,13 @@ func openUDP(t *Table, l Listen) (*udpSocket, error) {
 	_ = c.SetReadBuffer(udpKernelBuffer)
 	_ = c.SetWriteBuffer(udpKernelBuffer)
 	t.mark(c)
-	u := &udpSocket{t: t, local: addrPort(c.LocalAddr())}
+	u := &udpSocket{t: t, local: addrPort(c.LocalAddr()), sleep: time.Sleep}
 	if u.conn, err = blocking(c); err != nil {
 		_ = c.Close()
 		return nil, err
+	}
+	if b, ok := u.conn.(interface{ sleep(time.Duration) }); ok {
+		u.sleep = b.sleep
 	}
 	u.address = advertised(l, u.local)
 	u.access = access{l.Allow, l.Deny}
@@ -100,6 +104,7 @@ func (u *udpSocket) read() {
 		}
 	}
 	yielded := time.Now()
+	g := gather{read: yielded, gap: gatherGapMax}
 	for {
 		n, err := u.batch.ReadBatch(in, waitForOne)
 		if errors.Is(err, net.ErrClosed) || u.t.ctx.Err() != nil {
@@ -112,6 +117,7 @@ func (u *udpSocket) read() {
 			}
 			continue
 		}
+		g.came(n, time.Now())
 		u.cork()
 		for i := range in[:n] {
 			u.receive(in[i].Buffers[0][:in[i].N], addrPort(in[i].Addr), in[i].OOB[:in[i].NN])
@@ -119,9 +125,13 @@ func (u *udpSocket) read() {
 		u.uncork()
 		// A goroutine that has run for 10 ms without a pause loses its processor to the runtime's monitor, which then looks every
 		// 20 µs for a while.
-		if now := time.Now(); now.Sub(yielded) > yieldAfter {
+		now := time.Now()
+		if now.Sub(yielded) > yieldAfter {
 			runtime.Gosched()
 			yielded = now
+		}
+		if d := g.pause(n, now); d > 0 {
+			u.sleep(d)
 		}
 	}
 }
