@@ -72,6 +72,16 @@ func (b *Bindings) Close() error {
 	return b.journal.close()
 }
 
+// Together has with called with a function that tells who waits what came of their changes, all of one commit: what they send can leave
+// together. with must call it before it returns.
+func (b *Bindings) Together(with func(tell func())) {
+	if b.journal != nil {
+		b.journal.mu.Lock()
+		b.journal.together = with
+		b.journal.mu.Unlock()
+	}
+}
+
 // Count is the number of bindings held, expired ones included until Sweep removes them.
 func (b *Bindings) Count() int { return int(b.count.Load()) }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -279,5 +280,37 @@ func BenchmarkRefresh(b *testing.B) {
 				t.Update(AOR(fmt.Sprintf("u%07d@bench.test", i%10000)), edit, done)
 			}
 		})
+	}
+}
+
+func TestWhatComesOfOneCommitIsToldTogether(t *testing.T) {
+	b := open(t, filepath.Join(t.TempDir(), "b.db"))
+	var mu sync.Mutex
+	together, told, groups := false, 0, 0
+	b.Together(func(tell func()) {
+		mu.Lock()
+		defer mu.Unlock()
+		together = true
+		groups++
+		tell()
+		together = false
+	})
+	const n = 100
+	var wg sync.WaitGroup
+	wg.Add(n)
+	for i := range n {
+		b.Update(AOR("a"+strconv.Itoa(i)), set(binding("sip:a@h", epoch.Add(time.Hour))), func(_ []Binding, err error) {
+			if err != nil || !together {
+				t.Errorf("%v, together %v", err, together)
+			}
+			told++
+			wg.Done()
+		})
+	}
+	wg.Wait()
+	mu.Lock()
+	defer mu.Unlock()
+	if told != n || groups > n/2 {
+		t.Errorf("%d told in %d groups", told, groups)
 	}
 }

@@ -17,8 +17,9 @@ type journal struct {
 	queue chan change
 	ended chan struct{}
 
-	mu     sync.RWMutex // held while queueing, so that nothing is queued behind the close
-	closed bool
+	mu       sync.RWMutex // held while queueing, so that nothing is queued behind the close
+	closed   bool
+	together func(f func())
 }
 
 // change is the new set of one AOR; an empty set removes it. done may be nil.
@@ -46,7 +47,7 @@ func openJournal(path string) (*journal, error) {
 		_ = db.Close()
 		return nil, fmt.Errorf("location: %s: %w", path, err)
 	}
-	return &journal{db: db, queue: make(chan change, journalQueue), ended: make(chan struct{})}, nil
+	return &journal{db: db, queue: make(chan change, journalQueue), ended: make(chan struct{}), together: func(f func()) { f() }}, nil
 }
 
 // put queues a change without waiting. The error wraps ErrUnavailable.
@@ -95,14 +96,23 @@ func (j *journal) run() {
 				more = false
 			}
 		}
-		err := j.commit(batch)
+		j.tell(batch, j.commit(batch))
+		clear(batch)
+	}
+}
+
+// tell says what came of a batch.
+func (j *journal) tell(batch []change, err error) {
+	j.mu.RLock()
+	together := j.together
+	j.mu.RUnlock()
+	together(func() {
 		for _, c := range batch {
 			if c.done != nil {
 				c.done(err)
 			}
 		}
-		clear(batch)
-	}
+	})
 }
 
 func (j *journal) commit(batch []change) error {

@@ -43,7 +43,7 @@ type udpSocket struct {
 	mu       sync.Mutex
 	queue    []datagram
 	spare    []datagram // the queue before, kept for its memory
-	corked   bool       // a batch is being worked off: its answers leave together
+	corked   int        // batches being worked off: their answers leave together
 	flushing bool       // somebody writes; what is queued meanwhile, he writes too
 	out      []ipv4.Message
 }
@@ -174,15 +174,24 @@ func junk(b []byte) bool {
 
 func (u *udpSocket) cork() {
 	u.mu.Lock()
-	u.corked = true
+	u.corked++
 	u.mu.Unlock()
 }
 
 func (u *udpSocket) uncork() {
 	u.mu.Lock()
-	u.corked = false
-	u.flush()
+	u.corked--
+	u.flush() // whoever else holds answers back
 	u.mu.Unlock()
+}
+
+// Together has what f sends over UDP leave with few system calls, when f returns or many datagrams wait. f must not block.
+func (t *Table) Together(f func()) {
+	for _, u := range t.udp {
+		u.cork()
+		defer u.uncork()
+	}
+	f()
 }
 
 // send queues a datagram and writes the queue unless somebody else will.
@@ -194,7 +203,7 @@ func (u *udpSocket) send(d datagram) error {
 		return ErrQueue
 	}
 	u.queue = append(u.queue, d)
-	if !u.corked || len(u.queue) >= udpCorked {
+	if u.corked == 0 || len(u.queue) >= udpCorked {
 		u.flush()
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
@@ -89,6 +90,30 @@ func TestLongBatchIsWrittenBeforeItsEnd(t *testing.T) {
 		check(t, err)
 	}
 	u.uncork()
+}
+
+func TestWhatIsSentTogetherLeavesAtTheEnd(t *testing.T) {
+	tb, _ := newTable(t, Config{}, UDP, TCP)
+	c := dialUDP(t, addr(tb, 0))
+	to := location.Hop{Transport: UDP, Remote: addrPort(c.LocalAddr()), Local: tb.udp[0].local}
+	tb.Together(func() {
+		for range 3 {
+			check(t, tb.Send(to, []byte("x"), nil))
+		}
+		if n := len(tb.udp[0].queue); n != 3 {
+			t.Errorf("%d datagrams wait, want 3", n)
+		}
+		tb.Together(func() {}) // somebody else's end
+		if n := len(tb.udp[0].queue); n != 0 {
+			t.Errorf("%d datagrams still wait", n)
+		}
+		check(t, tb.Send(to, []byte("x"), nil))
+	})
+	b := make([]byte, 4)
+	for range 4 {
+		_, err := c.Read(b)
+		check(t, err)
+	}
 }
 
 // FuzzStamp: whatever Via comes, what leaves is one that says where it came from.

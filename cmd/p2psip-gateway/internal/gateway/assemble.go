@@ -97,6 +97,7 @@ func (g *Gateway) openSIP() error {
 	if g.flows, err = flow.New(fc); err != nil {
 		return inUse("sip.listen", strings.Join(c.SIP.Listen, ", "), err)
 	}
+	g.bindings.Together(g.flows.Together) // the answers to the REGISTERs of one commit
 	var addresses []string
 	for _, a := range g.flows.Listeners() {
 		addresses = append(addresses, net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port))), a.Local.String())
