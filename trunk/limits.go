@@ -9,6 +9,9 @@ const (
 	MaxTargets = 16   // of one trunk: trying them all takes a minute already
 	maxWeight  = 1000
 	MaxRules   = 256 // of one translation
+
+	firstProbe = 3 * time.Second // within which a target is probed first: not all of them at once
+	probeWait  = 5 * time.Second // how long the answer to a probe may take
 	// DefaultTimeout is how long a target may stay silent before the next has its turn.
 	DefaultTimeout = 4 * time.Second
 )
