@@ -26,8 +26,14 @@ type Gauges struct {
 	Flow              map[string]uint64 // events of the SIP transports, by name
 	Transaction       map[string]uint64 // events of the SIP transactions, by name
 	Published         map[string]int    // AORs by the state of their record
+	TargetsUp         map[Target]bool   // targets of trunks that are watched
+	ProbesAnswered    uint64            // OPTIONS to targets of trunks
+	ProbesMissed      uint64
 	Callers           map[string]uint64 // requests that began something, by what is known of who sent them
 }
+
+// Target is a target of a trunk, as the configuration has both.
+type Target struct{ Trunk, URI string }
 
 // Sources is where the numbers come from.
 type Sources struct {

@@ -38,6 +38,8 @@ var (
 	descExpiry       = desc("overlay_certificate_expiry_timestamp_seconds", "When the node's certificate ends, in seconds since 1970.")
 	descBindings     = desc("location_bindings", "Bindings of phones at this node.")
 	descPublished    = desc("location_records", "Addresses-of-record of this node, by the state of their record in the overlay.", "state")
+	descTargetUp     = desc("trunk_target_up", "1 when a target of a trunk that is watched takes calls.", "trunk", "target")
+	descProbes       = desc("trunk_probes_total", "OPTIONS sent to targets of trunks, by what became of them.", "result")
 	descTransactions = desc("sip_transactions", "SIP transactions that have not ended.")
 	descConnections  = desc("sip_connections", "TCP and TLS connections of the SIP side.")
 	descCallers      = desc("callers_total", "Requests outside of dialogs that were forwarded, by what is known of who sent them.", "caller")
@@ -99,6 +101,15 @@ func (c scrape) Collect(out chan<- prometheus.Metric) {
 	for state, n := range g.Published {
 		gauge(descPublished, float64(n), state)
 	}
+	for t, up := range g.TargetsUp {
+		v := 0.0
+		if up {
+			v = 1
+		}
+		gauge(descTargetUp, v, t.Trunk, t.URI)
+	}
+	count(descProbes, g.ProbesAnswered, "answered")
+	count(descProbes, g.ProbesMissed, "missed")
 	gauge(descExpiry, float64(g.CertificateExpiry.Unix()))
 	gauge(descBindings, float64(g.Bindings))
 	gauge(descTransactions, float64(g.Transactions))

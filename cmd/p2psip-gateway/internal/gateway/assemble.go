@@ -155,6 +155,7 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.openHealth(sender, resolver)
 	server := digest.NewServer(g.o.Config.Domain, g.user)
 	secret, err := loadSecret(filepath.Join(g.o.Config.Data, "secret"))
 	if err != nil {

@@ -29,6 +29,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/sip/flow"
 	"github.com/p2psip/p2psip-gateway/sip/resolve"
 	"github.com/p2psip/p2psip-gateway/sip/transaction"
+	"github.com/p2psip/p2psip-gateway/trunk"
 )
 
 // Options is what a Gateway is made of. The files that Config names for these are read by whoever calls Open.
@@ -88,6 +89,7 @@ type Gateway struct {
 	guard     *guard       // in front of layer
 	proxy     *proxy.Proxy // nil on a redirect peer
 	peer      *overlay.Peer
+	health    *trunk.Health // nil on a redirect peer
 	usage     *sipusage.Service
 	publisher *sipusage.Publisher
 	forwards  *forwards // between registrar and publisher
@@ -202,6 +204,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		errs <- err
 	}
 	g.flows.Serve(g.guard)
+	g.watchTrunks()
 
 	var err error
 	select {
@@ -239,6 +242,9 @@ func (g *Gateway) drain() {
 	log.Info().Int64("transactions", live(g.layer.Stats().Live)).Dur("limit", limit).Msg("draining")
 	if g.o.Stopping != nil {
 		g.o.Stopping()
+	}
+	if g.health != nil {
+		g.health.Close() // its probes would not end
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -319,6 +325,9 @@ func (g *Gateway) Joined() <-chan struct{} { return g.peer.Joined() }
 
 // Close releases what Open took, as far as it got.
 func (g *Gateway) Close() {
+	if g.health != nil {
+		g.health.Close()
+	}
 	if g.proxy != nil {
 		g.proxy.Close()
 	}

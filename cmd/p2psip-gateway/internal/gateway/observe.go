@@ -207,5 +207,6 @@ func (g *Gateway) gauges() metrics.Gauges {
 	for state, n := range g.publisher.Stats().Records {
 		m.Published[string(state)] = n
 	}
+	g.trunkGauges(&m)
 	return m
 }

@@ -74,6 +74,7 @@ func (g *Gateway) apply(f *inForce) {
 	old := g.current.Swap(f)
 	g.guard.set(g.guardConfig(f))
 	g.flows.SetNetworks(f.allow, f.deny)
+	g.watchTrunks()
 	g.load.set(f.config.SIP.QueueDelay, f.config.SIP.Emergency)
 	if g.o.Level != nil {
 		g.o.Level(f.config.Log.Level)
