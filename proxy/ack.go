@@ -79,6 +79,9 @@ func (p *Proxy) answering(hops []location.Hop) location.Hop {
 func (p *Proxy) sendACK(in *inbound, t *target, hop location.Hop) {
 	hop = in.via(hop)
 	m := p.branchOf(in, t, hop, in.breadth)
+	if p.c.Media != nil {
+		p.c.Media.ACK(m, in.src, hop)
+	}
 	if err := p.c.Sender.SendStateless(m, hop, p.ackBranch(in)); err != nil {
 		p.counters.acks[ackDropped].Add(1) // the 2xx comes again, and with it the ACK
 		return

@@ -50,6 +50,7 @@ type leg struct {
 	status int            // of the redirection that ended it
 
 	forwarded string // URI of the AOR, or the place outside, that a forwarding led to; "": none did
+	media     uint64 // its number for Config.Media; 0: none yet
 	tx        sip.ClientTransaction
 }
 
@@ -244,6 +245,7 @@ func (c *call) close() {
 	if c.stop != nil {
 		c.stop()
 	}
+	c.mediaEnd()
 	c.p.forget(c.tx)
 }
 
@@ -282,6 +284,7 @@ func (c *call) response(now time.Time, e *event) {
 	}
 	c.unassert(e.branch, res)
 	c.note(now, l, res, nil)
+	c.mediaResponse(l, res)
 	switch {
 	case res.StatusCode == 503 && c.tryNext(e.branch):
 		return // RFC 3263 §4.3: 503 is a failure of this server, not of the request

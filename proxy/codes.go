@@ -39,6 +39,7 @@ const (
 	unresolvable
 	privacyFailed
 	overloaded
+	noMediaPorts
 	lookupFailed
 	codes // how many there are
 )
@@ -71,6 +72,7 @@ var answers = [codes]sip.Refusal{
 	unresolvable:       {Status: 500, Word: "PRX500D", Text: "the next hop could not be resolved"},
 	privacyFailed:      {Status: 500, Word: "PRX500P", Text: "of the privacy asked for only id can be given"},
 	overloaded:         {Status: 503, Word: "PRX503", Text: "too many requests at once"},
+	noMediaPorts:       {Status: 503, Word: "PRX503M", Text: "no port is left for the media"},
 	lookupFailed:       {Status: 504, Word: "PRX504", Text: "the overlay did not answer"},
 }
 

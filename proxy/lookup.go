@@ -232,5 +232,9 @@ func (c *call) send(branch int) {
 	m := c.p.branchOf(c.in, &l.target, hop, c.fork.branches[branch].breadth)
 	c.p.disclose(c.in, m, &l.target, hop)
 	c.history(m, branch)
+	if !c.mediaRequest(l, m, hop) {
+		c.fork.fail(branch, noMediaPorts)
+		return
+	}
 	l.tx = c.p.c.Sender.Send(m, hop, newBranch(c.in.hash), &user{c: c, branch: branch, try: l.try})
 }

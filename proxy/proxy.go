@@ -61,6 +61,8 @@ type Config struct {
 	// Now and After are the clock; After calls f after d unless stopped. Optional: time.Now, time.AfterFunc.
 	Now   func() time.Time
 	After func(d time.Duration, f func()) (stop func())
+	// Media relays the media of calls. Optional: bodies pass as they are.
+	Media Media
 	// Refused is told of each request that was turned away before it was forwarded. It must not block. Optional.
 	Refused func(Refusal)
 }
@@ -87,9 +89,10 @@ type Proxy struct {
 	mu    sync.Mutex
 	calls map[sip.ServerTransaction]*call
 
-	checking atomic.Int64 // questions about callers under way
-	outages  outages
-	counters counters
+	checking  atomic.Int64  // questions about callers under way
+	mediaLegs atomic.Uint64 // numbers given to legs so far
+	outages   outages
+	counters  counters
 }
 
 // New returns a Proxy. Close ends it.

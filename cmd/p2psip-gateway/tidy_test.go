@@ -49,6 +49,8 @@ var layers = map[string][]string{
 	"redirect":           {"sip", "sip/message", "location"},
 	"proxy":              {"sip", "sip/message", "location"},
 	"trunk":              {"sip", "sip/message", "location"},
+	"media/sdp":          {},
+	"media":              {"media/sdp", "sip/message", "location"},
 
 	"deploy/endurance": {}, // it shares no code with what it tests
 	"deploy/soak":      {}, // it shares no code with what it tests
@@ -63,7 +65,7 @@ var layers = map[string][]string{
 
 // pure packages take the time, randomness and verified identities as arguments: no clock, I/O, locks or goroutines.
 var (
-	pure   = []string{"numbers", "overlay/wire", "overlay/chord", "overlay/route", "overlay/store", "overlay/redir", "overlay/node", "overlay/sim", "overlay/lease", "sip/message"}
+	pure   = []string{"numbers", "overlay/wire", "overlay/chord", "overlay/route", "overlay/store", "overlay/redir", "overlay/node", "overlay/sim", "overlay/lease", "sip/message", "media/sdp"}
 	impure = []string{"net", "net/http", "os", "sync", "sync/atomic", "context", "crypto/rand", "math/rand", "syscall"}
 	clock  = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 )
