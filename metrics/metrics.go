@@ -30,10 +30,8 @@ type Gauges struct {
 	ProbesAnswered    uint64            // OPTIONS to targets of trunks
 	ProbesMissed      uint64
 	Callers           map[string]uint64 // requests that began something, by what is known of who sent them
+	Media             *Media            // nil: none is relayed
 }
-
-// Target is a target of a trunk, as the configuration has both.
-type Target struct{ Trunk, URI string }
 
 // Sources is where the numbers come from.
 type Sources struct {

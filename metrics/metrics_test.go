@@ -39,6 +39,8 @@ func TestEveryMetricMoves(t *testing.T) {
 				Joined: true, Stored: map[string]int{"SIP-REGISTRATION": 12}, Bindings: 13, Transactions: 14, Connections: 15,
 				CertificateExpiry: time.Unix(1_700_000_000, 0), Flow: map[string]uint64{"malformed": 16}, Transaction: map[string]uint64{"merged": 17},
 				Published: map[string]int{"stored": 18},
+				Media: &Media{Sessions: 41, Ports: 42, PortsTotal: 50, Begun: 43, Exhausted: 44, Packets: 45, Octets: 46,
+					Dropped: map[string]uint64{"source": 47}, Ended: map[string]uint64{"bye": 48}, Skipped: map[string]uint64{"ice": 49}},
 			}
 		},
 	})
@@ -68,6 +70,9 @@ func TestEveryMetricMoves(t *testing.T) {
 		`p2psip_sip_responses_total{code="403",core="registrar",method="REGISTER"} 1`,
 		`p2psip_sip_responses_total{code="501",core="proxy",method="other"} 1`,
 		`p2psip_sip_refusals_total{word="REG403U"} 1`,
+		`p2psip_media_sessions 41`, `p2psip_media_port_pairs{state="used"} 42`, `p2psip_media_port_pairs{state="free"} 8`, `p2psip_media_sessions_total 43`,
+		`p2psip_media_exhausted_total 44`, `p2psip_media_packets_total 45`, `p2psip_media_octets_total 46`,
+		`p2psip_media_dropped_packets_total{reason="source"} 47`, `p2psip_media_ended_total{reason="bye"} 48`, `p2psip_media_skipped_total{reason="ice"} 49`,
 	} {
 		if !strings.Contains(got, want+"\n") {
 			t.Errorf("missing: %s", want)

@@ -51,6 +51,7 @@ var commands = []command{
 	{"user", "forward AOR [URI]: where the calls of a user of a running node go", runUser},
 	{"ring", "the part of the ring that a running node sees", runRing},
 	{"peer", "ls, ping TARGET, trace TARGET: the links of a running node, and the way to others", runPeer},
+	{"media", "ls: the calls whose media a running node relays", runMedia},
 	{"service", "ls, find NAME: the services that a running node offers, and who provides one", runService},
 	{"sim", "play a simulated overlay, from a seed: hops, failures, losses, traffic", runSim},
 	{"decode", "show RELOAD messages that are given in hexadecimal as JSON", runDecode},

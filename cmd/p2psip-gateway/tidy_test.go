@@ -57,7 +57,7 @@ var layers = map[string][]string{
 
 	"metrics":                              {"overlay", "location"},
 	"cmd/p2psip-gateway/internal/identity": {"numbers", "overlay/config", "overlay/trust", "overlay/wire"},
-	"cmd/p2psip-gateway/internal/gateway": {"numbers", "metrics", "overlay", "overlay/node", "overlay/journal", "overlay/lan", "overlay/sipusage", "overlay/config", "overlay/trust", "overlay/wire",
+	"cmd/p2psip-gateway/internal/gateway": {"numbers", "metrics", "media", "overlay", "overlay/node", "overlay/journal", "overlay/lan", "overlay/sipusage", "overlay/config", "overlay/trust", "overlay/wire",
 		"proxy", "redirect", "registrar", "registrar/regevent", "trunk", "location", "sip", "sip/message", "sip/flow", "sip/transaction", "sip/digest", "sip/resolve"},
 	"cmd/p2psip-gateway/internal/report": {"overlay/sim"},
 	"cmd/p2psip-gateway":                 {"numbers", "cmd/p2psip-gateway/internal/report", "cmd/p2psip-gateway/internal/gateway", "cmd/p2psip-gateway/internal/identity", "overlay", "overlay/config", "overlay/enroll", "overlay/lan", "overlay/trust", "overlay/wire", "overlay/sim", "sip/digest", "location"},

@@ -24,6 +24,7 @@ type adminSource interface {
 	Drain()
 	diagnoser
 	serviceSource
+	mediaSource
 	forwarder
 }
 
@@ -88,6 +89,7 @@ func adminHandler(s adminSource, metrics http.Handler) http.Handler {
 	})
 	handlePeers(mux, s)
 	handleServices(mux, s)
+	handleMedia(mux, s)
 	handleForwards(mux, s)
 	return mux
 }

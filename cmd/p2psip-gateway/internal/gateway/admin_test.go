@@ -74,6 +74,7 @@ func TestAdminAnswers(t *testing.T) {
 		contains     string
 	}{
 		{fakeNode{}, "GET", "/livez", 200, "ok"},
+		{fakeNode{}, "GET", "/api/v1/media", 200, `"ports_total": 7`},
 		{fakeNode{}, "GET", "/readyz", 200, "ready"},
 		{fakeNode{[]string{"overlay: joining", "draining"}}, "GET", "/readyz", 503, "not ready: overlay: joining, draining"},
 		{fakeNode{[]string{"overlay: joining"}}, "GET", "/livez", 200, "ok"},

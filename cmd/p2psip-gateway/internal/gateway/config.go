@@ -40,6 +40,7 @@ type Config struct {
 	Redirect     RedirectConfig  `yaml:"redirect"`
 	Security     SecurityConfig  `yaml:"security"`
 	NAT          NATConfig       `yaml:"nat"`
+	Media        MediaConfig     `yaml:"media"`
 	Admin        AdminConfig     `yaml:"admin"`
 	Log          LogConfig       `yaml:"log"`
 	// Trunks are PBXs and providers by name, Routes which numbers lead there: see trunks.go.
@@ -171,6 +172,7 @@ func DefaultConfig() Config {
 		Redirect: RedirectConfig{Multiple: "302"},
 		Security: defaultSecurity(),
 		NAT:      defaultNAT(),
+		Media:    defaultMedia(),
 		Caps:     CapsConfig{Calls: 4, Daily: 200},
 		Admin:    AdminConfig{Listen: "127.0.0.1:8060"},
 		Log:      LogConfig{Level: "info", Format: "text"},
@@ -225,6 +227,7 @@ func (c *Config) check(bad func(key, format string, args ...any)) {
 	}
 	c.Security.check(bad)
 	c.NAT.check(bad)
+	c.checkMedia(bad)
 	for key, list := range map[string]List{"nat.lan": c.NAT.LAN, "security.trusted": c.Security.Trusted, "security.allow": c.Security.Allow, "security.deny": c.Security.Deny,
 		"registrar.trusted": c.Registrar.Trusted} {
 		if _, err := parsePrefixes(list); err != nil {

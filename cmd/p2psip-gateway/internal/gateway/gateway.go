@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/media"
 	"github.com/p2psip/p2psip-gateway/metrics"
 	"github.com/p2psip/p2psip-gateway/overlay"
 	"github.com/p2psip/p2psip-gateway/overlay/config"
@@ -88,6 +89,7 @@ type Gateway struct {
 	layer     *transaction.Layer
 	guard     *guard       // in front of layer
 	proxy     *proxy.Proxy // nil on a redirect peer
+	media     *media.Relay // nil: no media is relayed
 	peer      *overlay.Peer
 	health    *trunk.Health // nil on a redirect peer
 	usage     *sipusage.Service
@@ -119,7 +121,7 @@ func Open(o Options) (*Gateway, error) {
 	if want := o.Config.Overlay.Join; want != "" && !strings.EqualFold(want, o.Overlay.InstanceName) {
 		return nil, fmt.Errorf("E0303 overlay.join: the identity is of the overlay %s, not %s\n      try: p2psip-gateway join %s", o.Overlay.InstanceName, want, want)
 	}
-	for _, open := range []func() error{g.openConfig, g.openData, g.openAdmin, g.openPeer, g.openLAN, g.openSIP} {
+	for _, open := range []func() error{g.openConfig, g.openData, g.openAdmin, g.openPeer, g.openLAN, g.openMedia, g.openSIP} {
 		if err := open(); err != nil {
 			g.Close()
 			return nil, err
@@ -198,6 +200,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	frontDone.Go(func() { g.rememberPeers(front) })
 	if g.prober != nil {
 		frontDone.Go(func() { g.prober.Run(front) })
+	}
+	if g.media != nil {
+		backDone.Go(func() { g.keepMedia(back) })
 	}
 	frontDone.Go(func() { g.load.run(front, g.waits.measure) })
 	if err := g.announce(); err != nil {
@@ -342,6 +347,9 @@ func (g *Gateway) Close() {
 	}
 	if g.layer != nil {
 		g.layer.Close()
+	}
+	if g.media != nil {
+		g.media.Close()
 	}
 	if g.usage != nil {
 		g.usage.Close()

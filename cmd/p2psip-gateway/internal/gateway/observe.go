@@ -198,7 +198,7 @@ func (g *Gateway) gauges() metrics.Gauges {
 	s, f, t := g.peer.Status(), g.flows.Stats(), g.layer.Stats()
 	m := metrics.Gauges{
 		Joined: s.State.Serves(), Stored: storedByName(s), Bindings: g.bindings.Count(), Transactions: int(live(t.Live)),
-		CertificateExpiry: g.peer.Signer().Identity().Cert.NotAfter, Flow: f.Dropped, Transaction: t.Dropped, Published: map[string]int{}, Callers: g.verdicts(),
+		CertificateExpiry: g.peer.Signer().Identity().Cert.NotAfter, Flow: f.Dropped, Transaction: t.Dropped, Published: map[string]int{}, Callers: g.verdicts(), Media: g.mediaGauges(),
 	}
 	maps.Copy(m.Flow, g.guard.Dropped())
 	for _, n := range f.Connections {

@@ -75,12 +75,15 @@ func (c *TURNConfig) check(bad func(key, format string, args ...any)) {
 	}
 }
 
-func (c *TURNConfig) ports() (first, last uint16, err error) {
-	a, b, _ := strings.Cut(c.Ports, "-")
+func (c *TURNConfig) ports() (first, last uint16, err error) { return portRange(c.Ports) }
+
+// portRange reads "49152-65535".
+func portRange(s string) (first, last uint16, err error) {
+	a, b, _ := strings.Cut(s, "-")
 	x, errA := strconv.ParseUint(a, 10, 16)
 	y, errB := strconv.ParseUint(b, 10, 16)
 	if errA != nil || errB != nil || x == 0 || x > y {
-		return 0, 0, fmt.Errorf("%q: want a range such as 49152-65535", c.Ports)
+		return 0, 0, fmt.Errorf("%q: want a range such as 49152-65535", s)
 	}
 	return uint16(x), uint16(y), nil
 }
