@@ -9,9 +9,6 @@ type Media struct {
 	Dropped, Ended, Skipped           map[string]uint64 // by reason
 }
 
-// Target is a target of a trunk, as the configuration has both.
-type Target struct{ Trunk, URI string }
-
 var (
 	descMediaSessions  = desc("media_sessions", "Calls, and branches of calls that ring, whose media is relayed.")
 	descMediaPorts     = desc("media_port_pairs", "Pairs of ports of the media relay, by what they are.", "state")

@@ -33,6 +33,9 @@ type Gauges struct {
 	Media             *Media            // nil: none is relayed
 }
 
+// Target is a target of a trunk, as the configuration has both.
+type Target struct{ Trunk, URI string }
+
 // Sources is where the numbers come from.
 type Sources struct {
 	Version string

@@ -110,6 +110,9 @@ func (c scrape) Collect(out chan<- prometheus.Metric) {
 	}
 	count(descProbes, g.ProbesAnswered, "answered")
 	count(descProbes, g.ProbesMissed, "missed")
+	if g.Media != nil {
+		collectMedia(g.Media, count, gauge)
+	}
 	gauge(descExpiry, float64(g.CertificateExpiry.Unix()))
 	gauge(descBindings, float64(g.Bindings))
 	gauge(descTransactions, float64(g.Transactions))
