@@ -8,7 +8,7 @@ GOLANGCI     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.7.2
 
 FUZZTIME ?= 30s
 
-.PHONY: build test check check-format check-vet lint fuzz soak-mutate soak-nat soak bench compare run image clean
+.PHONY: build test check check-format check-vet lint fuzz soak-mutate soak-nat soak redirect-tier bench compare run image clean
 
 build: ## static binary in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/p2psip-gateway ./cmd/p2psip-gateway
@@ -43,6 +43,9 @@ soak-nat: ## calls to phones that were silent for ten minutes behind NATs which 
 
 soak: build ## half an hour of 200 calls a second among 10,000 phones: memory and goroutines stay, no call fails
 	$(GO) run ./deploy/soak --binary bin/p2psip-gateway --for 30m --rate 200 --phones 10000
+
+redirect-tier: build ## 10 gateways, 3 redirect peers, 10,000 phones: every answer is checked, one peer is killed; ARGS='--kamailio BENCH/servers/kamailio/start.sh'
+	$(GO) run ./deploy/redirect-tier --binary bin/p2psip-gateway $(ARGS)
 
 bench: ## benchmarks, as docs/performance.md quotes them
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -5,7 +5,6 @@ package redirect
 import (
 	"context"
 	"errors"
-	"hash/fnv"
 	"strconv"
 	"strings"
 	"time"
@@ -37,8 +36,8 @@ type Config struct {
 	Choices bool
 	// UseProxy has a gateway named as the proxy to go through, with 305 (RFC 3261 §21.3.4), when there is no other place than one gateway.
 	UseProxy bool
-	// Answered is told of each answer: its status code, and the word of the refusal if it is one. It must not block.
-	Answered func(tx sip.ServerTransaction, status int, word string)
+	// Answered is told of each answer to a request from somewhere: its status code, and the word of the refusal if it is one. It must not block.
+	Answered func(req *message.Message, from location.Hop, status int, word string)
 }
 
 // Every answer that is not 302, and why.
@@ -74,7 +73,8 @@ func (s *Server) Request(tx sip.ServerTransaction) {
 		s.refuse(tx, why)
 		return
 	}
-	if s.known(tx, aor) {
+	if res := s.known(req, tx.Source(), aor); res != nil {
+		tx.Respond(res)
 		return
 	}
 	select {
@@ -87,23 +87,33 @@ func (s *Server) Request(tx sip.ServerTransaction) {
 		defer func() { <-s.slots }()
 		ctx, cancel := context.WithTimeout(context.Background(), lookupWait)
 		defer cancel()
-		p, err := s.ask(ctx, aor, req)
+		p, err := s.ask(ctx, aor, tx)
 		s.answer(tx, aor, p, err)
 	}()
 }
 
-// known redirects at once when everything that is to be said is at hand. All other answers are left to who can ask.
-func (s *Server) known(tx sip.ServerTransaction, aor location.AOR) bool {
+// Redirection is the answer to a request as far as it is a redirection and everything that it says is at hand; else nil, and the request is
+// one for a transaction. It does not block. The same request has the same answer, with the same To tag, while the user is at the same places:
+// so it may be given without a transaction (RFC 3261 §8.2.7).
+func (s *Server) Redirection(req *message.Message, from location.Hop) *message.Message {
+	aor, why := s.target(req)
+	if why != nil {
+		return nil
+	}
+	return s.known(req, from, aor)
+}
+
+// known is the redirection of aor when everything that is to be said is at hand. All other answers are left to who can ask.
+func (s *Server) known(req *message.Message, from location.Hop, aor location.AOR) *message.Message {
 	remotes, ok := s.c.Locator.RemoteCached(aor)
 	if !ok {
-		return false
+		return nil
 	}
-	p, err := s.places(aor, tx.Request(), remotes, s.addressesCached)
+	p, err := s.places(aor, want(req, from), remotes, s.addressesCached)
 	if err != nil || len(p.contacts) == 0 {
-		return false
+		return nil
 	}
-	s.redirect(tx, p)
-	return true
+	return s.redirection(req, from, p)
 }
 
 func (s *Server) addressesCached(node string) ([]string, error) {
@@ -114,9 +124,9 @@ func (s *Server) addressesCached(node string) ([]string, error) {
 }
 
 // ask asks the overlay for places.
-func (s *Server) ask(ctx context.Context, aor location.AOR, req *message.Message) (places, error) {
+func (s *Server) ask(ctx context.Context, aor location.AOR, tx sip.ServerTransaction) (places, error) {
 	remotes, err := s.c.Locator.Remote(ctx, aor)
-	p, failed := s.places(aor, req, remotes, func(node string) ([]string, error) { return s.c.Directory.Addresses(ctx, node) })
+	p, failed := s.places(aor, want(tx.Request(), tx.Source()), remotes, func(node string) ([]string, error) { return s.c.Directory.Addresses(ctx, node) })
 	return p, errors.Join(err, failed)
 }
 
@@ -159,7 +169,7 @@ func exhausted(req *message.Message) bool {
 func (s *Server) answer(tx sip.ServerTransaction, aor location.AOR, p places, err error) {
 	switch {
 	case len(p.contacts) > 0:
-		s.redirect(tx, p)
+		tx.Respond(s.redirection(tx.Request(), tx.Source(), p))
 	case errors.Is(err, location.ErrForwardLoop):
 		s.refuse(tx, forwardLoop)
 	case errors.Is(err, location.ErrForwardDepth):
@@ -207,8 +217,7 @@ func (p *places) status(c *Config) int {
 }
 
 // places lists one Contact value for each place at which aor is registered: here, and at remotes, whose addresses addresses knows.
-func (s *Server) places(aor location.AOR, req *message.Message, remotes []location.Remote,
-	addresses func(node string) ([]string, error)) (out places, err error) {
+func (s *Server) places(aor location.AOR, w wanted, remotes []location.Remote, addresses func(node string) ([]string, error)) (out places, err error) {
 	for _, b := range s.c.Locator.Local(aor) {
 		left := int(b.Expires.Sub(s.c.Now()) / time.Second)
 		out.contacts = append(out.contacts, "<"+b.Contact+">;q="+strconv.FormatFloat(float64(b.Q)/1000, 'f', -1, 64)+";expires="+strconv.Itoa(left))
@@ -224,42 +233,41 @@ func (s *Server) places(aor location.AOR, req *message.Message, remotes []locati
 			err = errors.Join(err, failed)
 			continue
 		}
-		if a := best(found, req); a != "" {
+		if a := best(found, w); a != "" {
 			out.contacts, out.gateway = append(out.contacts, "<"+withUser(a, user)+">"+out.rank(r)), a
 		}
 	}
 	return out, err
 }
 
-// best picks the address that the sender of req can most likely use: of its own transport, and secure when it asked for that.
-func best(addresses []string, req *message.Message) string {
-	secure := strings.HasPrefix(strings.ToLower(req.RequestURI), "sips:")
-	via, err := req.TopVia()
-	want := "udp"
-	if err == nil {
-		want = strings.ToLower(via.Transport)
-	}
+// wanted is the kind of address that a sender can most likely use.
+type wanted struct {
+	transport string // that over which it sent to us
+	secure    bool   // it asked for sips
+}
+
+func want(req *message.Message, from location.Hop) wanted {
+	const sips = "sips:"
+	return wanted{from.Transport, len(req.RequestURI) > len(sips) && message.EqualFold(req.RequestURI[:len(sips)], sips)}
+}
+
+// best picks that address, or the first one.
+func best(addresses []string, w wanted) string {
 	fallback := ""
 	for _, a := range addresses {
-		uri, err := message.ParseURI(a)
-		if err != nil {
-			continue
-		}
-		transport, ok := message.Param(uri.Params, "transport")
-		if !ok {
-			transport = "udp"
-		}
-		transport = strings.ToLower(transport)
-		if secure {
-			if transport == "tls" {
-				return "sips:" + strings.TrimPrefix(a, "sip:")
+		transport := "udp" // RFC 3263 §4.1, for what follows is an IP address with a port
+		if at := strings.IndexByte(a, ';'); at >= 0 {
+			if t, ok := message.Param(a[at:], "transport"); ok {
+				transport = t
 			}
-			continue
 		}
-		if transport == want {
+		switch {
+		case w.secure && message.EqualFold(transport, "tls"):
+			return "sips:" + strings.TrimPrefix(a, "sip:")
+		case w.secure:
+		case message.EqualFold(transport, w.transport):
 			return a
-		}
-		if fallback == "" {
+		case fallback == "":
 			fallback = a
 		}
 	}
@@ -267,20 +275,22 @@ func best(addresses []string, req *message.Message) string {
 }
 
 func withUser(uri, user string) string {
-	scheme, rest, _ := strings.Cut(uri, ":")
-	return scheme + ":" + user + "@" + rest
+	at := strings.IndexByte(uri, ':') + 1
+	return uri[:at] + user + "@" + uri[at:]
 }
 
-func (s *Server) redirect(tx sip.ServerTransaction, p places) {
+// redirection is the response that names p.
+func (s *Server) redirection(req *message.Message, from location.Hop, p places) *message.Message {
 	status := p.status(&s.c)
-	res := message.NewResponse(tx.Request(), status, "", toTag(tx.Request()))
+	res := message.NewResponse(req, status, "", toTag(req))
 	if status == 305 {
 		p.contacts = []string{"<" + p.gateway + ">"} // "The Contact field gives the URI of the proxy."
 	}
 	for _, c := range p.contacts {
 		res.Add(message.Contact, c)
 	}
-	s.respond(tx, res, "")
+	s.c.Answered(req, from, status, "")
+	return res
 }
 
 func (s *Server) refuse(tx sip.ServerTransaction, why *sip.Refusal) {
@@ -291,17 +301,16 @@ func (s *Server) refuse(tx sip.ServerTransaction, why *sip.Refusal) {
 	case overloaded:
 		res.Set(message.RetryAfter, "1")
 	}
-	s.respond(tx, res, why.Word)
-}
-
-func (s *Server) respond(tx sip.ServerTransaction, res *message.Message, word string) {
-	s.c.Answered(tx, res.StatusCode, word)
+	s.c.Answered(tx.Request(), tx.Source(), res.StatusCode, why.Word)
 	tx.Respond(res)
 }
 
 // toTag is made of the Call-ID, so that another redirect peer, or this one after a restart, would answer a retransmission alike.
 func toTag(req *message.Message) string {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(req.Get(message.CallID)))
-	return "r" + strconv.FormatUint(h.Sum64(), 36)
+	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a
+	h, id := uint64(offset), req.Get(message.CallID)
+	for i := range len(id) {
+		h = (h ^ uint64(id[i])) * prime
+	}
+	return "r" + strconv.FormatUint(h, 36)
 }

@@ -11,18 +11,18 @@ import (
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
-	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
 type transaction struct {
-	req *message.Message
-	got chan *message.Message
+	req       *message.Message
+	got       chan *message.Message
+	transport string
 }
 
 func (t *transaction) Request() *message.Message { return t.req }
 func (t *transaction) Source() location.Hop {
-	return location.Hop{Transport: "UDP", Remote: netip.MustParseAddrPort("127.0.0.1:9")}
+	return location.Hop{Transport: t.transport, Remote: netip.MustParseAddrPort("127.0.0.1:9")}
 }
 func (t *transaction) Respond(res *message.Message) { t.got <- res }
 func (t *transaction) Trying()                      {}
@@ -74,7 +74,7 @@ func serverOf(w *world) *Server {
 			return location.AOR(u.User + "@example.org"), u.Host == "example.org"
 		},
 		Locator: w, Directory: w, Now: func() time.Time { return time.UnixMilli(0) },
-		Answered: func(sip.ServerTransaction, int, string) {},
+		Answered: func(*message.Message, location.Hop, int, string) {},
 	})
 }
 
@@ -86,7 +86,7 @@ func request(t *testing.T, transport, uri string, lines ...string) *transaction 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &transaction{req, make(chan *message.Message, 2)}
+	return &transaction{req, make(chan *message.Message, 2), transport}
 }
 
 // Conformance: H-37 H-42
@@ -270,16 +270,47 @@ func TestWhatIsAtHandNeedsNoLookup(t *testing.T) {
 	}
 }
 
+// RFC 3261 §8.2.7: what is at hand needs no transaction: a repetition, at this peer or another one, has the very same answer, and everything else
+// is left to a transaction.
+//
+// Feature: RDR-01
+func TestRFC3261_8_2_7_TheSameRequestHasTheSameAnswer(t *testing.T) {
+	w := &world{fresh: true, remote: map[location.AOR][]location.Remote{"bob@example.org": {{Node: "one"}, {Node: "two"}}}}
+	a, b := serverOf(w), serverOf(w)
+	tx := request(t, "UDP", "sip:bob@example.org")
+	first := a.Redirection(tx.req, tx.Source())
+	if first == nil || first.StatusCode != 302 || message.Tag(first.Get(message.To)) == "" {
+		t.Fatalf("%v", first)
+	}
+	for _, again := range []*message.Message{a.Redirection(tx.req, tx.Source()), b.Redirection(tx.req, tx.Source())} {
+		if got, want := string(again.AppendTo(nil)), string(first.AppendTo(nil)); got != want {
+			t.Errorf("%s\nwant\n%s", got, want)
+		}
+	}
+	b.Request(tx)
+	if got := (<-tx.got).Get(message.To); got != first.Get(message.To) {
+		t.Errorf("with a transaction To is %s, without %s", got, first.Get(message.To))
+	}
+	for _, uri := range []string{"sip:nobody@example.org", "sip:bob@other.example", "tel:1"} {
+		other := request(t, "UDP", uri)
+		if res := a.Redirection(other.req, other.Source()); res != nil {
+			t.Errorf("%s: %d", uri, res.StatusCode)
+		}
+	}
+	w.fresh = false
+	if res := a.Redirection(tx.req, tx.Source()); res != nil {
+		t.Errorf("what is not at hand: %d", res.StatusCode)
+	}
+}
+
 func BenchmarkRedirect(b *testing.B) {
-	w := &world{remote: map[location.AOR][]location.Remote{"bob@example.org": {{Node: "one"}}}}
-	t := &testing.T{}
-	s, tx := ask(t, w, "UDP", "sip:bob@example.org")
-	<-tx.got
+	w := &world{fresh: true, remote: map[location.AOR][]location.Remote{"bob@example.org": {{Node: "one"}}}}
+	s, tx := serverOf(w), request(&testing.T{}, "UDP", "sip:bob@example.org")
+	from := tx.Source()
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Request(tx)
-		if res := <-tx.got; res.StatusCode != 302 {
-			b.Fatal(fmt.Sprint(res.StatusCode))
+		if res := s.Redirection(tx.req, from); res.StatusCode != 302 {
+			b.Fatal(res.StatusCode)
 		}
 	}
 }

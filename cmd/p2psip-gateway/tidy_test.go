@@ -52,8 +52,9 @@ var layers = map[string][]string{
 	"media/sdp":          {},
 	"media":              {"media/sdp", "sip/message", "location"},
 
-	"deploy/endurance": {}, // it shares no code with what it tests
-	"deploy/soak":      {}, // it shares no code with what it tests
+	"deploy/endurance":     {}, // it shares no code with what it tests
+	"deploy/soak":          {}, // it shares no code with what it tests
+	"deploy/redirect-tier": {}, // it shares no code with what it tests
 
 	"metrics":                              {"overlay", "location"},
 	"cmd/p2psip-gateway/internal/identity": {"numbers", "overlay/config", "overlay/trust", "overlay/wire"},

@@ -13,16 +13,15 @@ import (
 
 // options say what is run.
 type options struct {
-	binary, kamailio     string
-	gateways, redirects  int
-	phones, hot          int // hot: phones that are asked for in the phase of the caches
-	rate                 int // requests a second
-	span, settle         time.Duration
-	cache                time.Duration // redirect.cache; 0: what it is by itself
-	json                 string
-	out                  func(format string, args ...any)
-	most                 time.Duration // that anything may take to be ready
-	killAfter, phasePace time.Duration
+	binary, kamailio    string
+	gateways, redirects int
+	phones, hot         int // hot: phones that are asked for in the phase of the caches
+	rate                int // requests a second
+	span, settle        time.Duration
+	cache               time.Duration // redirect.cache; 0: what it is by itself
+	json                string
+	out                 func(format string, args ...any)
+	most                time.Duration // that anything may take to be ready
 }
 
 func main() {

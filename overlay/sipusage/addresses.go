@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/overlay"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
@@ -67,36 +66,26 @@ func checkAddresses(uris []string) error {
 // Addresses lists the SIP URIs at which the gateway that gr leads to takes calls from plain phones; empty when it published
 // none. They may be a minute old; do not modify the slice. The error wraps location.ErrNotFound or location.ErrUnavailable.
 func (s *Service) Addresses(ctx context.Context, gr string) ([]string, error) {
-	id, err := s.leadsTo(gr)
-	if err != nil {
-		return nil, err
-	}
-	return s.addresses.get(ctx, id)
+	return s.addresses.get(ctx, gr)
 }
 
 // AddressesCached is Addresses as far as a fresh answer is at hand; it does not block.
-func (s *Service) AddressesCached(gr string) ([]string, bool) {
-	id, err := s.leadsTo(gr)
-	if err != nil {
-		return nil, false
-	}
-	return s.addresses.cached(id)
-}
+func (s *Service) AddressesCached(gr string) ([]string, bool) { return s.addresses.cached(gr) }
 
-// leadsTo is the Node-ID to which gr leads.
-func (s *Service) leadsTo(gr string) (id string, err error) {
+// leadsTo is the node that gr leads to.
+func (s *Service) leadsTo(gr string) (node wire.NodeID, err error) {
 	dest, err := ParseGR(gr, s.self.Len())
 	if err != nil {
-		return "", err
+		return node, err
 	}
-	n, _ := Terminal(dest)
-	return n.String(), nil
+	node, _ = Terminal(dest)
+	return node, nil
 }
 
-func (s *Service) fetchAddresses(ctx context.Context, id string) ([]string, time.Duration, error) {
-	node, err := wire.ParseNodeID(id)
+func (s *Service) fetchAddresses(ctx context.Context, gr string) ([]string, time.Duration, error) {
+	node, err := s.leadsTo(gr)
 	if err != nil {
-		return nil, 0, fmt.Errorf("sipusage: addresses: %w: %w", location.ErrNotFound, err)
+		return nil, 0, err
 	}
 	values, err := s.peer.Fetch(ctx, addressResource(node), wire.KindSIPGateway)
 	if err != nil {
@@ -107,8 +96,8 @@ func (s *Service) fetchAddresses(ctx context.Context, id string) ([]string, time
 }
 
 // ownAddresses is fetchAddresses for a gateway whose addresses this peer holds.
-func (s *Service) ownAddresses(id string) (uris []string, ttl time.Duration, ok bool) {
-	node, err := wire.ParseNodeID(id)
+func (s *Service) ownAddresses(gr string) (uris []string, ttl time.Duration, ok bool) {
+	node, err := s.leadsTo(gr)
 	if err != nil {
 		return nil, 0, false
 	}

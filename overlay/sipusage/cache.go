@@ -35,6 +35,8 @@ func (c *cache[K, V]) get(key K, now time.Time) (v V, ok bool) {
 	return it.value, true
 }
 
+func (c *cache[K, V]) empty() bool { return len(c.items) == 0 }
+
 func (c *cache[K, V]) put(key K, v V, now time.Time, ttl time.Duration) {
 	c.remove(key)
 	// Those at the front are the oldest: what is past its time goes, and what is beyond the limit.

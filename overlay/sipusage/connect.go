@@ -145,6 +145,9 @@ func (s *suspects) seen(id wire.NodeID, at time.Time) {
 func (s *suspects) prefer(nodes []node, all bool) []node {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.nodes.empty() {
+		return nodes
+	}
 	now := time.Now()
 	var good []node
 	for _, n := range nodes {

@@ -66,6 +66,9 @@ const (
 // follow resolves registered URIs. RFC 7904 §4.2 step 2: "If any of the results of the Fetch are non-GRUU AORs, then repeat step 1 for
 // that AOR." Each is asked for once, so that a loop ends.
 func (s *Service) follow(from location.AOR, uris []string, how following) (out []location.Remote, err error) {
+	if len(uris) == 0 {
+		return nil, nil
+	}
 	asked := map[location.AOR]bool{from: true}
 	queue := enqueue(nil, nil, uris)
 	for len(queue) > 0 && len(out) < maxTargets {

@@ -21,17 +21,22 @@ type Service struct {
 	claims    *claims
 	suspects  *suspects
 	secure    *secure
+	foundFor  time.Duration
 }
 
 // NewService returns a service on peer. aorOf makes the canonical address-of-record of a SIP URI; ok is false when its domain is not
 // one of this overlay. Close ends it.
 func NewService(peer Peer, aorOf func(uri string) (location.AOR, bool)) *Service {
-	s := &Service{peer: peer, self: peer.NodeID(), aorOf: aorOf, suspects: newSuspects(), secure: newSecure(), claims: newClaims()}
+	s := &Service{peer: peer, self: peer.NodeID(), aorOf: aorOf, suspects: newSuspects(), secure: newSecure(), claims: newClaims(), foundFor: foundFor}
 	s.records = newLookups(s.fetchRecord, s.ownRecord)
 	s.addresses = newLookups(s.fetchAddresses, s.ownAddresses)
 	s.certified = newLookups(s.fetchCertified, s.ownCertified)
 	return s
 }
+
+// Remember has what is found used for d, instead of 5 s: less to ask, and later news of users who have moved. It is called before the service is
+// used.
+func (s *Service) Remember(d time.Duration) { s.foundFor = d }
 
 // Close ends what is on its way and waits for it. Nothing is found afterwards.
 func (s *Service) Close() {
@@ -72,7 +77,7 @@ func (s *Service) record(aor location.AOR, values []overlay.Value) (entries, tim
 	}
 	// A number in a range is known for as long as one that is somebody's own.
 	if e.any() || s.mayBeInRange(aor) {
-		return e, foundFor
+		return e, s.foundFor
 	}
 	return e, missingFor
 }

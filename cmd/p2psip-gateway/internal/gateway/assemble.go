@@ -123,6 +123,9 @@ func (g *Gateway) openSIP() error {
 	}
 	layer.Serve(h)
 	g.layer, g.guard.next = layer, layer
+	if g.redirect != nil {
+		g.guard.next = &stateless{next: layer, server: g.redirect, flows: g.flows, draining: &g.draining}
+	}
 	return nil
 }
 
@@ -144,11 +147,13 @@ func (g *Gateway) openLoad() (err error) {
 func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 	h := &handler{names: g.names, answered: g.answered("gateway"), checked: g.guard.Checked, load: g.load}
 	if g.o.Config.Role == RoleRedirect {
-		h.core = redirect.New(redirect.Config{
+		g.usage.Remember(g.o.Config.Redirect.Cache)
+		g.redirect = redirect.New(redirect.Config{
 			AOR: g.names.aor, Locator: g.callees(), Directory: g.usage, Now: time.Now, Outside: g.outside,
 			Choices: g.o.Config.Redirect.Multiple == "300", UseProxy: g.o.Config.Redirect.UseProxy,
-			Answered: g.answered("redirect"),
+			Answered: g.redirected,
 		})
+		h.core = g.redirect
 		return h, nil
 	}
 	resolver, err := resolve.New(g.o.DNS)

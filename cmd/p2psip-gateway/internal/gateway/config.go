@@ -134,8 +134,9 @@ type ProxyConfig struct {
 
 // RedirectConfig is the redirect server.
 type RedirectConfig struct {
-	Multiple string `yaml:"multiple"`  // status when there are several places: 302 | 300
-	UseProxy bool   `yaml:"use_proxy"` // the only gateway is named as a proxy, with 305
+	Multiple string        `yaml:"multiple"`  // status when there are several places: 302 | 300
+	UseProxy bool          `yaml:"use_proxy"` // the only gateway is named as a proxy, with 305
+	Cache    time.Duration `yaml:"cache"`     // how long a redirect peer uses what it has found
 }
 
 // LogConfig is the log on standard error.
@@ -169,7 +170,7 @@ func DefaultConfig() Config {
 			Digest:      List{"md5"},
 		},
 		Proxy:    ProxyConfig{Identity: identityPhones},
-		Redirect: RedirectConfig{Multiple: "302"},
+		Redirect: RedirectConfig{Multiple: "302", Cache: 5 * time.Second},
 		Security: defaultSecurity(),
 		NAT:      defaultNAT(),
 		Media:    defaultMedia(),
@@ -199,6 +200,9 @@ func (c *Config) check(bad func(key, format string, args ...any)) {
 	oneOf("registrar.publish", c.Registrar.Publish, "best-effort", "required")
 	if p := c.Registrar.Probe; p.Interval != 0 && p.Interval < minProbe || p.Misses < 1 {
 		bad("registrar.probe", "want an interval of 0 or %v and more, and at least one miss, have %v, %d", minProbe, p.Interval, p.Misses)
+	}
+	if d := c.Redirect.Cache; d < minCache || d > maxCache {
+		bad("redirect.cache", "%v: want %v to %v", d, minCache, maxCache)
 	}
 	oneOf("redirect.multiple", c.Redirect.Multiple, "302", "300")
 	oneOf("proxy.identity", c.Proxy.Identity, identityPhones, identityGateways, identityNone)
@@ -256,6 +260,12 @@ func (c *OverlayConfig) checkRole(bad func(key, format string, args ...any)) {
 		bad("overlay.first", "a client needs a peer; the first of an overlay has role peer")
 	}
 }
+
+// Bounds of redirect.cache: below, everything is asked for again and again; above, callers are sent where nobody is any more.
+const (
+	minCache = time.Second
+	maxCache = 10 * time.Minute
+)
 
 // minProbe: an OPTIONS that is not answered takes 32 s to fail.
 const minProbe = 30 * time.Second

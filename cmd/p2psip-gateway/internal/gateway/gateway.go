@@ -24,6 +24,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/sipusage"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/proxy"
+	"github.com/p2psip/p2psip-gateway/redirect"
 	"github.com/p2psip/p2psip-gateway/registrar"
 	"github.com/p2psip/p2psip-gateway/registrar/regevent"
 	"github.com/p2psip/p2psip-gateway/sip/digest"
@@ -87,9 +88,10 @@ type Gateway struct {
 	events    *regevent.Notifier // nil on a redirect peer
 	waits     *waits
 	layer     *transaction.Layer
-	guard     *guard       // in front of layer
-	proxy     *proxy.Proxy // nil on a redirect peer
-	media     *media.Relay // nil: no media is relayed
+	guard     *guard           // in front of layer
+	proxy     *proxy.Proxy     // nil on a redirect peer
+	redirect  *redirect.Server // nil on others
+	media     *media.Relay     // nil: no media is relayed
 	peer      *overlay.Peer
 	health    *trunk.Health // nil on a redirect peer
 	usage     *sipusage.Service
