@@ -69,8 +69,10 @@ func examineIdentity(l *gateway.Loaded, now time.Time) (list []gateway.Problem) 
 		for _, w := range warnings {
 			list = append(list, gateway.Problem{Text: c.Overlay.Document + ": " + w, Warning: true})
 		}
-		if _, err := identity.LoadNode(c.Overlay.Identity, doc, now); err != nil {
+		if node, err := identity.LoadNode(c.Overlay.Identity, doc, now); err != nil {
 			list = append(list, l.Wrong("overlay.identity", err))
+		} else {
+			list = append(list, examineRanges(l, doc, node)...)
 		}
 	}
 	users, err := loadUsers("registrar.users", c.Registrar.Users, domain)

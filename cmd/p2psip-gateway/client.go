@@ -159,6 +159,9 @@ func runStatus(ctx context.Context, std stdio, args []string) int {
 	} else {
 		fmt.Fprintf(w, "health\tnot ready: %s\n", strings.Join(s.NotReady, ", "))
 	}
+	for _, p := range s.Published {
+		fmt.Fprintf(w, "numbers\t%s: %s %s\n", p.AOR, p.State, p.Code)
+	}
 	for _, line := range s.Remarks() {
 		fmt.Fprintf(w, "\t%s\n", line)
 	}
@@ -250,6 +253,9 @@ func runLookup(ctx context.Context, std stdio, args []string) int {
 	}
 	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s\tresource %s, overlay asked in %.1f ms\n", r.AOR, r.ResourceID, r.Millis)
+	if r.Range != "" {
+		fmt.Fprintf(w, "range\t%s: nobody has the number itself\n", r.Range)
+	}
 	for _, l := range r.Local {
 		fmt.Fprintf(w, "here\t%s over %s from %s, %d s left\n", l.Contact, strings.ToLower(l.Transport), l.Source, l.ExpiresInSeconds)
 	}

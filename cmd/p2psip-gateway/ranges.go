@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
 	"github.com/p2psip/p2psip-gateway/numbers"
 	"github.com/p2psip/p2psip-gateway/overlay/config"
@@ -100,6 +102,33 @@ func rangeTaken(taken *enroll.RangeTakenError) error {
 	return &identity.Error{Code: codeRangeTaken, What: "the number range overlaps one of another gateway", Path: fmt.Sprintf("%q", taken.Range),
 		Err: fmt.Errorf("%s belongs to %s", taken.Holder.Range, taken.Holder.Owner),
 		Try: "a range of other numbers, or --share when both gateways are to serve them: each call goes to one, and to the next when that fails"}
+}
+
+// examineRanges looks whether the gateway may publish the numbers that its routes publish, and whether anybody would look for them.
+func examineRanges(l *gateway.Loaded, doc *config.Overlay, node *trust.Signer) (list []gateway.Problem) {
+	names, err := l.Config.PublishedNames(cmp.Or(l.Config.Domain, doc.InstanceName))
+	if err != nil {
+		return nil // gateway.Examine tells
+	}
+	_, enrolls, err := identity.LoadEnrollment(l.Config.Overlay.Identity)
+	if err != nil {
+		list = append(list, l.Wrong("overlay.identity", err))
+	}
+	keys := identity.OpenKeyring(l.Config.Overlay.Identity, doc, node)
+	for _, aor := range names {
+		_, err := keys.Signer(string(aor))
+		switch {
+		case errors.Is(err, identity.ErrNoCertificate) && enrolls:
+			// It is asked for when the gateway starts.
+		case err != nil:
+			list = append(list, l.Wrong("routes", fmt.Errorf("E0112 routes: %s is published without a certificate: %w", aor, err)))
+		}
+		if !gateway.LookedFor(doc, aor) {
+			list = append(list, gateway.Problem{Warning: true,
+				Text: l.Wrong("routes", fmt.Errorf("E0113 routes: nobody looks for ranges like %s: the document of the overlay does not have them", aor)).Text})
+		}
+	}
+	return list
 }
 
 // runEnrollRanges is `p2psip-gateway enroll ranges`.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -69,4 +70,37 @@ func TestRangesAreIssuedOnce(t *testing.T) {
 		t.Error(text)
 	}
 	run(exitUsage, "init", "--domain", "example.org", "--dir", filepath.Join(tmp, "other"), "--ranges", "2xx,alice")
+}
+
+// TestCheckOfPublishedRanges: a route that publishes what the gateway has no certificate for is an error, one that nobody looks for a warning.
+func TestCheckOfPublishedRanges(t *testing.T) {
+	tmp := t.TempDir()
+	dir, out, file := filepath.Join(tmp, "overlay"), filepath.Join(tmp, "gw1"), filepath.Join(tmp, "gateway.yaml")
+	for _, args := range [][]string{{"init", "--domain", "example.org", "--dir", dir, "--ranges", "2xx"},
+		{"identity", "issue", "--dir", dir, "--name", "gw1", "--out", out, "--user", "2xx", "--user", "3xxx"}} {
+		if code, text, errs := runCommand(t, args...); code != exitOK {
+			t.Fatalf("%v: %d\n%s%s", args, code, text, errs)
+		}
+	}
+	check := func(routes string) (int, string) {
+		text := "domain: example.org\ndata: " + filepath.Join(tmp, "data") + "\nsip: {listen: [udp://127.0.0.1:0]}\nadmin: {listen: 127.0.0.1:0}\n" +
+			"registrar: {users: " + filepath.Join(tmp, "users") + "}\noverlay: {identity: " + out + ", document: " + filepath.Join(out, "overlay.xml") + ", listen: [tls://127.0.0.1:0]}\n" +
+			"trunks: {pbx: {targets: [sip:192.0.2.1]}}\nroutes: [" + routes + "]\n"
+		for path, text := range map[string]string{file: text, filepath.Join(tmp, "users"): "1001 secret\n"} {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		code, said, errs := runCommand(t, "check", "-c", file)
+		return code, said + errs
+	}
+	if code, text := check(`{match: "2xx", to: pbx, publish: true}`); code != exitOK || strings.Contains(text, "E011") {
+		t.Errorf("%d %s", code, text)
+	}
+	if code, text := check(`{match: "4xx", to: pbx, publish: true}`); code != exitConfig || !strings.Contains(text, "E0112 routes: 4xx@example.org") {
+		t.Errorf("%d %s", code, text)
+	}
+	if code, text := check(`{match: "3xxx", to: pbx, publish: true}`); code != exitOK || !strings.Contains(text, "warning: ") || !strings.Contains(text, "E0113") {
+		t.Errorf("%d %s", code, text)
+	}
 }

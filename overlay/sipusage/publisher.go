@@ -26,6 +26,7 @@ type Publisher struct {
 	wake    chan struct{}
 
 	certificates *Certificates // nil: they are not published
+	watch        func(aor location.AOR, err error)
 
 	mu     sync.Mutex
 	self   *trust.Signer
@@ -46,6 +47,9 @@ func NewPublisher(peer Peer, self *trust.Signer, keys Keyring) *Publisher {
 
 // ShowCertificates offers each certificate with which a record was stored to c. It is called before Run.
 func (p *Publisher) ShowCertificates(c *Certificates) { p.certificates = c }
+
+// Watch has f told of what came of each Store, and of each that was not tried for want of a certificate. It must not block. It is called before Run.
+func (p *Publisher) Watch(f func(aor location.AOR, err error)) { p.watch = f }
 
 // Renew is for when certificates were renewed: every live value is signed and stored anew, with self and with what the keyring
 // has now. RFC 6940 §7.1: a value ends with the certificate of its signer, whatever its lifetime says. It does not block.
@@ -201,6 +205,9 @@ func (p *Publisher) carryOut(ctx context.Context, t task) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	o := p.store(ctx, &t)
+	if p.watch != nil && t.key != "" && t.want {
+		p.watch(location.AOR(t.key), o.err)
+	}
 	p.do(func(now time.Time, s *schedule) {
 		p.stores[label(o.err)]++
 		s.result(now, t, o)

@@ -113,7 +113,9 @@ func (g *Gateway) openSIP() error {
 	g.publisher = sipusage.NewPublisher(g.peer, g.o.Self, g.o.Keyring)
 	g.shown = sipusage.NewCertificates(g.peer, g.o.Self)
 	g.publisher.ShowCertificates(g.shown)
-	g.forwards.bindings, g.forwards.publisher = g.bindings, g.publisher
+	g.published = &published{publisher: g.publisher, log: g.o.Log.With().Str("component", "trunk").Logger()}
+	g.publisher.Watch(g.published.stored)
+	g.forwards.bindings, g.forwards.publisher = g.bindings, g.published
 	layer := transaction.New(transaction.Config{}, g.flows)
 	g.metrics = metrics.New(metrics.Sources{Version: g.o.Version, Overlay: g.peer.Stats, Gauges: g.gauges})
 	g.locator = &locator{g.bindings, g.user, g.usage, g.metrics}

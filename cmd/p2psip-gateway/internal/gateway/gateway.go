@@ -96,7 +96,8 @@ type Gateway struct {
 	health    *trunk.Health // nil on a redirect peer
 	usage     *sipusage.Service
 	publisher *sipusage.Publisher
-	forwards  *forwards // between registrar and publisher
+	forwards  *forwards  // between registrar and published
+	published *published // between forwards and publisher: what routes publish
 	shown     *sipusage.Certificates
 	journal   *journal.Journal // of what the peer holds
 	known     *knownPeers
@@ -255,6 +256,8 @@ func (g *Gateway) drain() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	withdrawn := g.withdrawRoutes()
+	defer withdrawn()
 	if g.layer.Drain(ctx) != nil {
 		log.Warn().Int64("transactions", live(g.layer.Stats().Live)).Msg("stopped with transactions under way")
 	}
@@ -304,6 +307,7 @@ func (g *Gateway) announce() error {
 		g.forwards.Publish(aor, last, func(error) {})
 	}
 	g.forwards.announce()
+	g.publishRoutes()
 	if g.o.Config.Role == RoleRedirect {
 		return nil
 	}

@@ -30,7 +30,7 @@ func (g *Gateway) status() StatusReport {
 		Overlay: OverlayReport{Name: g.o.Overlay.InstanceName, Address: g.linkAddress(), Listen: g.linkAddresses(), Links: len(s.Links), SizeEstimate: s.SizeEstimate,
 			Stored: storedByName(s), Tuning: tuningOf(s)},
 		Registrations: g.bindings.Count(), Transactions: int(live(g.layer.Stats().Live)), Valid: g.validity(), Servers: g.servers(), ClockSkew: s.ClockSkew.Seconds(),
-		LastReload: g.lastReload.Load(),
+		LastReload: g.lastReload.Load(), Published: g.published.report(),
 	}
 	for _, a := range g.flows.Listeners() {
 		r.SIP = append(r.SIP, ListenerReport{strings.ToLower(a.Transport), net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port)))})
@@ -158,7 +158,7 @@ func (g *Gateway) lookup(ctx context.Context, aor location.AOR) (LookupReport, e
 		Local: g.describe(aor, g.bindings.Get(aor, now), now), Records: []RecordReport{},
 	}
 	r.Forwarded, _ = g.forwards.to(aor)
-	values, err := g.peer.Fetch(ctx, wire.ResourceIDOf(string(aor)), wire.KindSIPRegistration)
+	values, err := g.recordsOf(ctx, aor, &r)
 	r.Millis = float64(time.Since(now).Microseconds()) / 1000
 	if err != nil {
 		return r, err
@@ -168,6 +168,21 @@ func (g *Gateway) lookup(ctx context.Context, aor location.AOR) (LookupReport, e
 	}
 	r.Found = len(r.Local)+len(r.Records) > 0
 	return r, nil
+}
+
+// recordsOf fetches the records of aor, or of the number range that it is in.
+func (g *Gateway) recordsOf(ctx context.Context, aor location.AOR, r *LookupReport) ([]overlay.Value, error) {
+	values, err := g.peer.Fetch(ctx, wire.ResourceIDOf(string(aor)), wire.KindSIPRegistration)
+	if err != nil || len(values) > 0 {
+		return values, err
+	}
+	g.usage.Invalidate(aor)
+	name, err := g.usage.Name(ctx, aor)
+	if err != nil || name == "" || name == aor {
+		return nil, err
+	}
+	r.Range, r.ResourceID = string(name), wire.ResourceIDOf(string(name)).String()
+	return g.peer.Fetch(ctx, wire.ResourceIDOf(string(name)), wire.KindSIPRegistration)
 }
 
 func (g *Gateway) recordReport(ctx context.Context, v overlay.Value) RecordReport {

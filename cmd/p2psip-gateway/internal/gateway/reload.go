@@ -79,6 +79,7 @@ func (g *Gateway) apply(f *inForce) {
 	if g.o.Level != nil {
 		g.o.Level(f.config.Log.Level)
 	}
+	g.publishRoutes()
 	close(old.over)
 }
 

@@ -23,10 +23,20 @@ type StatusReport struct {
 	Valid []EndReport `json:"valid"`
 	// ClockSkew is by how many seconds the clocks of the neighbours are ahead of this node's.
 	ClockSkew float64 `json:"clock_skew_seconds"`
+	// Published are the numbers and ranges that routes of this node publish.
+	Published []PublishedReport `json:"published,omitempty"`
 	// LastReload is absent when the configuration was read once.
 	LastReload *ReloadReport `json:"last_reload,omitempty"`
 	// Servers are the configuration and enrollment servers that were asked so far.
 	Servers []ServerReport `json:"servers"`
+}
+
+// PublishedReport is a number or range that a route publishes.
+type PublishedReport struct {
+	AOR   string `json:"aor"`
+	State string `json:"state"`          // of the record in the overlay: stored | pending | failed | no certificate
+	Code  string `json:"code,omitempty"` // of the last failure
+	Error string `json:"error,omitempty"`
 }
 
 // EndReport is something that ends.
@@ -126,6 +136,7 @@ type LinkReport struct {
 type LookupReport struct {
 	AOR        string         `json:"aor"`
 	ResourceID string         `json:"resource_id"`
+	Range      string         `json:"range,omitempty"` // the number range that the records are of; empty: the AOR itself
 	Found      bool           `json:"found"`
 	Known      bool           `json:"known"` // a user of ours, registered or not
 	Local      []Registration `json:"local"`

@@ -262,6 +262,9 @@ func (c *RouteConfig) route(all *Config, bad badKey) trunk.Route {
 	if c.Publish && !r.Match.Ours() {
 		bad("publish", "only users of this domain can be published, not those of another")
 	}
+	if _, ok := PublishedName(r.Match, "ours"); c.Publish && r.Match.Ours() && !ok {
+		bad("publish", "%q can not be published: want a number, or a range with a prefix of digits, such as 2xx or +49301234*", c.Match)
+	}
 	return r
 }
 
