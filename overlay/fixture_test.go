@@ -187,6 +187,8 @@ func (f *fake) input(c call) {
 
 func (f *fake) FetchOwn(time.Time, node.OpFetch) ([]node.Value, bool) { return nil, false }
 
+func (f *fake) Held(time.Time, node.OpFetch) ([]wire.StoredData, []wire.Certificate) { return nil, nil }
+
 func (f *fake) Receive(_ time.Time, from node.LinkID, raw []byte) {
 	f.input(call{input: "receive", link: from, raw: raw})
 }

@@ -65,6 +65,7 @@ const (
 	servicePause   = time.Second            // until a service is looked at that is not ready
 	serviceRetry   = 30 * time.Second       // after a registration that failed
 	appWait        = 10 * time.Second       // from an AppAttach's answer to the connection
+	replicaTimeout = 3 * time.Second        // for the replicas of a value to say that they hold it
 	hopTimeout     = 7 * time.Second        // for one hop of a Trace: the request and two more copies
 	postTimeout    = 2 * time.Second        // a caller waits so long for room in the inbox
 	leaveTimeout   = 3 * time.Second        // for the hand-over of what is stored

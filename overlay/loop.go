@@ -10,6 +10,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/node"
 	"github.com/p2psip/p2psip-gateway/overlay/store"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
 // machine is *node.Node, or what a test puts in its place to see what the driver does.
@@ -29,6 +30,7 @@ type machine interface {
 	Do(now time.Time, op node.Op) node.OpID
 	Cancel(now time.Time, id node.OpID)
 	FetchOwn(now time.Time, op node.OpFetch) ([]node.Value, bool)
+	Held(now time.Time, op node.OpFetch) ([]wire.StoredData, []wire.Certificate)
 	Tick(now time.Time)
 	Deadline() time.Time
 	Take() node.Effects

@@ -232,9 +232,13 @@ func runReg(ctx context.Context, std stdio, args []string) int {
 func runLookup(ctx context.Context, std stdio, args []string) int {
 	q := newQuery(std, "lookup", "AOR", "Asks a running node where an address-of-record is registered. Exits 1 when it is nowhere.")
 	explain := q.flags.Bool("explain", false, "follow the forwardings, and list each place that they lead to")
+	save := q.flags.String("proof", "", "write a proof of it to `file`, which verify checks without any node; - for standard output")
 	operands, ok := q.parse(args, 1)
 	if !ok {
 		return exitUsage
+	}
+	if *save != "" {
+		return q.saveProof(ctx, operands[0], *save)
 	}
 	path := "/api/v1/lookup?aor=" + url.QueryEscape(operands[0])
 	if *explain {

@@ -48,6 +48,7 @@ var commands = []command{
 	{"drain", "have a running node end what is under way, and stop", runDrain},
 	{"reg", "ls: the phones registered at a running node", runReg},
 	{"lookup", "AOR: where an address-of-record is registered", runLookup},
+	{"verify", "FILE: check a proof of a registration without any node", runVerify},
 	{"user", "forward AOR [URI]: where the calls of a user of a running node go", runUser},
 	{"ring", "the part of the ring that a running node sees", runRing},
 	{"peer", "ls, ping TARGET, trace TARGET: the links of a running node, and the way to others", runPeer},

@@ -33,6 +33,7 @@ var layers = map[string][]string{
 	"overlay":          {"numbers", "overlay/node", "overlay/redir", "overlay/route", "overlay/store", "overlay/link", "overlay/ice", "overlay/trust", "overlay/config", "overlay/wire"},
 	"overlay/enroll":   {"overlay/trust", "overlay/config", "overlay/wire", "numbers"},
 	"overlay/lease":    {},
+	"overlay/proof":    {"overlay/trust", "overlay/config", "overlay/wire"},
 	"overlay/sipusage": {"overlay", "overlay/lease", "overlay/trust", "overlay/wire", "location", "numbers"},
 
 	"numbers": {},
@@ -58,15 +59,15 @@ var layers = map[string][]string{
 
 	"metrics":                              {"overlay", "location"},
 	"cmd/p2psip-gateway/internal/identity": {"numbers", "overlay/config", "overlay/trust", "overlay/wire"},
-	"cmd/p2psip-gateway/internal/gateway": {"numbers", "metrics", "media", "overlay", "overlay/node", "overlay/journal", "overlay/lan", "overlay/sipusage", "overlay/config", "overlay/trust", "overlay/wire",
+	"cmd/p2psip-gateway/internal/gateway": {"numbers", "metrics", "media", "overlay", "overlay/node", "overlay/journal", "overlay/lan", "overlay/sipusage", "overlay/proof", "overlay/config", "overlay/trust", "overlay/wire",
 		"proxy", "redirect", "registrar", "registrar/regevent", "trunk", "location", "sip", "sip/message", "sip/flow", "sip/transaction", "sip/digest", "sip/resolve"},
 	"cmd/p2psip-gateway/internal/report": {"overlay/sim"},
-	"cmd/p2psip-gateway":                 {"numbers", "cmd/p2psip-gateway/internal/report", "cmd/p2psip-gateway/internal/gateway", "cmd/p2psip-gateway/internal/identity", "overlay", "overlay/config", "overlay/enroll", "overlay/lan", "overlay/trust", "overlay/wire", "overlay/sim", "sip/digest", "location"},
+	"cmd/p2psip-gateway":                 {"numbers", "cmd/p2psip-gateway/internal/report", "cmd/p2psip-gateway/internal/gateway", "cmd/p2psip-gateway/internal/identity", "overlay", "overlay/config", "overlay/enroll", "overlay/lan", "overlay/proof", "overlay/trust", "overlay/wire", "overlay/sim", "sip/digest", "location"},
 }
 
 // pure packages take the time, randomness and verified identities as arguments: no clock, I/O, locks or goroutines.
 var (
-	pure   = []string{"numbers", "overlay/wire", "overlay/chord", "overlay/route", "overlay/store", "overlay/redir", "overlay/node", "overlay/sim", "overlay/lease", "sip/message", "media/sdp"}
+	pure   = []string{"numbers", "overlay/wire", "overlay/chord", "overlay/route", "overlay/store", "overlay/redir", "overlay/node", "overlay/sim", "overlay/lease", "overlay/proof", "sip/message", "media/sdp"}
 	impure = []string{"net", "net/http", "os", "sync", "sync/atomic", "context", "crypto/rand", "math/rand", "syscall"}
 	clock  = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 )

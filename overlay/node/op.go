@@ -31,10 +31,11 @@ type OpStore struct {
 	Generation uint64 // 0: do not check
 }
 
-// OpFetch fetches values of one Kind.
+// OpFetch fetches values of one Kind: from the peer that is responsible, or what the node At holds of them.
 type OpFetch struct {
 	Resource  wire.ResourceID
 	Specifier wire.Specifier
+	At        wire.NodeID // zero: who is responsible
 }
 
 // OpAppAttach asks the last node of Destinations for a connection of an application. Done carries the Node-ID that
@@ -124,11 +125,14 @@ func (n *Node) doRequest(id OpID, op Op) {
 		o.body = &wire.StoreReq{Resource: op.Resource,
 			Kinds: []wire.StoreKindData{{Kind: op.Kind, Generation: op.Generation, Values: op.Values}}}
 	case OpFetch:
-		if n.answersItself(op.Resource) {
+		if op.At.IsZero() && n.answersItself(op.Resource) {
 			n.finishOp(n.fetchOwn(id, &op))
 			return
 		}
 		o.dest = wire.NewDestinationList(wire.ToResource(op.Resource))
+		if !op.At.IsZero() {
+			o.dest = wire.NewDestinationList(wire.ToNode(op.At))
+		}
 		o.asked = op.Resource
 		o.body = &wire.FetchReq{Resource: op.Resource, Specifiers: []wire.Specifier{op.Specifier}}
 		o.done = func(r result) { n.opDone(id, &op, r) }

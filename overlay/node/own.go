@@ -41,6 +41,15 @@ func (n *Node) FetchOwn(now time.Time, op OpFetch) (values []Value, ok bool) {
 	return d.Values, d.Refused == nil
 }
 
+// Held is what this node holds itself of what op names, whether it is responsible for that or not, and the certificates of those who signed.
+func (n *Node) Held(now time.Time, op OpFetch) ([]wire.StoredData, []wire.Certificate) {
+	ans, certs, e := n.store.Fetch(now, &wire.FetchReq{Resource: op.Resource, Specifiers: []wire.Specifier{op.Specifier}})
+	if e != nil {
+		return nil, nil
+	}
+	return ans.Kinds[0].Values, certs
+}
+
 // vouchOrSeal has a request sealed, or only its certificate looked at where it is ours to answer. It reports false when there
 // is too much to do.
 func (n *Node) vouchOrSeal(r *request, m *wire.Message) bool {

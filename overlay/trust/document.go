@@ -26,7 +26,7 @@ func SignDocument(o *config.Overlay, by *Signer) ([]byte, error) {
 		blocks = append(blocks, b)
 	}
 	c := config.Configuration{Overlay: o, Signed: config.AppendConfiguration(nil, o, blocks...)}
-	sig, err := by.signBlob(c.Signed)
+	sig, err := by.SignBlob(c.Signed)
 	if err != nil {
 		return nil, err
 	}
@@ -34,10 +34,10 @@ func SignDocument(o *config.Overlay, by *Signer) ([]byte, error) {
 	return config.AppendDocument(nil, c), nil
 }
 
-// signBlob signs octets on their own and returns an encoded SecurityBlock with the certificates needed. RFC 6940 §11.1: "a
+// SignBlob signs octets on their own and returns an encoded SecurityBlock with the certificates needed. RFC 6940 §11.1: "a
 // binary blob that MUST be signed using the standard SecurityBlock". It does not say whether the SignerIdentity is appended
 // as in messages; the octets alone are signed.
-func (s *Signer) signBlob(blob []byte) ([]byte, error) {
+func (s *Signer) SignBlob(blob []byte) ([]byte, error) {
 	sig, err := s.sign(func(wire.SignerIdentity) []byte { return blob })
 	if err != nil {
 		return nil, fmt.Errorf("trust: signing a document: %w", err)

@@ -14,7 +14,7 @@ import (
 // the beginning of the first < of the kind element to the end of the last > of the kind element".
 func SignKind(o *config.Overlay, k config.Kind, by *Signer) (b config.KindBlock, err error) {
 	b.Kind, b.Signed = k, config.AppendKind(nil, o, k)
-	b.Signature, err = by.signBlob(b.Signed)
+	b.Signature, err = by.SignBlob(b.Signed)
 	return b, err
 }
 

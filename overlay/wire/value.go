@@ -72,6 +72,13 @@ func (d *StoredData) AppendTo(b []byte) []byte {
 	return finish(b, at, 4, "StoredData.length")
 }
 
+// ParseStoredData reads a StoredData that stands alone, of a Kind with the data model m. It aliases b. The error is a *SyntaxError.
+func ParseStoredData(b []byte, m DataModel) (StoredData, error) {
+	c := newCursor(b)
+	d := c.storedData(m)
+	return d, c.done("StoredData")
+}
+
 func (c *cursor) storedData(m DataModel) (d StoredData) {
 	outer := c.open(4, "StoredData.length")
 	d.StorageTime = c.u64("StoredData.storage_time")

@@ -26,6 +26,7 @@ type adminSource interface {
 	serviceSource
 	mediaSource
 	forwarder
+	prover
 }
 
 // Limits of the admin server: it serves operators and scrapers, not the public.
@@ -91,6 +92,7 @@ func adminHandler(s adminSource, metrics http.Handler) http.Handler {
 	handleServices(mux, s)
 	handleMedia(mux, s)
 	handleForwards(mux, s)
+	handleProofs(mux, s)
 	return mux
 }
 

@@ -101,6 +101,10 @@ func TestAdminAnswers(t *testing.T) {
 		{fakeNode{}, "GET", "/api/v1/service?name=voice-mail", 200, `"nearest": "11"`},
 		{fakeNode{}, "GET", "/api/v1/service?name=slow", 504, "unavailable"},
 		{fakeNode{}, "GET", "/api/v1/service", 400, "name of a service"},
+		{fakeNode{}, "GET", "/api/v1/proof?aor=a@d", 200, "{}"},
+		{fakeNode{}, "GET", "/api/v1/proof?aor=nobody@d", 404, "no such user"},
+		{fakeNode{}, "GET", "/api/v1/proof?aor=slow@d", 504, "unavailable"},
+		{fakeNode{}, "GET", "/api/v1/proof", 400, "no address-of-record"},
 		{fakeNode{}, "POST", "/api/v1/status", 405, ""},
 		{fakeNode{}, "GET", "/nothing", 404, ""},
 	} {
