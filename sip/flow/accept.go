@@ -31,7 +31,8 @@ func openListener(t *Table, l Listen) (*listener, error) {
 	r.fixed = l.AdvertiseHost != "" || !r.address.Local.Addr().IsUnspecified()
 	if secured(l.Transport) {
 		// No ALPN: some carriers break off at a protocol name that they do not know.
-		r.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: t.cfg.Certificate, ClientAuth: l.Clients, ClientCAs: t.cfg.ClientRoots}
+		r.tls = t.policy(&tls.Config{GetCertificate: t.cfg.Certificate, ClientAuth: l.Clients, ClientCAs: t.cfg.ClientRoots})
+		r.tls.VerifyConnection = func(s tls.ConnectionState) error { return t.revoked(s.VerifiedChains, nil) }
 	}
 	return r, nil
 }

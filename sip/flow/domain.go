@@ -58,11 +58,11 @@ func proves(c *x509.Certificate, host string, wildcards bool) bool {
 
 // dialled makes the TLS side of a connection to a server that has to prove name.
 func (t *Table) dialled(c net.Conn, name string) *tls.Conn {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: name, RootCAs: t.cfg.Roots}
+	conf := t.policy(&tls.Config{ServerName: name, RootCAs: t.cfg.Roots})
 	// The library's own check takes wildcards and knows no "sip:" URIs, so it is off, and this one on.
 	conf.InsecureSkipVerify = true
 	if name != location.AnyHost {
-		conf.VerifyConnection = func(s tls.ConnectionState) error { return t.verify(s.PeerCertificates, name) }
+		conf.VerifyConnection = func(s tls.ConnectionState) error { return t.verify(s, name) }
 	}
 	if t.cfg.ShowCertificate {
 		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -74,18 +74,39 @@ func (t *Table) dialled(c net.Conn, name string) *tls.Conn {
 
 // verify is RFC 5922 §7.3: the chain by RFC 5280, then the name. "If the server is not authenticated, the client MUST close the
 // connection immediately."
-func (t *Table) verify(chain []*x509.Certificate, name string) error {
+func (t *Table) verify(s tls.ConnectionState, name string) error {
+	chain := s.PeerCertificates
 	o := x509.VerifyOptions{Roots: t.cfg.Roots, Intermediates: x509.NewCertPool()}
 	for _, c := range chain[1:] {
 		o.Intermediates.AddCert(c)
 	}
-	if _, err := chain[0].Verify(o); err != nil {
+	chains, err := chain[0].Verify(o)
+	if err != nil {
 		return &tls.CertificateVerificationError{UnverifiedCertificates: chain, Err: err}
 	}
 	if !proves(chain[0], name, t.cfg.Wildcards) {
 		return fmt.Errorf("flow: the certificate of the other side: %w", x509.HostnameError{Certificate: chain[0], Host: name})
 	}
-	return nil
+	return t.revoked(chains, s.OCSPResponse)
+}
+
+// policy adds to c what all connections have in common.
+func (t *Table) policy(c *tls.Config) *tls.Config {
+	c.MinVersion, c.CipherSuites = max(t.cfg.MinTLS, tls.VersionTLS12), t.cfg.Suites
+	return c
+}
+
+// revoked tells why none of the chains may be used. Without a chain nothing was proved, and nothing is revoked.
+func (t *Table) revoked(chains [][]*x509.Certificate, staple []byte) (err error) {
+	if t.cfg.Revoked == nil {
+		return nil
+	}
+	for _, chain := range chains {
+		if err = t.cfg.Revoked(chain, staple); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // Peer is the certificate that the client on an accepted connection, or the server on a dialled one, proved to have, verified; nil when

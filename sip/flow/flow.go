@@ -69,6 +69,12 @@ type Config struct {
 	Banned func(netip.Addr) bool
 	// Roots are the authorities that a dialled TLS server must have its certificate from; nil: those of the system.
 	Roots *x509.CertPool
+	// MinTLS is the lowest version of TLS that is used; 0: TLS 1.2. Suites are those of TLS 1.2 that may be used; none: Go's own choice.
+	MinTLS uint16
+	Suites []uint16
+	// Revoked, when set, tells why a chain of certificates that was verified, that of the other side first, may not be used all the same; nil:
+	// it may. staple is the OCSP response that the other side sent with it, perhaps none. It must not block for long.
+	Revoked func(chain []*x509.Certificate, staple []byte) error
 	// DialNode opens a connection to the gateway of the overlay whose GRUU has this gr value; nil: there is no overlay.
 	DialNode func(ctx context.Context, gr string) (NodeConn, error)
 	// Closed, when set, is told of each connection that ended. It is called once for a flow, from any goroutine, and must not block.

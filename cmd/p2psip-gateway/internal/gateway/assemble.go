@@ -94,6 +94,9 @@ func (g *Gateway) openSIP() error {
 	if fc.ClientRoots, err = sipRoots("sip.tls.client_ca", c.SIP.TLS.ClientCA); err != nil {
 		return err
 	}
+	if err := g.openPolicy(&fc); err != nil {
+		return err
+	}
 	if g.flows, err = flow.New(fc); err != nil {
 		return inUse("sip.listen", strings.Join(c.SIP.Listen, ", "), err)
 	}

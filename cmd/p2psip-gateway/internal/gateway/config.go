@@ -65,12 +65,16 @@ type SIPConfig struct {
 
 // TLSConfig names PEM files. Without them a tls:// listener uses a certificate that is made at the start and signed by nobody.
 type TLSConfig struct {
-	Cert      string `yaml:"cert"`
-	Key       string `yaml:"key"`
-	CA        string `yaml:"ca"`        // roots for connections that we open; empty: the system's
-	Clients   string `yaml:"clients"`   // certificates of phones and trunks: none | optional | required
-	ClientCA  string `yaml:"client_ca"` // roots for those; empty: the system's
-	Wildcards bool   `yaml:"wildcards"` // take *.example.org in the certificate of a server, against RFC 5922 §7.2
+	Cert     string `yaml:"cert"`
+	Key      string `yaml:"key"`
+	CA       string `yaml:"ca"`        // roots for connections that we open; empty: the system's
+	Clients  string `yaml:"clients"`   // certificates of phones and trunks: none | optional | required
+	ClientCA string `yaml:"client_ca"` // roots for those; empty: the system's
+	// Lowest version, 1.2 or 1.3, and the suites of 1.2 that may be used, by their IANA names; none: Go's own choice.
+	MinVersion string `yaml:"min_version"`
+	Suites     List   `yaml:"suites"`
+	CRL        List   `yaml:"crl"`       // files with lists of revoked certificates, of phones and of servers
+	Wildcards  bool   `yaml:"wildcards"` // take *.example.org in the certificate of a server, against RFC 5922 §7.2
 }
 
 // OverlayConfig is the peer.
@@ -151,7 +155,7 @@ func DefaultConfig() Config {
 		Role: RoleProxy,
 		Data: "data", DrainTimeout: 30 * time.Second,
 		SIP: SIPConfig{Listen: List{"udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"}, DSCP: 24, QueueDelay: 200 * time.Millisecond,
-			TLS: TLSConfig{Clients: "none"}},
+			TLS: TLSConfig{Clients: "none", MinVersion: "1.2"}},
 		Overlay: OverlayConfig{
 			Role:     RolePeer,
 			Identity: "identity",

@@ -44,6 +44,9 @@ func Examine(ctx context.Context, l *Loaded, now time.Time) []Problem {
 			e.file(f.key, err)
 		}
 	}
+	if _, err := readLists(l.Config.SIP.TLS.CRL); err != nil {
+		e.Wrong("sip.tls.crl", err)
+	}
 	if _, err := l.Config.Overlay.TURN.secrets(l.Config.Overlay.Identity); err != nil {
 		e.file("overlay.turn.secret", err)
 	}

@@ -99,6 +99,7 @@ func (c *SIPConfig) check(bad func(key, format string, args ...any)) {
 	if c.DSCP < 0 || c.DSCP > 63 {
 		bad("sip.dscp", "%d: want 0 to 63; 24 is CS3", c.DSCP)
 	}
+	c.TLS.check(bad)
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		bad("sip.tls", "cert and key go together")
 	}
