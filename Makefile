@@ -17,7 +17,7 @@ test: ## every test, with the race detector; installs the Debian packages that t
 	./.ci/deps
 	$(GO) test -run TestWorldsHold ./overlay/sim # all 200 worlds; with the race detector there are fewer
 	$(GO) test ./overlay/sim -run TestMixedWorlds -v -seeds 500
-	$(GO) test ./overlay/sim -run "TestMixedWorlds|TestWorldsHold" -v -seeds 20 -fresh # from a seed that nobody has chosen, printed
+	$(GO) test ./overlay/sim -run "TestMixedWorlds|TestWorldsHold" -v -seeds 100 -fresh # from a seed that nobody has chosen, printed
 	$(GO) test -race -timeout 15m ./...
 
 check: check-format check-vet lint ## what a change must pass besides the tests

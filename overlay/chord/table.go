@@ -102,15 +102,28 @@ func (r *Ring) filled(s slot) bool {
 // Mesh reports whether everybody is worth a link, because the ring is small.
 func (r *Ring) Mesh() bool { return r.mesh(r.SizeEstimate()) }
 
-// Spare is the peer whose link is worth least, when there are more than Widen allows: the one whose two neighbours in the
-// table lie closest together. The near ones, and twice as many again, are never spared: others may need them.
-func (r *Ring) Spare() (id wire.NodeID, ok bool) {
-	n := len(r.peers)
-	if r.links == 0 || n <= r.room(31) {
+// Spare is the peer whose link is worth least, when there are more links than Widen allows; more are those with others than the
+// peers of the table. The near ones, and twice as many again, are never spared: others may need them.
+func (r *Ring) Spare(more int) (id wire.NodeID, ok bool) {
+	if r.links == 0 || len(r.peers)+more <= r.room(31) {
 		return wire.NodeID{}, false
 	}
+	return r.least(2 * r.near)
+}
+
+// Least is the peer whose link is worth least, however many there are; it ok is false when there are
+// none but the near ones.
+func (r *Ring) Least() (id wire.NodeID, ok bool) {
+	if id, ok = r.least(2 * r.near); ok {
+		return id, ok
+	}
+	return r.least(r.near)
+}
+
+// least is the peer whose two neighbours in the table lie closest together, of those that are not among the first or last keep.
+func (r *Ring) least(keep int) (id wire.NodeID, ok bool) {
 	best := Point{^uint64(0), ^uint64(0)}
-	for i := 2 * r.near; i < n-2*r.near; i++ {
+	for i := max(keep, 1); i < len(r.peers)-max(keep, 1); i++ {
 		if gap := r.peers[i+1].dist.Sub(r.peers[i-1].dist); gap.Less(best) {
 			id, ok, best = r.peers[i].id, true, gap
 		}
@@ -119,12 +132,14 @@ func (r *Ring) Spare() (id wire.NodeID, ok bool) {
 }
 
 // Enough reports whether a peer need not look for more links, and Full whether it need not accept more: in between there is
-// room for those that others look for.
-func (r *Ring) Enough() bool { return r.links > 0 && len(r.peers) >= r.links*7/8 }
+// room for those that others look for. more are links with others than the peers of the table.
+func (r *Ring) Enough(more int) bool { return r.links > 0 && len(r.peers)+more >= r.links*7/8 }
 
-// Full reports whether there are as many peers as Widen allows, with some more that are on their way, except for those that must
-// not be refused: new neighbours.
+// Full reports whether there are as many links as Widen allows, except for those that must not be refused: new neighbours.
 func (r *Ring) Full(more int) bool { return r.links > 0 && len(r.peers)+more >= r.room(29) }
+
+// Limit is how many links a peer has at most, whatever they are for; 0: Widen says nothing.
+func (r *Ring) Limit() int { return r.links }
 
 // room is so many parts of 32 of the links that Widen allows, or all in a mesh.
 func (r *Ring) room(parts int) int {

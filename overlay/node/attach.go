@@ -1,7 +1,6 @@
 package node
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -186,52 +185,22 @@ func (n *Node) endAttach(a *attach, err error) {
 	n.after(func() { a.done(a.node, err) })
 }
 
-// avoided is a node that could not be attached to, and who spoke of it since.
-type avoided struct {
-	until   time.Time
-	teacher wire.NodeID
-}
-
 // leaveAlone keeps the node from trying id again at once.
 func (n *Node) leaveAlone(id wire.NodeID) {
 	if id.IsZero() || n.peers[id] != nil {
 		return
 	}
-	for k, a := range n.avoid { // the order does not matter
-		if !a.until.After(n.now) {
+	for k, until := range n.avoid { // the order does not matter
+		if !until.After(n.now) {
 			delete(n.avoid, k)
 		}
 	}
 	if len(n.avoid) < maxAvoid {
-		n.avoid[id] = avoided{until: n.now.Add(avoidTime)}
+		n.avoid[id] = n.now.Add(avoidTime)
 	}
 }
 
-func (n *Node) avoided(id wire.NodeID) bool { return n.avoid[id].until.After(n.now) || n.bad(id) }
-
-// learnAgain remembers to ask again about a neighbour that is left alone for now.
-func (n *Node) learnAgain(id, teacher wire.NodeID) {
-	a := n.avoid[id]
-	a.teacher = teacher
-	n.avoid[id] = a
-	n.timers[timerAvoid] = earlier(n.timers[timerAvoid], a.until)
-}
-
-// avoidTimer asks those who spoke of a neighbour that was left alone whether they still do.
-func (n *Node) avoidTimer() {
-	for _, id := range slices.SortedFunc(maps.Keys(n.avoid), wire.NodeID.Compare) {
-		a := n.avoid[id]
-		switch p := n.peers[a.teacher]; {
-		case a.until.After(n.now) && !a.teacher.IsZero():
-			n.timers[timerAvoid] = earlier(n.timers[timerAvoid], a.until)
-		case !a.until.After(n.now):
-			delete(n.avoid, id)
-			if p != nil && n.ring.Wanted(id) {
-				n.askUpdate(p)
-			}
-		}
-	}
-}
+func (n *Node) avoided(id wire.NodeID) bool { return n.avoid[id].After(n.now) || n.bad(id) }
 
 // expireAttaches gives up those whose link did not come.
 func (n *Node) expireAttaches() {
@@ -272,7 +241,7 @@ func (n *Node) answerAttach(in *inbound, req *wire.AttachReq) {
 		n.forbid(in, "too many links")
 		return
 	}
-	if n.peers[in.sender] == nil && last.Type == wire.DestResource && n.ring.Full(len(n.dials)) && n.member() && last != wire.ToResource(joinPoint(in.sender)) &&
+	if n.peers[in.sender] == nil && n.member() && n.ring.Full(n.others()+len(n.dials)) && last != wire.ToResource(joinPoint(in.sender)) &&
 		!n.ring.Near(in.sender) {
 		n.forbid(in, "enough links") // it looks for somebody in this part of the ring: another will do
 		return

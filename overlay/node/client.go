@@ -42,7 +42,7 @@ func (n *Node) learnHomes(teacher wire.NodeID, u *wire.UpdateReq) {
 		case p == nil && !n.attaching(id):
 			n.attachTo(wire.NewDestinationList(wire.ToNode(teacher), wire.ToNode(id)), 0, func(_ wire.NodeID, err error) {
 				if err != nil {
-					n.learnAgain(id, teacher)
+					n.seekAgain(id, teacher)
 				}
 			})
 		}

@@ -109,8 +109,10 @@ func (n *Node) LinkUp(now time.Time, id LinkID, who trust.Identity, from DialID)
 	}
 	if !n.begin(now) || n.refuseLink(id, who.Node) {
 		n.out.Close = append(n.out.Close, id)
-		if d != nil && n.state != Left {
-			n.dialFailed(d)
+		if n.state != Left {
+			if d != nil {
+				n.dialFailed(d)
+			}
 			n.settle()
 		}
 		return
@@ -122,6 +124,9 @@ func (n *Node) LinkUp(now time.Time, id LinkID, who trust.Identity, from DialID)
 // refuseLink reports whether the link is not wanted.
 func (n *Node) refuseLink(id LinkID, who wire.NodeID) bool {
 	reason := n.refusal(id, who)
+	if reason == "" && !n.makeRoom(who) {
+		reason = "too_many"
+	}
 	if reason != "" {
 		n.event(EventLinkRefused, who, reason)
 	}
@@ -139,8 +144,8 @@ func (n *Node) refusal(id LinkID, who wire.NodeID) string {
 		return badNodeText
 	case n.isBanned(who):
 		return "flood"
-	case n.conns[id] != nil || len(n.conns) >= maxLinks:
-		return "too_many"
+	case n.conns[id] != nil:
+		return "known"
 	}
 	return ""
 }

@@ -161,6 +161,7 @@ func (n *Node) answerLeave(in *inbound, req *wire.LeaveReq) {
 	n.respond(in, &wire.LeaveAns{}, nil)
 	p := n.peers[in.sender]
 	p.left = true
+	delete(n.sought, p.id)
 	if p.ready {
 		// RFC 6940 §10.9: "Any peer which receives a Leave for a peer n in its neighbor set MUST follow procedures as if
 		// it had detected a peer failure". There is nothing to wait for, though: who takes its place is in the message.
@@ -169,7 +170,7 @@ func (n *Node) answerLeave(in *inbound, req *wire.LeaveReq) {
 		n.noteFailure()
 	}
 	if len(n.avoid) < maxAvoid {
-		n.avoid[in.sender] = avoided{until: n.now.Add(avoidTime)}
+		n.avoid[in.sender] = n.now.Add(avoidTime)
 	}
 	if l, err := n.schema.ParseChordLeave(req.OverlaySpecific); err == nil && n.member() {
 		for _, id := range l.Nodes[:min(len(l.Nodes), maxLearned)] {

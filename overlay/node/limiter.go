@@ -65,7 +65,7 @@ func (n *Node) ban(id wire.NodeID) {
 		n.banned[id] = n.now.Add(banTime)
 	}
 	if len(n.avoid) < maxAvoid {
-		n.avoid[id] = avoided{until: n.now.Add(banTime)}
+		n.avoid[id] = n.now.Add(banTime)
 	}
 }
 

@@ -52,6 +52,8 @@ const (
 	announceWait = 3 * time.Second
 	// avoidTime is how long a node that could not be attached to is left alone, unless it is heard of first hand.
 	avoidTime = 15 * time.Second
+	// maxSoughtPause bounds the pause between two attempts to be linked with a node that others name, which doubles.
+	maxSoughtPause = 5 * time.Minute
 	// replayLifetime is how long requests that cost a connection are remembered: the message signature covers no time
 	// (RFC 6940 §6.3.4), so a captured one is good for ever.
 	replayLifetime = 10 * time.Minute
@@ -132,6 +134,8 @@ const (
 	maxClockSkew = time.Minute
 	// linkIdle is when a second link with the same node, over which nothing comes, is closed.
 	linkIdle = 5 * time.Minute
+	// strangerIdle is for how long a node that is no peer has to be silent before its link may be given up for another.
+	strangerIdle = 10 * time.Second
 	// askUpdateInterval is how often a linked peer that should be a neighbour is asked for its Update.
 	askUpdateInterval = 5 * time.Second
 )
@@ -147,10 +151,10 @@ const (
 	maxJobs             = 4096 // messages being sealed or verified
 	maxEstimates        = 64   // of one period, of one peer each: some nine are to be expected (RFC 7363 §6.5)
 	maxVerifyingPerLink = 512  // so that one link cannot take all of maxJobs
-	maxLinks            = 1024
-	clientHomes         = 2  // peers that a client is linked with: the responsible one and its successor
-	maxUnnamed          = 64 // links of certificates with several Node-IDs of which it is not known which is meant
-	maxLinksPerNode     = 4  // a link made from either side, and their successors
+	maxLinks            = 1024 // where Config.Links says nothing
+	clientHomes         = 2    // peers that a client is linked with: the responsible one and its successor
+	maxUnnamed          = 64   // links of certificates with several Node-IDs of which it is not known which is meant
+	maxLinksPerNode     = 4    // a link made from either side, and their successors
 	maxDials            = 64
 	maxGathering        = 128 // sessions of ICE whose candidates are being gathered
 	maxAttaches         = 48  // of ours: 16 fingers and neighbours of a storm of joins
@@ -162,6 +166,8 @@ const (
 	closePlaces         = 8   // peers on either side that hear at once that the Neighbor Table has changed
 	maxAvoid            = 256
 	maxBanned           = 256
+	maxSought           = 256      // nodes to be linked with that could not be yet: more than there are in a mesh
+	maxSoughtTries      = 8        // some 25 minutes
 	maxCandidates       = 8        // configuration documents that wait to be examined, of at most max-message-size each
 	maxKindBlocks       = 16       // of one ConfigUpdate
 	maxPushed           = 1024     // nodes that were sent the configuration lately

@@ -37,27 +37,24 @@ func (n *Node) upkeepTimer() {
 // spare closes links that are worth least when there are more than there should be. The other side finds another.
 func (n *Node) spare() {
 	for range maxSpared {
-		id, ok := n.ring.Spare()
+		id, ok := n.ring.Spare(n.others())
 		if !ok {
 			return
 		}
-		p := n.peers[id]
-		for _, c := range p.links {
-			n.out.Close = append(n.out.Close, c.id)
-		}
-		n.abandon(p)
-		n.leaveAlone(id)
+		n.abandon(n.peers[id])
 	}
 }
 
-// abandon takes a node out of the tables whose links are being closed and that is not lost.
+// abandon closes the links with a node that is not lost, and leaves it alone for a while.
 func (n *Node) abandon(p *peer) {
 	links := p.links
 	p.links = nil
 	for _, c := range links {
+		n.out.Close = append(n.out.Close, c.id)
 		delete(n.conns, c.id)
 	}
 	n.unlinked(p, false)
+	n.leaveAlone(p.id)
 	for _, c := range links {
 		n.reroute(c.id)
 	}
@@ -66,7 +63,7 @@ func (n *Node) abandon(p *peer) {
 // seekGaps attaches to peers in parts of the ring where one is missing: to whoever owns a random point there. It reports
 // whether there may be more to do.
 func (n *Node) seekGaps() bool {
-	if n.ring.Enough() {
+	if n.ring.Enough(n.others()) {
 		return false
 	}
 	l := &n.links

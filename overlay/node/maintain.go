@@ -19,7 +19,7 @@ const (
 	timerFingers
 	timerCopies
 	timerLeave
-	timerAvoid
+	timerSought
 	timerHeld
 	timerProbe
 	timerUnnamed
@@ -35,7 +35,7 @@ const (
 // runTimers fires what is due. Each function sets its timer again if it wants to be called again.
 func (n *Node) runTimers() {
 	for t, f := range [timerCount]func(){n.joinTimer, n.announceTimer, n.livenessTimer, n.updateTimer, n.fingersTimer,
-		n.copiesTimer, n.leaveTimer, n.avoidTimer, n.heldTimer, n.probeTimer, n.unnamedTimer, n.clientTimer, n.upkeepTimer, n.spreadTimer,
+		n.copiesTimer, n.leaveTimer, n.soughtTimer, n.heldTimer, n.probeTimer, n.unnamedTimer, n.clientTimer, n.upkeepTimer, n.spreadTimer,
 		n.acknowledgeTimer, n.heldBackTimer, n.uncertainTimer} {
 		if at := n.timers[t]; !at.IsZero() && !at.After(n.now) {
 			n.timers[t] = time.Time{}

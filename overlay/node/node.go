@@ -94,7 +94,8 @@ type Node struct {
 	peers   map[wire.NodeID]*peer
 	order   []*peer // the same, by Node-ID
 	dials   map[DialID]*dial
-	avoid   map[wire.NodeID]avoided // nodes that could not be attached to lately
+	avoid   map[wire.NodeID]time.Time // until when: nodes that could not be attached to lately
+	sought  map[wire.NodeID]sought
 
 	banned map[wire.NodeID]time.Time // until when: nodes that have flooded us
 
@@ -168,7 +169,8 @@ func New(c Config) *Node {
 		unnamed:   make(map[LinkID]*conn),
 		peers:     make(map[wire.NodeID]*peer),
 		dials:     make(map[DialID]*dial),
-		avoid:     make(map[wire.NodeID]avoided),
+		avoid:     make(map[wire.NodeID]time.Time),
+		sought:    make(map[wire.NodeID]sought),
 		banned:    make(map[wire.NodeID]time.Time),
 		requests:  make(map[wire.TransactionID]*request),
 		table:     route.NewTable(o.ReliabilityTimer, maxRequests),

@@ -50,12 +50,17 @@ func (n *Node) probeUp(address string, c *conn) {
 func (n *Node) probe(c *conn) {
 	dest := wire.NewDestinationList(wire.ToNode(c.node), wire.ToResource(joinPoint(n.c.Self)))
 	n.request(outgoing{dest: dest, link: c.id, body: &wire.PingReq{}, foreign: true, done: func(r result) {
-		if r.body == nil || n.state != Joined || !n.foreign(r.from) {
-			n.probeOver(c)
+		switch {
+		case n.state != Joined || n.conns[c.id] != c:
+		case r.body != nil && n.foreign(r.from):
+			n.event(EventPartition, r.from, "")
+			n.merge(c, r.from)
+			return
+		case r.err == nil && r.refused == nil && n.belongsHere(c.node):
+			n.merge(c, c.node) // it is in our ring, and we have not had it
 			return
 		}
-		n.event(EventPartition, r.from, "")
-		n.merge(c, r.from)
+		n.probeOver(c)
 	}})
 }
 

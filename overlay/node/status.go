@@ -46,7 +46,7 @@ type Status struct {
 
 // Load is how full the node's bounded tables are.
 type Load struct {
-	Requests, Jobs, Links, Attaches, Dials, Answers, Replays, Copies, Avoided, Admissions, Banned, Fragmented int
+	Requests, Jobs, Links, MaxLinks, Attaches, Dials, Answers, Replays, Copies, Avoided, Sought, Admissions, Banned, Fragmented int
 }
 
 // Over names a table that has outgrown its limit: never, or there is a mistake in this package. It is empty otherwise.
@@ -55,9 +55,9 @@ func (l Load) Over() string {
 		name     string
 		n, limit int
 	}{
-		{"requests", l.Requests, maxRequests}, {"jobs", l.Jobs, maxJobs}, {"links", l.Links, maxLinks},
+		{"requests", l.Requests, maxRequests}, {"jobs", l.Jobs, maxJobs}, {"links", l.Links, l.MaxLinks},
 		{"attaches", l.Attaches, maxAttaches}, {"dials", l.Dials, maxDials}, {"answers", l.Answers, maxAnswers},
-		{"replays", l.Replays, maxReplays}, {"copies", l.Copies, copyWindow + chord.Replicas}, {"avoided", l.Avoided, maxAvoid},
+		{"replays", l.Replays, maxReplays}, {"copies", l.Copies, copyWindow + chord.Replicas}, {"avoided", l.Avoided, maxAvoid}, {"sought", l.Sought, maxSought},
 		{"admissions", l.Admissions, maxAdmitNext}, {"banned", l.Banned, maxBanned},
 	} {
 		if t.n > t.limit {
@@ -68,8 +68,8 @@ func (l Load) Over() string {
 }
 
 func (n *Node) load() Load {
-	return Load{Requests: n.table.Len(), Jobs: len(n.jobs), Links: len(n.conns), Attaches: len(n.attaches),
-		Dials: len(n.dials), Answers: n.answers.Len(), Replays: n.replays.Len(), Copies: n.copies.sent, Avoided: len(n.avoid),
+	return Load{Requests: n.table.Len(), Jobs: len(n.jobs), Links: n.linkCount(), MaxLinks: n.limit(), Attaches: len(n.attaches),
+		Dials: len(n.dials), Answers: n.answers.Len(), Replays: n.replays.Len(), Copies: n.copies.sent, Avoided: len(n.avoid), Sought: len(n.sought),
 		Admissions: len(n.admitNext), Banned: len(n.banned), Fragmented: n.fragments.Len()}
 }
 

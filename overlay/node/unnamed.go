@@ -22,7 +22,7 @@ func (n *Node) unnamedUp(id LinkID, who *trust.Identity, d *dial) bool {
 	if who.Node = n.expected(who.Nodes, d); !who.Node.IsZero() {
 		return false
 	}
-	if slices.ContainsFunc(who.Nodes, func(w wire.NodeID) bool { return n.refusal(id, w) != "" }) || len(n.unnamed) >= maxUnnamed {
+	if slices.ContainsFunc(who.Nodes, func(w wire.NodeID) bool { return n.refusal(id, w) != "" }) || len(n.unnamed) >= maxUnnamed || !n.makeRoom(wire.NodeID{}) {
 		n.event(EventLinkRefused, who.Nodes[0], "several_node_ids")
 		n.closeUnnamed(&conn{id: id, dial: d})
 		return true

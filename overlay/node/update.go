@@ -87,7 +87,11 @@ func (n *Node) heardUpdate(p *peer, u *wire.UpdateReq) {
 		n.learnHomes(p.id, u)
 	} else if n.member() {
 		n.missed(p, u)
-		n.learn(p.id, n.listed(u))
+		listed := n.listed(u)
+		if u.Type >= wire.ChordNeighbors {
+			n.unnamedBy(p.id, listed)
+		}
+		n.learn(p.id, listed)
 	}
 }
 
@@ -96,6 +100,7 @@ func (n *Node) ready(p *peer) {
 	if !n.ring.Add(p.id) {
 		return
 	}
+	delete(n.sought, p.id)
 	if n.forgetLost(p.id) {
 		n.countBack()
 	}
@@ -159,17 +164,16 @@ func (n *Node) reattach(id wire.NodeID) {
 func (n *Node) learn(teacher wire.NodeID, ids []wire.NodeID) {
 	for _, id := range ids[:min(len(ids), maxLearned)] {
 		p := n.peers[id]
+		if id == n.c.Self || id.Len() != n.c.Self.Len() || p != nil && (p.ready || p.left) {
+			continue
+		}
+		n.seekAgain(id, teacher)
 		switch {
-		case id == n.c.Self || id.Len() != n.c.Self.Len():
 		case p != nil:
-			if !p.ready && n.ring.Near(id) {
+			if n.ring.Near(id) {
 				n.askUpdate(p)
 			}
-		case n.attaching(id):
-		case n.avoided(id):
-			if n.ring.Wanted(id) {
-				n.learnAgain(id, teacher)
-			}
+		case n.attaching(id), n.avoided(id):
 		case n.ring.Near(id) && (n.ring.Wanted(id) || len(n.attaches) < maxAttaches/2):
 			// RFC 6940 §10.7.3: "x MUST attempt to Attach to the new peers". §10.6: "When a peer needs to Attach to a
 			// new peer in its Neighbor Table, it MUST source-route the Attach request through the peer from which it

@@ -80,8 +80,9 @@ func (w *World) fingers(ring []*Host, t [][]int32, i int, link func(i, k int)) {
 	for _, k := range t[i] {
 		r.Add(ring[k].ID)
 	}
+	room := func(k int) bool { return w.c.Links < 0 || len(t[k]) < w.c.links() }
 	add := func(k int) {
-		if r.Add(ring[k].ID) {
+		if room(i) && room(k) && r.Add(ring[k].ID) {
 			link(i, k)
 		}
 	}
@@ -95,7 +96,7 @@ func (w *World) fingers(ring []*Host, t [][]int32, i int, link func(i, k int)) {
 		add(ownerOf(ring, r.FingerStart(f)))
 	}
 	for _, g := range r.Gaps() {
-		if k := ownerOf(ring, g.Start.Add(g.Limit.Scale(w.rand.Float64()))); !r.Enough() && len(t[k]) < w.c.links() {
+		if k := ownerOf(ring, g.Start.Add(g.Limit.Scale(w.rand.Float64()))); !r.Enough(0) {
 			add(k)
 		}
 	}

@@ -119,6 +119,7 @@ func (h *Host) input(name string, f func()) {
 		h.w.note(Step{Host: h.Index, Input: name, From: -1})
 	}
 	f()
+	h.w.PeakLinks = max(h.w.PeakLinks, h.Node.Links())
 	h.act(h.Node.Take())
 	h.arm()
 }

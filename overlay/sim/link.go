@@ -218,6 +218,9 @@ func (w *World) Part(a, b *Host) {
 	w.Cut(a.Index, b.Index)
 }
 
+// Unpart lets two hosts make links again.
+func (w *World) Unpart(a, b *Host) { delete(w.parted, pairOf(a, b)) }
+
 // pairOf is the same for both orders.
 func pairOf(a, b *Host) [2]*Host {
 	if a.ID.Compare(b.ID) > 0 {

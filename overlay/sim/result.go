@@ -51,6 +51,7 @@ type Result struct {
 	Load           Spread          `json:"messages_per_peer_second"`
 	Bytes          Spread          `json:"bytes_per_peer_minute"`
 	Links          Spread          `json:"links_per_peer"`
+	PeakLinks      int             `json:"links_max"` // that any peer has had at any time
 	Tuning         *TuningResult   `json:"self_tuning,omitempty"`
 	Series         []Point         `json:"series,omitempty"`
 	Faults         []string        `json:"faults,omitempty"`
@@ -160,7 +161,7 @@ func (r *run) measured() {
 		}
 		load = append(load, float64(h.traffic.Received-r.load[i].Received)/seconds)
 		octets = append(octets, float64(h.traffic.Octets-r.load[i].Octets)/seconds*60)
-		links = append(links, float64(h.links.up))
+		links = append(links, float64(h.Node.Links()))
 	}
 	m.Load, m.Bytes, m.Links = spread(load), spread(octets), spread(links)
 	m.LoadOf, m.BytesOf = load, octets
@@ -207,7 +208,7 @@ func (w *World) tuning() *TuningResult {
 func (r *run) finish() {
 	m := &r.m
 	m.Peers, m.Seed, m.TraceHash = r.s.Peers, r.s.Seed, fmt.Sprintf("%016x", r.Hash())
-	m.PeersAtEnd = len(r.Living())
+	m.PeersAtEnd, m.PeakLinks = len(r.Living()), r.PeakLinks
 	m.Events, m.Messages, m.VirtualSeconds = r.Events, r.Messages, r.Elapsed().Seconds()
 	for _, u := range r.users {
 		if u.acked > 0 {

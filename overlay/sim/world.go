@@ -72,6 +72,7 @@ type World struct {
 	Octets    int            // sent on links, with the header of each frame
 	Events    int            // that have happened
 	Fragments int            // of messages that were cut
+	PeakLinks int            // the most that a node has ever had
 }
 
 // Host is one place at which a node runs.
