@@ -29,7 +29,7 @@ func (n *Node) answerJoin(in *inbound, req *wire.JoinReq) {
 		// "receiving peers MUST verify that any JoinReq they receive arrives from a transport channel that is bound to
 		// the Node-ID to be assumed by the Joining Node".
 		n.forbid(in, "not on a link of the joining node")
-	case n.state != Joined || !n.responsible(chord.PointOf(req.Joining)) && !n.ring.Has(req.Joining):
+	case !n.admits() || !n.responsible(chord.PointOf(req.Joining)) && !n.ring.Has(req.Joining):
 		n.forbid(in, "not responsible")
 	case n.admission != nil && n.admission.node != in.sender:
 		if len(n.admitNext) < maxAdmitNext {
@@ -38,6 +38,11 @@ func (n *Node) answerJoin(in *inbound, req *wire.JoinReq) {
 	default:
 		n.admit(in)
 	}
+}
+
+// admits reports whether we let nodes into the ring: also while we leave it as the last peer, for somebody has to have what we hold.
+func (n *Node) admits() bool {
+	return n.state == Joined || n.leaving != nil && !n.leaving.told && n.ring.Len() == 0
 }
 
 // admit answers the Join and begins the hand-over.

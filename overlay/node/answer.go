@@ -21,6 +21,7 @@ type inbound struct {
 	extensions []wire.Extension // for the answer
 	raw        []byte           // as it came; nil where it can not go anywhere else
 	own        *request         // that it is, when it was never signed
+	waited     bool             // for a Store: see awaitsStore
 }
 
 func (in *inbound) key() route.Key {

@@ -81,7 +81,7 @@ func (n *Node) leaveStep() {
 		l.todo = n.handOverTo()
 	}
 	switch {
-	case l.sent > 0:
+	case l.sent > 0 || !l.told && n.heirAhead():
 	case len(l.todo) > 0:
 		n.after(n.leaveStep)
 	case !l.told:
@@ -89,6 +89,17 @@ func (n *Node) leaveStep() {
 	case l.answers == 0:
 		n.timers[timerLeave] = n.now // when what was passed on has left
 	}
+}
+
+// heirAhead reports whether we are the last peer, and somebody is on its way into the ring: it gets all there is, if it is in time. Else
+// everything would be gone with us.
+func (n *Node) heirAhead() bool {
+	if n.ring.Len() > 0 || len(n.store.Resources()) == 0 {
+		return false
+	}
+	return n.admission != nil || len(n.dials) > 0 || slices.ContainsFunc(n.order, func(p *peer) bool {
+		return !p.left && n.now.Sub(p.link().made) < leaveWait
+	})
 }
 
 // tellLeave sends Leave to the neighbours. RFC 6940 §10.9: "peers SHOULD send a Leave request to all members of their

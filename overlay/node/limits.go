@@ -52,7 +52,9 @@ const (
 	announceWait = 3 * time.Second
 	// avoidTime is how long a node that could not be attached to is left alone, unless it is heard of first hand.
 	avoidTime = 15 * time.Second
-	// maxSoughtPause bounds the pause between two attempts to be linked with a node that others name, which doubles.
+	// soughtPause is when a node that others name, and that could not be attached to, is asked after: an Attach takes 15 s to fail,
+	// and the node is left alone for as long. maxSoughtPause bounds the pause, which doubles.
+	soughtPause    = 2*avoidTime + 2*time.Second
 	maxSoughtPause = 5 * time.Minute
 	// replayLifetime is how long requests that cost a connection are remembered: the message signature covers no time
 	// (RFC 6940 §6.3.4), so a captured one is good for ever.
@@ -113,8 +115,12 @@ const (
 	// whether what was stored is there; at fewer, three in a row are too improbable. uncertainWait is for the ring to settle
 	// before that is said, and uncertainInterval how soon it may be said again.
 	massPercent       = 4
-	uncertainWait     = 3 * time.Second
+	uncertainWait     = time.Second
 	uncertainInterval = 15 * time.Second
+	// bereftTime is for how long after a loss values may be waited for that lost all their copies in it, and bereftWait for how long
+	// a Fetch does: its lifetime is 15 s, and it may have waited before.
+	bereftTime = 20 * time.Second
+	bereftWait = 8 * time.Second
 	// suspectWait is how long a request may wait for what becomes of a peer that does not acknowledge anything, and loopWait
 	// how long one that has come back.
 	suspectWait = 5 * time.Second
@@ -180,6 +186,8 @@ const (
 	maxLearned          = 256      // Node-IDs of one Update that are looked at
 	maxKnown            = 10       // RFC 6940 §11.4: "The suggested number of peers to cache is 10."
 	maxHeldBack         = 128      // requests that would go around in circles
+	maxLostOnes         = 128      // near peers that were lost lately
+	maxBereaved         = 512      // Fetches that wait for what was lost to be stored again
 	maxLost             = 16       // peers that were lost, whose addresses are tried
 	maxFound            = 32       // addresses that were found while the node runs
 	maxBootstrap        = 64       // addresses

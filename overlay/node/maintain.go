@@ -29,6 +29,7 @@ const (
 	timerAcknowledge
 	timerHeldBack
 	timerUncertain
+	timerBereft
 	timerCount
 )
 
@@ -36,7 +37,7 @@ const (
 func (n *Node) runTimers() {
 	for t, f := range [timerCount]func(){n.joinTimer, n.announceTimer, n.livenessTimer, n.updateTimer, n.fingersTimer,
 		n.copiesTimer, n.leaveTimer, n.soughtTimer, n.heldTimer, n.probeTimer, n.unnamedTimer, n.clientTimer, n.upkeepTimer, n.spreadTimer,
-		n.acknowledgeTimer, n.heldBackTimer, n.uncertainTimer} {
+		n.acknowledgeTimer, n.heldBackTimer, n.uncertainTimer, n.bereftTimer} {
 		if at := n.timers[t]; !at.IsZero() && !at.After(n.now) {
 			n.timers[t] = time.Time{}
 			f()

@@ -130,6 +130,7 @@ type Node struct {
 	lost        []lostPeer
 	tuning      tuning
 	uncertain   uncertain
+	bereft      bereft
 	heldBack    []heldBack
 	again       bool // what is being received was held back
 }

@@ -16,7 +16,7 @@ import (
 func (n *Node) answersItself(res wire.ResourceID) bool {
 	d := wire.ToResource(res)
 	at, ok := point(d)
-	return ok && n.Responsible(d) && n.waitsForHandOver(at) == nil
+	return ok && n.Responsible(d) && n.waitsForHandOver(at) == nil && !n.missing(res)
 }
 
 // fetchOwn answers a Fetch of ours from the store. Access control is asked again: the configuration may have changed.

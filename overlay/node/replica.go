@@ -64,6 +64,7 @@ func (n *Node) delayed(id wire.NodeID) bool {
 // stored notes that values under res came from a node, which holds whatever we do if whole. original says that their owner
 // stored them.
 func (n *Node) stored(res wire.ResourceID, from wire.NodeID, original, whole bool) {
+	n.goOnBereft()
 	h := n.holding(res)
 	h.version++
 	h.holders, h.failed, h.pause = nil, 0, time.Time{}

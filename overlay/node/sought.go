@@ -34,7 +34,7 @@ func (n *Node) seekAgain(id, teacher wire.NodeID) {
 	case len(n.sought) >= maxSought || !n.belongsHere(id):
 		return
 	default:
-		s = sought{teacher: teacher, again: n.now.Add(n.jitter(avoidTime))}
+		s = sought{teacher: teacher, again: n.now.Add(n.jitter(soughtPause))}
 	}
 	n.sought[id] = s
 	n.timers[timerSought] = earlier(n.timers[timerSought], s.again)
@@ -58,30 +58,28 @@ func (n *Node) soughtTimer() {
 				delete(n.sought, id)
 				continue
 			}
-			s.again = n.now.Add(n.jitter(min(maxSoughtPause, avoidTime<<s.tries)))
+			s.again = n.now.Add(n.jitter(min(maxSoughtPause, soughtPause<<(s.tries-1))))
 			n.sought[id] = s
-			n.seekNow(id, n.peers[s.teacher])
+			n.seekNow(id, s.teacher)
 		}
 		n.timers[timerSought] = earlier(n.timers[timerSought], s.again)
 	}
 }
 
-// seekNow attaches to a node by way of a peer that is linked with it; teacher is nil when there is none.
-func (n *Node) seekNow(id wire.NodeID, teacher *peer) {
-	p := n.peers[id]
-	switch {
-	case n.state == Client:
-		delete(n.sought, id)
-		if teacher != nil {
-			n.askUpdate(teacher)
-		}
-	case !n.member() || n.leaving != nil:
-	case p != nil && !p.left:
+// seekNow asks who has named a node, or our successor when it is gone, for an Update: that names it again, or does not.
+func (n *Node) seekNow(id, teacher wire.NodeID) {
+	if p := n.peers[id]; p != nil && !p.left {
 		n.askUpdate(p)
-	case p != nil || n.attaching(id) || n.avoided(id) || len(n.attaches) >= maxAttaches/2:
-	case teacher == nil:
-		n.attachTo(toNode(id), 0, n.neighborAttached)
-	default:
-		n.attachTo(wire.NewDestinationList(wire.ToNode(teacher.id), wire.ToNode(id)), 0, n.neighborAttached)
+		return
+	}
+	if n.state == Client {
+		delete(n.sought, id)
+	}
+	p := n.peers[teacher]
+	if s := n.ring.Successors(); p == nil && len(s) > 0 {
+		p = n.peers[s[0]]
+	}
+	if p != nil {
+		n.askUpdate(p)
 	}
 }

@@ -97,6 +97,9 @@ func (n *Node) mayStore(in *inbound, at chord.Point, original bool) string {
 // answerFetch answers a FetchReq, also for values of which this peer holds a copy when it is addressed itself: how
 // replicas are checked (RFC 6940 §7.4.1.2).
 func (n *Node) answerFetch(in *inbound, req *wire.FetchReq) {
+	if n.awaitsStore(in, req.Resource) {
+		return
+	}
 	ans, certs, e := n.store.Fetch(n.now, req)
 	if e != nil {
 		n.refuse(in, e)

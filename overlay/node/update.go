@@ -101,6 +101,7 @@ func (n *Node) ready(p *peer) {
 		return
 	}
 	delete(n.sought, p.id)
+	n.noteBack(p.id)
 	if n.forgetLost(p.id) {
 		n.countBack()
 	}
@@ -119,6 +120,7 @@ func (n *Node) notReady(p *peer, lost bool) {
 	if lost {
 		n.rememberLost(p)
 		n.countLost(p.id)
+		n.noteLost(p.id)
 	}
 	if !n.ring.Remove(p.id) {
 		return
@@ -237,6 +239,7 @@ func (n *Node) ringSettled() {
 	} else if n.joining != nil {
 		n.joining, n.timers[timerJoin] = nil, time.Time{} // somebody has joined us
 	}
+	n.goOnBereft()
 	neighbors := n.neighborhood()
 	predecessor, _ := n.ring.Predecessor()
 	rangeChanged := predecessor != n.announced.predecessor

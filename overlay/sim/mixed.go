@@ -47,10 +47,6 @@ func Mixed(seed uint64, maxPeers int) Scenario {
 	at := time.Second
 	for range 1 + r.IntN(3) {
 		f := mixedFault(r, at, s.Peers)
-		if f.What == FaultChurn && s.Peers < minChurned {
-			// All that a joining peer was told of may be gone before it has joined, and then nobody can know of the others.
-			f = Fault{At: at, What: FaultKill, Amount: 1}
-		}
 		s.Faults = append(s.Faults, f)
 		at += mixedSlot
 		if f.What == FaultPartition {
@@ -60,9 +56,6 @@ func Mixed(seed uint64, maxPeers int) Scenario {
 	s.Run = at
 	return s
 }
-
-// minChurned is the fewest peers that come and go in a mixed world.
-const minChurned = 5
 
 func upTo(r *rand.Rand, d time.Duration) time.Duration {
 	return time.Millisecond + time.Duration(r.Int64N(int64(d))).Truncate(time.Millisecond)
