@@ -45,6 +45,7 @@ type peer struct {
 	updateDue wire.ChordUpdateType
 	told      time.Time // when the last Update to it was made
 	asked     time.Time // when it was asked for its Update
+	lost      int       // times that it was taken for lost
 	left      bool      // it has sent a Leave: what else comes from it makes no peer of it
 	// candidates are where it listens, as its Attach or its answer to ours said; nil when there was none.
 	candidates []wire.IceCandidate

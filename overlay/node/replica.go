@@ -307,8 +307,12 @@ func (n *Node) sendCopy(res wire.ResourceID, to wire.NodeID, replica uint8, done
 		return false
 	}
 	dest := wire.NewDestinationList(wire.ToResource(res))
+	p, life := n.peers[to], 0
 	if !to.IsZero() {
 		dest = toNode(to)
+	}
+	if p != nil {
+		life = p.lost
 	}
 	n.request(outgoing{dest: dest, body: req, certs: certs, done: func(r result) {
 		if r.refused != nil {
@@ -317,7 +321,9 @@ func (n *Node) sendCopy(res wire.ResourceID, to wire.NodeID, replica uint8, done
 				n.adopt(req, r.from)
 			}
 		}
-		done(r.body != nil)
+		// What it has answered in an earlier life says nothing: its answer may have been looked at when it was gone already.
+		same := n.peers[to] == p && (p == nil || p.lost == life)
+		done(r.body != nil && same)
 	}})
 	return true
 }

@@ -118,6 +118,7 @@ func (n *Node) notReady(p *peer, lost bool) {
 	p.ready = false
 	neighbor, before := n.ring.IsNeighbor(p.id), n.ring.Replicas()
 	if lost {
+		p.lost++
 		n.rememberLost(p)
 		n.countLost(p.id)
 		n.noteLost(p.id)
