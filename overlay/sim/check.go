@@ -15,9 +15,21 @@ const requestLifetime = 15 * time.Second
 
 // ring lists the hosts that are up and no clients, by Node-ID.
 func (w *World) ring() []*Host {
-	hosts := slices.DeleteFunc(w.Living(), func(h *Host) bool { return h.Client })
+	hosts := slices.DeleteFunc(w.reachable(), func(h *Host) bool { return h.Client })
 	slices.SortFunc(hosts, func(a, b *Host) int { return a.ID.Compare(b.ID) })
 	return hosts
+}
+
+// reachable lists the hosts that are up and not stranded.
+func (w *World) reachable() []*Host { return slices.DeleteFunc(w.Living(), w.stranded) }
+
+// stranded reports whether a host can not find the ring, whatever its node does: it has not been in it since it started, and at none of
+// the addresses that it was started with there is a peer. Those may have gone before it came to them. Nobody else knows of it.
+func (w *World) stranded(h *Host) bool {
+	if h.Node.State() != node.Starting || h.joined {
+		return false
+	}
+	return !slices.ContainsFunc(w.hosts, func(o *Host) bool { return o != h && o.serves() && slices.Contains(h.known, o.address()) })
 }
 
 // Check asks for everything that must hold when nothing has changed for a while, and stores are at rest. It uses virtual
@@ -135,7 +147,7 @@ func (w *World) checkLimits([]*Record) error {
 // checkFound: what was acknowledged is found from every host. In a large world each record is fetched from some hosts,
 // and each host fetches some records.
 func (w *World) checkFound(records []*Record) error {
-	hosts := w.Living()
+	hosts := w.reachable()
 	pending := 0
 	ask := func(r *Record, h *Host) {
 		if r.acked == 0 {

@@ -79,6 +79,7 @@ func (h *Host) start(first bool, bootstrap []string) {
 	w := h.w
 	h.life++
 	h.Up, h.linked, h.silent, h.tick = true, true, false, 0
+	h.joined, h.known = first, bootstrap
 	h.paused, h.backlog, h.slow, h.busy = false, nil, 0, time.Time{}
 	h.receive = h.received
 	h.links = links{}
@@ -203,6 +204,7 @@ func (h *Host) act(e node.Effects) {
 		if h.w.c.Event != nil {
 			h.w.c.Event(h.w.Elapsed(), h, ev)
 		}
+		h.joined = h.joined || ev.Type == node.EventJoined
 		h.w.Counts[string(ev.Type)]++
 		if ev.Type == node.EventDropped {
 			h.w.Counts[string(ev.Type)+":"+ev.Text]++

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/node"
 )
 
 const (
@@ -101,5 +103,38 @@ func TestStrictSeesWhatIsLost(t *testing.T) {
 	}
 	if got := Shrink(s, fails, 60); !fails(got) || len(got.Faults) != 1 || got.Peers > 6 {
 		t.Errorf("shrunk to\n%s", got)
+	}
+}
+
+// A host is stranded only while it has not been in the ring and nobody is left at the addresses that it knows.
+func TestStrandedHosts(t *testing.T) {
+	w := New(Config{Seed: 4, Peers: 3})
+	w.Start(time.Second)
+	w.Run(10 * time.Second)
+	h := w.AddHost()
+	h.Start(false)
+	if w.stranded(h) {
+		t.Error("stranded, though all of its bootstrap nodes are up")
+	}
+	w.Run(10 * time.Second)
+	for _, o := range w.Hosts()[:3] {
+		w.Kill(o.Index, Crash)
+	}
+	w.Run(time.Second)
+	if w.stranded(h) {
+		t.Error("stranded, though it has been in the ring")
+	}
+	late := w.AddHost()
+	late.start(false, []string{w.Host(0).address(), late.address()})
+	late.input("start", func() { late.Node.Tick(late.now()) })
+	w.Run(10 * time.Second)
+	if !w.stranded(late) {
+		t.Error("not stranded, though nobody is where it looks")
+	}
+	w.Host(0).start(false, []string{h.address()})
+	w.Host(0).input("start", func() { w.Host(0).Node.Tick(w.Host(0).now()) })
+	w.Run(40 * time.Second)
+	if w.stranded(late) || late.Node.State() != node.Joined {
+		t.Errorf("stranded, though a bootstrap node is up again: %s", late.Node.State())
 	}
 }

@@ -105,8 +105,10 @@ type Host struct {
 	busy    time.Time     // until when it is at work on messages
 	skew    time.Duration // of its clock
 	traffic Traffic
-	side    uint64 // of each wall: a bit
-	silent  bool   // dead without anybody noticing
+	side    uint64   // of each wall: a bit
+	silent  bool     // dead without anybody noticing
+	joined  bool     // in this life it has been a peer
+	known   []string // addresses that it was started with
 	links   links
 	tick    time.Duration // when the tick that is planned comes; 0: none is
 	receive func(from node.LinkID, raw []byte)
