@@ -29,9 +29,10 @@ const (
 	udpCorked       = 64      // answers held back while a batch is worked off; a longer queue is written at once
 	udpKernelBuffer = 4 << 20 // asked of the kernel for each direction: rides out a burst while Go's scheduler is away
 	yieldAfter      = 4 * time.Millisecond
-	gatherFor       = 2 * time.Millisecond  // datagrams gather for so long; a call setup waits for it some four times
+	gatherUDP       = 2 * time.Millisecond  // datagrams gather for so long; a call setup waits for it some four times
+	gatherStream    = 4 * time.Millisecond  // messages of one connection: to read it costs more
 	gatherLeast     = 2                     // where so many are to be expected in that time
-	gatherGapMax    = 10 * time.Millisecond // between two datagrams, as far as the smoothed gap is concerned
+	gatherGapMax    = 10 * time.Millisecond // between two messages, as far as the smoothed gap is concerned
 	gatherSmooth    = 8
 	maxSources      = 64               // addresses of this host whose control message is kept ready
 	streamQueue     = 1024             // messages that wait for a slow peer

@@ -3,6 +3,7 @@ package flow
 import (
 	"errors"
 	"io"
+	"net"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/sip/message"
@@ -33,12 +34,18 @@ type source struct {
 	until   time.Time   // by when the upgrade to WebSocket has to be done; zero: it is, or there is none
 	round   int         // of pings
 	copies  int         // of the ping that was not answered, over a transport that loses some
+	gather  gather
+	whole   int  // messages since something was last read
+	plain   bool // TCP without TLS: a read takes all that there is
+	full    bool // as much as there was room for: more may be waiting
 }
 
 // read runs the connection until it ends.
 func (s *stream) read() {
 	defer s.t.wg.Done()
 	src := &source{s: s, heard: time.Now()}
+	src.gather = newGather(gatherStream, src.heard)
+	_, src.plain = s.conn.(*net.TCPConn)
 	if s.packets {
 		s.close(src.packets())
 		return
@@ -61,6 +68,7 @@ func (s *stream) read() {
 			return
 		}
 		src.begun, src.any = time.Time{}, true
+		src.whole++
 		s.touch()
 		s.t.deliver(m, perr, s.hop)
 		if perr != nil && perr.Fatal {
@@ -84,6 +92,7 @@ func (r *source) Read(p []byte) (int, error) {
 	if r.partial != nil && r.partial() && r.begun.IsZero() {
 		r.begun = time.Now()
 	}
+	r.rest()
 	for {
 		asked := r.s.asked.Load()
 		until, _ := r.deadline()
@@ -96,6 +105,7 @@ func (r *source) Read(p []byte) (int, error) {
 		n, err := r.s.conn.Read(p)
 		if n > 0 {
 			r.heard, r.pinged, r.pings, r.copies = time.Now(), time.Time{}, 0, 0
+			r.full = n == len(p)
 			r.s.asked.Store(0)
 			return n, nil
 		}
@@ -105,6 +115,18 @@ func (r *source) Read(p []byte) (int, error) {
 		if err := r.overdue(); err != nil {
 			return 0, err
 		}
+	}
+}
+
+// rest lets messages gather where they come fast. A read of a TLS connection takes one record, however many there are, so it does not wait.
+func (r *source) rest() {
+	if r.whole == 0 || !r.plain {
+		return
+	}
+	r.gather.came(r.whole, r.heard)
+	r.whole = 0
+	if d := r.gather.pause(time.Now()); d > 0 && !r.full {
+		time.Sleep(d)
 	}
 }
 

@@ -104,7 +104,7 @@ func (u *udpSocket) read() {
 		}
 	}
 	yielded := time.Now()
-	g := gather{read: yielded, gap: gatherGapMax}
+	g := newGather(gatherUDP, yielded)
 	for {
 		n, err := u.batch.ReadBatch(in, waitForOne)
 		if errors.Is(err, net.ErrClosed) || u.t.ctx.Err() != nil {
@@ -130,7 +130,7 @@ func (u *udpSocket) read() {
 			runtime.Gosched()
 			yielded = now
 		}
-		if d := g.pause(n, now); d > 0 {
+		if d := g.pause(now); d > 0 && n < batchSize { // behind a full batch more is waiting
 			u.sleep(d)
 		}
 	}
