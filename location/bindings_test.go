@@ -216,6 +216,7 @@ func TestCodecRoundTrip(t *testing.T) {
 			b := binding(rapid.String().Draw(t, "contact"), time.UnixMilli(rapid.Int64Range(1, 1<<45).Draw(t, "expires")))
 			b.Params, b.CSeq, b.Hop.Node = rapid.String().Draw(t, "params"), rapid.Uint32().Draw(t, "cseq"), rapid.String().Draw(t, "node")
 			b.Instance, b.RegID, b.Since = rapid.String().Draw(t, "instance"), rapid.Uint32().Draw(t, "reg-id"), b.Expires
+			b.Bulk = rapid.Bool().Draw(t, "bulk")
 			b.Path = rapid.SliceOfN(rapid.String(), 1, 3).Draw(t, "path")
 			want = append(want, b)
 		}
@@ -235,17 +236,19 @@ func TestCodecRoundTrip(t *testing.T) {
 	})
 }
 
-// A table that was written before devices had fields of their own is read.
-func TestCodecReadsTheFirstVersion(t *testing.T) {
+// A table that was written before devices, or numbers, had fields of their own is read.
+func TestCodecReadsOlderVersions(t *testing.T) {
 	want := binding("sip:a@h", epoch)
 	enc := appendSet(nil, []Binding{want})
-	old := append([]byte{codecVersionOld}, enc[1:len(enc)-3]...) // without Instance, RegID and Since, which are empty
-	got, err := parseSet(old)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]Binding{want}, got, addrport); diff != "" {
-		t.Fatalf("(-want +got):\n%s", diff)
+	for version, without := range map[byte]int{codecVersionOld: 4, codecVersionDevices: 1} { // Instance, RegID, Since and Bulk, which are empty
+		old := append([]byte{version}, enc[1:len(enc)-without]...)
+		got, err := parseSet(old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]Binding{want}, got, addrport); diff != "" {
+			t.Fatalf("(-want +got):\n%s", diff)
+		}
 	}
 }
 

@@ -7,11 +7,12 @@ import (
 )
 
 // The journal's form of a set: a version octet, then each binding's fields in order, strings with a length in front, numbers as
-// varints. Connections do not outlive the process, so Hop.Flow is kept only to know that there was one. Version 1, still read, ends
-// with Path.
+// varints. Connections do not outlive the process, so Hop.Flow is kept only to know that there was one. Older versions are still
+// read: version 1 ends with Path, version 2 with Since.
 const (
-	codecVersion    = 2
-	codecVersionOld = 1
+	codecVersion        = 3
+	codecVersionDevices = 2
+	codecVersionOld     = 1
 )
 
 var errCorrupt = errors.New("record is damaged")
@@ -39,7 +40,12 @@ func appendBinding(b []byte, v *Binding) []byte {
 	}
 	b = appendString(b, v.Instance)
 	b = binary.AppendUvarint(b, uint64(v.RegID))
-	return binary.AppendUvarint(b, unix(v.Since))
+	b = binary.AppendUvarint(b, unix(v.Since))
+	bulk := uint64(0)
+	if v.Bulk {
+		bulk = 1
+	}
+	return binary.AppendUvarint(b, bulk)
 }
 
 func appendString(b []byte, s string) []byte {
@@ -54,7 +60,7 @@ func addr(a netip.AddrPort) string {
 }
 
 func parseSet(b []byte) ([]Binding, error) {
-	if len(b) == 0 || b[0] != codecVersion && b[0] != codecVersionOld {
+	if len(b) == 0 || b[0] < codecVersionOld || b[0] > codecVersion {
 		return nil, errCorrupt
 	}
 	r := reader{b: b[1:], version: b[0]}
@@ -97,6 +103,9 @@ func (r *reader) binding(v *Binding) {
 		return
 	}
 	v.Instance, v.RegID, v.Since = r.string(), uint32(r.number()), fromUnix(r.number())
+	if r.version > codecVersionDevices {
+		v.Bulk = r.number() == 1
+	}
 }
 
 func (r *reader) number() uint64 {

@@ -43,6 +43,7 @@ type Binding struct {
 	Updated    time.Time
 	Instance   string    // URN of the device, from +sip.instance, without quotes and angle brackets (RFC 5626 §4.1); "": none
 	RegID      uint32    // which of the flows of the device this is (RFC 5626 §4.2); 0: not registered as a flow
+	Bulk       bool      // Contact stands for all numbers that lead to the AOR, and not for the AOR (RFC 6140)
 	Since      time.Time // since when the device registers under this Call-ID: temporary GRUUs from before are void (RFC 5627 §5.1)
 }
 

@@ -21,7 +21,7 @@ func (c *call) lookUp(aor location.AOR, uri string, remote bool, depth int) {
 	if !forwarded {
 		set := c.p.c.Locator.Local(aor)
 		for i := range set {
-			if c.instance == "" || set[i].Instance == c.instance {
+			if (c.instance == "" || set[i].Instance == c.instance) && !set[i].Bulk {
 				c.addBinding(set, i)
 			}
 		}

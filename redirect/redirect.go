@@ -219,6 +219,9 @@ func (p *places) status(c *Config) int {
 // places lists one Contact value for each place at which aor is registered: here, and at remotes, whose addresses addresses knows.
 func (s *Server) places(aor location.AOR, w wanted, remotes []location.Remote, addresses func(node string) ([]string, error)) (out places, err error) {
 	for _, b := range s.c.Locator.Local(aor) {
+		if b.Bulk {
+			continue // RFC 6140: the contact of numbers, not of this user
+		}
 		left := int(b.Expires.Sub(s.c.Now()) / time.Second)
 		out.contacts = append(out.contacts, "<"+b.Contact+">;q="+strconv.FormatFloat(float64(b.Q)/1000, 'f', -1, 64)+";expires="+strconv.Itoa(left))
 	}

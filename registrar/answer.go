@@ -24,6 +24,8 @@ var (
 	unknownUser   = &sip.Refusal{Status: 404, Word: "REG404", Text: "no such user"}
 	badScheme     = &sip.Refusal{Status: 416, Word: "REG416", Text: "only sip and sips are understood"}
 	circular      = &sip.Refusal{Status: 403, Word: "REG403L", Text: "the contact leads back to the address-of-record"}
+	badBulk       = &sip.Refusal{Status: 400, Word: "REG400B", Text: "a contact for all numbers has a user"}
+	noNumbers     = &sip.Refusal{Status: 403, Word: "REG403B", Text: "no numbers lead to this user"}
 	noPath        = &sip.Refusal{Status: 420, Word: "REG420P", Text: "a proxy added Path, which the phone does not support"}
 	noOutbound    = &sip.Refusal{Status: 439, Word: "REG439", Text: "the first hop does not support outbound"}
 	badExtension  = &sip.Refusal{Status: 420, Word: "REG420", Text: "an option of Require is not supported"}
@@ -110,7 +112,7 @@ func (r *Registrar) ok(req *message.Message, c *change, set []location.Binding) 
 		if b.Q != 1000 {
 			buf = append(append(buf, ";q="...), formatQ(b.Q)...)
 		}
-		if gruu && b.Instance != "" {
+		if gruu && b.Instance != "" && !b.Bulk { // RFC 6140 §7.1.1: "Support of public GRUUs is OPTIONAL"
 			buf = r.appendGRUUs(buf, c.aor, b)
 		}
 		// "each Contact value MUST feature an "expires" parameter".

@@ -31,6 +31,7 @@ type contact struct {
 	expires  time.Duration // negative: neither parameter nor header field said
 	instance string        // see location.Binding
 	regID    uint32
+	bulk     bool
 }
 
 // notSaid stands for a contact without a lifetime of its own.
@@ -144,7 +145,7 @@ func (r *Registrar) apply(set []location.Binding, c *change, one contact) ([]loc
 	b := location.Binding{
 		Contact: one.uri, Params: one.params, Q: one.q, Expires: c.now.Add(granted), CallID: c.callID, CSeq: c.cseq,
 		Hop: c.hop, UserAgent: c.agent, Registered: c.now, Updated: c.now, Path: c.path,
-		Instance: one.instance, RegID: one.regID, Since: c.since(set, one.instance),
+		Instance: one.instance, RegID: one.regID, Since: c.since(set, one.instance), Bulk: one.bulk,
 	}
 	if at >= 0 {
 		b.Registered = set[at].Registered

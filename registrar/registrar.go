@@ -3,6 +3,7 @@
 package registrar
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -62,6 +63,8 @@ type Config struct {
 	StrictPath bool
 	// GRUUs makes the GRUUs of devices that ask for them (RFC 5627); nil: none are given.
 	GRUUs *location.GRUUs
+	// Numbered reports whether numbers lead to an AOR, so that it may register one contact for all of them (RFC 6140); nil: to none.
+	Numbered func(location.AOR) bool
 	// PublishWait is how long the 200 waits for the overlay. When Required is set, a REGISTER that the overlay has not taken by
 	// then is answered 503 instead of 200.
 	PublishWait time.Duration
@@ -79,8 +82,8 @@ type Registrar struct{ c Config }
 // New returns a registrar. Every function of c but Trusted must be set.
 func New(c Config) *Registrar { return &Registrar{c} }
 
-// extensions that a REGISTER may require (RFC 3327, RFC 5626, RFC 5627).
-var extensions = []string{"path", "outbound", "gruu"}
+// extensions that a REGISTER may require (RFC 3327, RFC 5626, RFC 5627, RFC 6140).
+var extensions = []string{"path", "outbound", "gruu", "gin"}
 
 // Request answers a REGISTER, in the order of RFC 3261 §10.3.
 func (r *Registrar) Request(tx sip.ServerTransaction) {
@@ -107,7 +110,7 @@ func (r *Registrar) Request(tx sip.ServerTransaction) {
 		r.respond(tx, r.ok(req, &change, r.c.Bindings.Get(aor, change.now)), "")
 		return
 	}
-	if why := r.route(req, &change); why != nil {
+	if why := cmp.Or(r.bulk(&change), r.route(req, &change)); why != nil {
 		r.refuse(tx, why)
 		return
 	}

@@ -25,7 +25,7 @@ type featureItem struct {
 type featureGroup struct{ prefix, title string }
 
 var (
-	featureLevels = []string{"P0", "P1"}
+	featureLevels = []string{"P0", "P1", "P2"}
 	featureGroups = []featureGroup{
 		{"PRX", "Proxy"}, {"REG", "Registrar"}, {"TRN", "Transports"}, {"NAT", "NAT"}, {"SEC", "Security"}, {"RDR", "Redirect"},
 		{"TRK", "Trunks"}, {"CFG", "Configuration"}, {"MED", "Media"},
@@ -98,7 +98,7 @@ func (i *featureItem) wrong() string {
 const featureHead = `# Features
 
 What plain SIP phones and the people who run them expect of a front end, one row each, and the tests that show it. **P0** is what real phones need,
-**P1** what running it needs. State: **done** and proven by the tests named; **partly**, with what is missing; **refused**, with the reason; **later**,
+**P1** what running it needs, **P2** what few need. State: **done** and proven by the tests named; **partly**, with what is missing; **refused**, with the reason; **later**,
 with the work that it belongs to. What the RELOAD side owes is in [conformance.md](conformance.md).
 
 This page is generated. The items are [features/items.tsv](features/items.tsv); a test shows the items that a line ` + "`// Feature: PRX-07 REG-01`" + ` in

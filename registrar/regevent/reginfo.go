@@ -104,7 +104,7 @@ func (n *Notifier) contact(aor location.AOR, b *location.Binding, event string, 
 	}
 	if b.Instance != "" {
 		c.Params = append(c.Params, param{"+sip.instance", `"<` + b.Instance + `>"`})
-		if n.c.GRUUs != nil && location.IsInstance(b.Instance) {
+		if n.c.GRUUs != nil && location.IsInstance(b.Instance) && !b.Bulk {
 			c.GRUU = &gruu{n.c.GRUUs.Public(aor, b.Instance)} // RFC 5628 §5.2
 		}
 	}

@@ -207,7 +207,7 @@ func (g *Gateway) registrar(f *inForce, server *digest.Server, gruus *location.G
 		DefaultExpires: c.Expires.Default, MinExpires: c.Expires.Min, MaxExpires: c.Expires.Max, MaxContacts: c.MaxContacts,
 		PublishWait: c.PublishWait, Required: c.Publish == "required", Now: time.Now,
 		Answered: g.answered("registrar"), Changed: g.bindingsChanged, Certified: g.certified,
-		Unreachable: g.unreachable,
+		Unreachable: g.unreachable, Numbered: numbered(f.plan, g.o.Config.Domain),
 	})
 }
 

@@ -194,6 +194,16 @@ func (p *published) report() []PublishedReport {
 	return out
 }
 
+// numbered tells for whom numbers are routed to what they register: users that a trunk is registered as.
+func numbered(plan *trunk.Plan, domain string) func(location.AOR) bool {
+	return func(aor location.AOR) bool {
+		user, ok := strings.CutSuffix(string(aor), "@"+domain)
+		return ok && slices.ContainsFunc(plan.Routes(), func(r trunk.Route) bool {
+			return slices.ContainsFunc(r.To, func(name string) bool { t := plan.Trunk(name); return t != nil && t.RegisteredAs == user })
+		})
+	}
+}
+
 // bound reports whether phones are bound to aor here.
 func (g *Gateway) bound(aor location.AOR) bool { return len(g.bindings.Get(aor, time.Now())) > 0 }
 
