@@ -67,6 +67,16 @@ type Remote struct {
 	Range AOR
 }
 
+// Holding says who holds certificates of an address-of-record, of those that the overlay knows.
+type Holding uint8
+
+// The holdings.
+const (
+	HeldByOthers Holding = iota // and not by the gateway asked about
+	Held                        // by the gateway asked about
+	HeldByNobody
+)
+
 // Locator answers where an AOR can be reached.
 type Locator interface {
 	// Known reports whether aor is a user of ours, registered or not: 480 instead of 404 (RFC 3261 §16.5). It does not block.

@@ -5,19 +5,27 @@ import (
 	"strings"
 
 	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/numbers"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
 // alertExternal tells phones that a caller is none that the domain vouches for (RFC 7462: the source of the call is outside).
 const alertExternal = "<urn:alert:source:external>"
 
+// asserted is one identity that a gateway asserts.
+type asserted struct {
+	aor   location.AOR
+	value string // to be passed on, once it is proven
+}
+
 // claims is who a request that came over the overlay says to be from: what its gateway asserts, and From when that is of our domain.
 type claims struct {
 	aors     [maxAsserted + 1]location.AOR
 	n        int
-	asserted [maxAsserted]string // to be passed on, once it is proven
+	asserted [maxAsserted]asserted
 	values   int
 	wrong    bool // some of it is nobody's of our domain, or is too much
+	foreign  bool // what is asserted is a number that nobody in the overlay has
 }
 
 func (c *claims) add(aor location.AOR) {
@@ -59,19 +67,19 @@ func (p *Proxy) claim(in *inbound, c *claims, value string) {
 	}
 	aor := in.from
 	if aor == "" || !strings.HasPrefix(a.URI, "sip:") || a.URI[len("sip:"):] != string(aor) {
-		if aor = p.asserted(a.URI); aor == "" {
+		if aor = p.assertedAOR(a.URI); aor == "" {
 			c.wrong = true
 			return
 		}
 	}
 	c.add(aor)
-	c.asserted[c.values] = nameAddr(value, aor)
+	c.asserted[c.values] = asserted{aor, nameAddr(value, aor)}
 	c.values++
 }
 
-// asserted is the address-of-record that a URI in P-Asserted-Identity stands for, "" when it is none of ours. A telephone number is that user
+// assertedAOR is the address-of-record that a URI in P-Asserted-Identity stands for, "" when it is none of ours. A telephone number is that user
 // of the domain (RFC 3261 §19.1.6).
-func (p *Proxy) asserted(s string) location.AOR {
+func (p *Proxy) assertedAOR(s string) location.AOR {
 	uri, err := message.ParseURI(s)
 	if err != nil {
 		return ""
@@ -116,17 +124,37 @@ func (c *call) identify(pl plan) (waits bool) {
 		c.judge(&cl, Unverified, false)
 		return false
 	}
+	verdict := Verified
 	for _, aor := range cl.aors[:cl.n] {
-		switch holds, known := c.p.c.Identity.Callers.HoldsCached(in.src.Node, aor); {
-		case !known:
+		h, known := c.p.c.Identity.Callers.HoldsCached(in.src.Node, aor)
+		if !known {
 			return c.prove(pl, cl)
-		case !holds:
-			c.judge(&cl, Unverified, false)
-			return false
+		}
+		if !c.p.weigh(&cl, aor, h) {
+			verdict = Unverified
+			break
 		}
 	}
-	c.judge(&cl, Verified, false)
+	c.judge(&cl, verdict, false)
 	return false
+}
+
+// weigh takes what was found of one of the claims; it reports whether the gateway may make it. A number that nobody in the overlay has is one from outside
+// of it, which came in over a trunk there: nobody's name is forged, and nothing is proven.
+func (p *Proxy) weigh(cl *claims, aor location.AOR, h location.Holding) bool {
+	if h == location.HeldByNobody && isNumber(aor) && !p.c.Locator.Known(aor) {
+		for _, a := range cl.asserted[:cl.values] {
+			cl.foreign = cl.foreign || a.aor == aor
+		}
+		return true
+	}
+	return h == location.Held
+}
+
+// isNumber reports whether the user part of aor is a telephone number.
+func isNumber(aor location.AOR) bool {
+	user, _, _ := strings.Cut(string(aor), "@")
+	return numbers.Is(user)
 }
 
 // prove asks the overlay whether the gateway that sent the request holds the certificates of all who it is said to be from. What is not
@@ -141,8 +169,8 @@ func (c *call) prove(pl plan, cl claims) (waits bool) {
 		defer cancel()
 		e := event{kind: evIdentified, identified: &identified{plan: pl, claims: cl, verdict: Verified}}
 		for _, aor := range cl.aors[:cl.n] {
-			holds, err := p.c.Identity.Callers.Holds(ctx, node, aor)
-			if e.err = err; !holds || err != nil {
+			h, err := p.c.Identity.Callers.Holds(ctx, node, aor)
+			if e.err = err; err != nil || !p.weigh(&e.identified.claims, aor, h) {
 				e.identified.verdict = Unverified
 				break
 			}
@@ -175,14 +203,14 @@ func (c *call) identified(e *event) {
 // judge does what follows from a verdict.
 func (c *call) judge(cl *claims, v Verdict, late bool) {
 	in, id := c.in, &c.p.c.Identity
-	if v == Verified && cl.values == 0 {
-		v = Unknown // the gateway may speak for From, but does not say that it has asked
+	if v == Verified && (cl.values == 0 || cl.foreign) {
+		v = Unknown // without an assertion the gateway may speak for From, but does not say that it has asked
 	}
 	in.verdict = v
 	c.p.counters.callers[v].Add(1)
 	if v == Verified {
-		for _, value := range cl.asserted[:cl.values] {
-			in.msg.Add(message.PAssertedIdentity, value)
+		for i := range cl.values {
+			in.msg.Add(message.PAssertedIdentity, cl.asserted[i].value)
 		}
 		in.asserted = true
 	}

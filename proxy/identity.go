@@ -27,10 +27,11 @@ type Identity struct {
 
 // Callers proves who calls over the overlay.
 type Callers interface {
-	// HoldsCached reports whether the gateway that node leads to holds a certificate for aor, as far as that is known. It does not block.
-	HoldsCached(node string, aor location.AOR) (holds, known bool)
+	// HoldsCached says whether the gateway that node leads to holds a certificate for aor, or for a number range that aor is in, as far as that is known.
+	// It does not block.
+	HoldsCached(node string, aor location.AOR) (h location.Holding, known bool)
 	// Holds asks the overlay. It blocks until that has answered or ctx ends. An error is never the same as "no".
-	Holds(ctx context.Context, node string, aor location.AOR) (bool, error)
+	Holds(ctx context.Context, node string, aor location.AOR) (location.Holding, error)
 }
 
 // Caller is who a request that came over the overlay says to be from, and what is to be thought of that.
@@ -47,7 +48,7 @@ type Verdict uint8
 
 // The verdicts.
 const (
-	Unknown    Verdict = iota // nobody says who it is
+	Unknown    Verdict = iota // nobody says who it is, or it is a number that nobody in the overlay has
 	Verified                  // proven to this gateway, or by a gateway that holds the caller's certificate
 	Unverified                // a gateway says to send it for a user whose certificate it does not hold
 	verdicts

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -143,26 +144,30 @@ type holders struct {
 	answer func(context.Context) error // before an answer; nil: at once
 }
 
-func (h *holders) holds(node string, aor location.AOR) bool {
-	for _, a := range h.of[node] {
-		if a == aor {
-			return true
+func (h *holders) holds(node string, aor location.AOR) location.Holding {
+	answer := location.HeldByNobody
+	for gateway, aors := range h.of {
+		if slices.Contains(aors, aor) {
+			if gateway == node {
+				return location.Held
+			}
+			answer = location.HeldByOthers
 		}
 	}
-	return false
+	return answer
 }
 
-func (h *holders) HoldsCached(node string, aor location.AOR) (holds, known bool) {
+func (h *holders) HoldsCached(node string, aor location.AOR) (holds location.Holding, known bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.holds(node, aor), len(h.known) > 0 && h.known[node+" "+string(aor)]
 }
 
-func (h *holders) Holds(ctx context.Context, node string, aor location.AOR) (bool, error) {
+func (h *holders) Holds(ctx context.Context, node string, aor location.AOR) (location.Holding, error) {
 	h.asked.Add(1)
 	if h.answer != nil {
 		if err := h.answer(ctx); err != nil {
-			return false, err
+			return 0, err
 		}
 	}
 	h.mu.Lock()
@@ -174,16 +179,18 @@ func (h *holders) Holds(ctx context.Context, node string, aor location.AOR) (boo
 	return h.holds(node, aor), nil
 }
 
-// believing returns a gateway that marks, and what it knows of others: gateway "other" holds the certificate of alice.
-func believing(t testing.TB, change func(*Config)) (*gateway, *holders, *[]Caller) {
-	h := &holders{of: map[string][]location.AOR{"other": {"alice@example.org", "+4930@example.org"}}}
+// believing returns a gateway that marks and has a user 1002, what it knows of others, and what it was told: gateway "other" holds the certificates of
+// alice and of a number.
+func believing(t testing.TB, change func(*Config)) (g *gateway, h *holders, all *[]Caller) {
+	h = &holders{of: map[string][]location.AOR{"other": {"alice@example.org", "+4930@example.org"}, "third": {"1001@example.org"}}}
 	var told []Caller
-	g := withBob(t, func(c *Config) {
+	g = withBob(t, func(c *Config) {
 		c.Identity = Identity{Assert: true, Phones: true, Mark: true, Callers: h, Told: func(c Caller) { told = append(told, c) }}
 		if change != nil {
 			change(c)
 		}
 	})
+	g.users["1002@example.org"] = true
 	return g, h, &told
 }
 
@@ -205,6 +212,12 @@ func TestRFC3325_5_AGatewayIsBelievedThatHoldsTheCertificateOfTheCaller(t *testi
 		{"forged From behind an identity that is proven", "sip:carol@example.org", []string{assertsAlice}, Unverified, ""},
 		{"somebody of another domain", anybody, []string{"P-Asserted-Identity: <sip:x@foreign.example>"}, Unverified, ""},
 		{"three identities", aliceURI, []string{assertsAlice + ", " + assertsAlice[21:] + ", <tel:+4930>"}, Unverified, ""},
+		{"the number of somebody else", "sip:1001@example.org", nil, Unverified, ""},
+		{"the number of a user here", "sip:1002@example.org", nil, Unverified, ""},
+		{"a number of nobody, from a trunk there", "sip:+4989@example.org", nil, Unknown, ""},
+		{"asserted, too", "sip:+4989@example.org", []string{"P-Asserted-Identity: <tel:+4989>"}, Unknown, ""},
+		{"asserted with one that is proven", "sip:+4989@example.org", []string{assertsAlice + ", <tel:+4989>"}, Unknown, ""},
+		{"in From only", "sip:+4989@example.org", []string{assertsAlice}, Verified, "<sip:alice@example.org>"},
 		{"no identity", "sip:x@foreign.example", nil, Unknown, ""},
 		{"a user of that gateway, who is not asserted", aliceURI, nil, Unknown, ""},
 	} {
@@ -344,6 +357,10 @@ func TestAKnownCallerCostsNoMemory(t *testing.T) {
 // constant knows that everybody holds everything.
 type constant struct{}
 
-func (constant) HoldsCached(string, location.AOR) (bool, bool) { return true, true }
+func (constant) HoldsCached(string, location.AOR) (location.Holding, bool) {
+	return location.Held, true
+}
 
-func (constant) Holds(context.Context, string, location.AOR) (bool, error) { return true, nil }
+func (constant) Holds(context.Context, string, location.AOR) (location.Holding, error) {
+	return location.Held, nil
+}

@@ -48,7 +48,7 @@ var layers = map[string][]string{
 	"registrar":          {"sip", "sip/message", "location"},
 	"registrar/regevent": {"sip", "sip/message", "location"},
 	"redirect":           {"sip", "sip/message", "location"},
-	"proxy":              {"sip", "sip/message", "location"},
+	"proxy":              {"sip", "sip/message", "location", "numbers"},
 	"trunk":              {"sip", "sip/message", "location"},
 	"media/sdp":          {},
 	"media":              {"media/sdp", "sip/message", "location"},

@@ -37,36 +37,35 @@ type claim struct {
 
 // claims are what is known of claims, and how many are being looked at.
 type claims struct {
-	mu      sync.Mutex
-	proven  *cache[claim, struct{}]
-	refuted *cache[claim, struct{}]
-	asking  map[string]int // questions under way about each gateway
+	mu     sync.Mutex
+	proven *cache[claim, struct{}]
+	others *cache[claim, location.Holding]
+	asking map[string]int // questions under way about each gateway
 }
 
 func newClaims() *claims {
-	return &claims{proven: newCache[claim, struct{}](maxCached), refuted: newCache[claim, struct{}](maxCached), asking: map[string]int{}}
+	return &claims{proven: newCache[claim, struct{}](maxCached), others: newCache[claim, location.Holding](maxCached), asking: map[string]int{}}
 }
 
-func (c *claims) get(of claim) (holds, known bool) {
+func (c *claims) get(of claim) (h location.Holding, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	if _, ok := c.proven.get(of, now); ok {
-		return true, true
+		return location.Held, true
 	}
-	_, ok := c.refuted.get(of, now)
-	return false, ok
+	return c.others.get(of, now)
 }
 
-func (c *claims) put(of claim, holds bool) {
+func (c *claims) put(of claim, h location.Holding) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	if holds {
-		c.refuted.remove(of)
+	if h == location.Held {
+		c.others.remove(of)
 		c.proven.put(of, struct{}{}, now, provenFor)
 	} else {
-		c.refuted.put(of, struct{}{}, now, foundFor)
+		c.others.put(of, h, now, foundFor)
 	}
 }
 
@@ -90,61 +89,80 @@ func (c *claims) leave(gr string) {
 }
 
 // Holds asks the overlay whether the gateway that gr leads to holds a certificate for aor: whether the registration of aor there, or a
-// certificate that stands at aor, is signed with one of both. An answer holds for minutes, one that says no for seconds. One gateway may be asked about
+// certificate that stands at aor, is signed with one of both. A number that is nobody's own is held by who holds the number range with the longest
+// prefix. That it is Held is remembered for minutes, anything else for seconds. One gateway may be asked about
 // only so often at a time. The error wraps location.ErrNotFound when gr names no node, else location.ErrUnavailable; it is not the same as no.
-func (s *Service) Holds(ctx context.Context, gr string, aor location.AOR) (bool, error) {
+func (s *Service) Holds(ctx context.Context, gr string, aor location.AOR) (location.Holding, error) {
 	of := claim{gr, aor}
-	if holds, known := s.claims.get(of); known {
-		return holds, nil
+	if h, known := s.claims.get(of); known {
+		return h, nil
 	}
 	if !s.claims.enter(gr) {
-		return false, unavailable("certificates of "+string(aor), errBusy)
+		return 0, unavailable("certificates of "+string(aor), errBusy)
 	}
 	defer s.claims.leave(gr)
-	holds, err := s.prove(of, func(a string) (entries, error) { return s.records.get(ctx, a) },
-		func(a string) ([]holder, error) { return s.certified.get(ctx, a) })
-	if err != nil {
-		return false, err
+	for name := range s.rangesOf(aor) {
+		s.records.begin(string(name)) // it takes as long as one Fetch
 	}
-	s.claims.put(of, holds)
-	return holds, nil
+	h, err := s.prove(of, func(a string) (entries, error) { return s.records.get(ctx, a) },
+		func(a string) ([]holder, error) { return s.certified.get(ctx, a) })
+	if err == nil {
+		s.claims.put(of, h)
+	}
+	return h, err
 }
 
 // HoldsCached is Holds as far as a fresh answer is at hand, which known says; it does not block.
-func (s *Service) HoldsCached(gr string, aor location.AOR) (holds, known bool) {
+func (s *Service) HoldsCached(gr string, aor location.AOR) (h location.Holding, known bool) {
 	of := claim{gr, aor}
-	if holds, known = s.claims.get(of); known {
-		return holds, known
+	if h, known = s.claims.get(of); known {
+		return h, known
 	}
-	holds, err := s.prove(of, func(a string) (entries, error) { return atHand(s.records, a) },
+	h, err := s.prove(of, func(a string) (entries, error) { return atHand(s.records, a) },
 		func(a string) ([]holder, error) { return atHand(s.certified, a) })
 	if err != nil {
-		return false, false
+		return 0, false
 	}
-	s.claims.put(of, holds)
-	return holds, true
+	s.claims.put(of, h)
+	return h, true
 }
 
-// prove looks for the proof of a claim. A registration that proves it makes the certificates unnecessary.
-func (s *Service) prove(of claim, records func(string) (entries, error), certificates func(string) ([]holder, error)) (bool, error) {
+// prove looks for the proof of a claim: under the address-of-record, and then under each range that it may be in, until somebody holds it.
+func (s *Service) prove(of claim, records func(string) (entries, error), certificates func(string) ([]holder, error)) (location.Holding, error) {
 	dest, err := ParseGR(of.gr, s.self.Len())
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	node, _ := Terminal(dest)
-	want := holder{string(of.aor), node}
-	e, err := records(string(of.aor))
+	h, err := proveAt(holder{string(of.aor), node}, records, certificates)
+	for name := range s.rangesOf(of.aor) {
+		if err != nil || h != location.HeldByNobody {
+			break
+		}
+		h, err = proveAt(holder{string(name), node}, records, certificates)
+	}
+	return h, err
+}
+
+// proveAt does so under one name. A registration that proves it makes the certificates unnecessary.
+func proveAt(want holder, records func(string) (entries, error), certificates func(string) ([]holder, error)) (location.Holding, error) {
+	e, err := records(want.user)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	if slices.Contains(e.holders, want) {
-		return true, nil
+		return location.Held, nil
 	}
-	held, err := certificates(string(of.aor))
-	if err != nil {
-		return false, err
+	held, err := certificates(want.user)
+	switch {
+	case err != nil:
+		return 0, err
+	case slices.Contains(held, want):
+		return location.Held, nil
+	case len(e.holders)+len(held) > 0:
+		return location.HeldByOthers, nil
 	}
-	return slices.Contains(held, want), nil
+	return location.HeldByNobody, nil
 }
 
 // atHand answers without asking anybody else.

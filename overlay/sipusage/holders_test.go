@@ -11,7 +11,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
-func wantHolds(t *testing.T, s *Service, gr string, aor location.AOR, want bool) {
+func wantHolds(t *testing.T, s *Service, gr string, aor location.AOR, want location.Holding) {
 	t.Helper()
 	if holds, err := s.Holds(t.Context(), gr, aor); holds != want || err != nil {
 		t.Fatalf("%s: %v, %v, want %v", aor, holds, err, want)
@@ -42,15 +42,15 @@ func TestARegistrationProvesThatAGatewayHoldsTheCertificate(t *testing.T) {
 		if _, known := s.HoldsCached(gw2.gr(), bob); known {
 			t.Fatal("known before anybody asked")
 		}
-		wantHolds(t, s, gw2.gr(), bob, true)
+		wantHolds(t, s, gw2.gr(), bob, location.Held)
 		if r.fetched() != 1 {
 			t.Errorf("%d fetches for a registered user", r.fetched())
 		}
-		wantHolds(t, s, gw3.gr(), bob, false)
-		wantHolds(t, s, gw2.gr(), "carol@"+domain, false)
+		wantHolds(t, s, gw3.gr(), bob, location.HeldByOthers)
+		wantHolds(t, s, gw2.gr(), "carol@"+domain, location.HeldByNobody)
 		before := r.fetched()
-		wantHolds(t, s, gw3.gr(), bob, false)
-		wantHolds(t, s, gw2.gr(), bob, true)
+		wantHolds(t, s, gw3.gr(), bob, location.HeldByOthers)
+		wantHolds(t, s, gw2.gr(), bob, location.Held)
 		if r.fetched() != before {
 			t.Error("asked again for what is known")
 		}
@@ -60,20 +60,20 @@ func TestARegistrationProvesThatAGatewayHoldsTheCertificate(t *testing.T) {
 func TestACertificateInTheOverlayProvesItToo(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *ring, _, gw2 *gateway, s *Service) {
 		gw2.certify(bob)
-		wantHolds(t, s, gw2.gr(), bob, true)
-		wantHolds(t, s, r.gateway("gw3").gr(), bob, false)
+		wantHolds(t, s, gw2.gr(), bob, location.Held)
+		wantHolds(t, s, r.gateway("gw3").gr(), bob, location.HeldByOthers)
 	})
 }
 
 func TestWhatWasRefutedMayBeProvenSoon(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *ring, _, gw2 *gateway, s *Service) {
-		wantHolds(t, s, gw2.gr(), bob, false)
+		wantHolds(t, s, gw2.gr(), bob, location.HeldByNobody)
 		gw2.registerHere(bob)
 		time.Sleep(foundFor + time.Second)
-		wantHolds(t, s, gw2.gr(), bob, true)
+		wantHolds(t, s, gw2.gr(), bob, location.Held)
 		r.set(func(r *ring) { r.fail = func(string) error { return overlay.ErrTimeout } })
 		time.Sleep(provenFor - time.Second)
-		wantHolds(t, s, gw2.gr(), bob, true)
+		wantHolds(t, s, gw2.gr(), bob, location.Held)
 		time.Sleep(time.Second)
 		if _, err := s.Holds(t.Context(), gw2.gr(), bob); !errors.Is(err, location.ErrUnavailable) {
 			t.Errorf("without an answer: %v", err)
@@ -88,7 +88,7 @@ func TestWhoAskedIsRememberedForWhatThisPeerHolds(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *ring, _, gw2 *gateway, s *Service) {
 		gw2.registerHere(bob)
 		r.set(func(r *ring) { r.own = true })
-		if holds, known := s.HoldsCached(gw2.gr(), bob); !holds || !known {
+		if holds, known := s.HoldsCached(gw2.gr(), bob); holds != location.Held || !known {
 			t.Errorf("%v, %v", holds, known)
 		}
 		gr := gw2.gr()
@@ -109,7 +109,28 @@ func TestOneGatewayIsAskedAboutOnlySoOftenAtATime(t *testing.T) {
 		if _, err := s.Holds(t.Context(), gw2.gr(), bob); !errors.Is(err, location.ErrUnavailable) {
 			t.Errorf("one more: %v", err)
 		}
-		wantHolds(t, s, gw3.gr(), bob, false)
-		wantHolds(t, s, gw2.gr(), bob, false)
+		wantHolds(t, s, gw3.gr(), bob, location.HeldByNobody)
+		wantHolds(t, s, gw2.gr(), bob, location.HeldByNobody)
+	})
+}
+
+// A number that is nobody's own is held by who holds the range with the longest prefix; who has it as its own keeps it.
+func TestANumberIsHeldWithItsRange(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *ring, gw1, gw2 *gateway, s *Service) {
+		r.planOf(t, "2xx", "23x")
+		gw3 := r.gateway("gw3")
+		gw2.registerHere(at("2xx"))
+		gw3.registerHere(at("23x"))
+		gw1.registerHere(at("231"))
+		for aor, holder := range map[location.AOR]*gateway{"200@" + domain: gw2, "230@" + domain: gw3, "231@" + domain: gw1} {
+			for _, gw := range []*gateway{gw1, gw2, gw3} {
+				want := location.HeldByOthers
+				if gw == holder {
+					want = location.Held
+				}
+				wantHolds(t, s, gw.gr(), aor, want)
+			}
+		}
+		wantHolds(t, s, gw2.gr(), "300@"+domain, location.HeldByNobody)
 	})
 }

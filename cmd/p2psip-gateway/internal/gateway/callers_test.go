@@ -110,7 +110,7 @@ func TestRFC3325_AForgedCallerOfAnotherGatewayIsMarkedAndAnHonestOneIsVerified(t
 
 func TestAForgedCallerOfAnotherGatewayIsRefusedWhenThatIsAskedFor(t *testing.T) {
 	gs, alice, bob, mallory, _ := honestAndNot(t, func(c *Config) { c.Security.ForgedFrom = forgedRefuse })
-	for i, want := range []bool{true, false, false} { // what is known already is not late
+	for i, want := range []location.Holding{location.Held, location.HeldByOthers, location.HeldByOthers} { // what is known already is not late
 		if holds, err := gs[1].usage.Holds(t.Context(), sipusage.NodeGR(gs[i].peer.NodeID()), location.AOR("1001@"+testDomain)); err != nil || holds != want {
 			t.Fatalf("gateway %d: %v, %v", i, holds, err)
 		}
