@@ -196,17 +196,28 @@ func find(values []overlay.Value, der []byte) *overlay.Value {
 	return nil
 }
 
-// Certified asks the overlay whether a certificate stands at aor: whether there is such a user at all, registered or not
-// (RFC 6940 §8). The error wraps location.ErrUnavailable.
+// Certified asks the overlay whether a certificate stands at aor, or at a number range that it is in: whether there is such a user at all, registered or
+// not (RFC 6940 §8). The error wraps location.ErrUnavailable.
 func (s *Service) Certified(ctx context.Context, aor location.AOR) (bool, error) {
-	h, err := s.certified.get(ctx, string(aor))
-	return len(h) > 0, err
+	for name := range s.namesOf(aor) {
+		s.certified.begin(string(name))
+	}
+	for name := range s.namesOf(aor) {
+		if h, err := s.certified.get(ctx, string(name)); err != nil || len(h) > 0 {
+			return len(h) > 0, err
+		}
+	}
+	return false, nil
 }
 
 // CertifiedCached is Certified as far as a fresh answer is at hand, which known says; it does not block.
 func (s *Service) CertifiedCached(aor location.AOR) (certified, known bool) {
-	h, known := s.certified.cached(string(aor))
-	return len(h) > 0, known
+	for name := range s.namesOf(aor) {
+		if h, known := s.certified.cached(string(name)); !known || len(h) > 0 {
+			return len(h) > 0, known
+		}
+	}
+	return false, true
 }
 
 func (s *Service) fetchCertified(ctx context.Context, aor string) ([]holder, time.Duration, error) {
@@ -214,7 +225,7 @@ func (s *Service) fetchCertified(ctx context.Context, aor string) ([]holder, tim
 	if err != nil {
 		return nil, 0, unavailable("certificates of "+aor, err)
 	}
-	found, ttl := certified(values)
+	found, ttl := certified(aor, values)
 	return found, ttl, nil
 }
 
@@ -222,15 +233,18 @@ func (s *Service) fetchCertified(ctx context.Context, aor string) ([]holder, tim
 func (s *Service) ownCertified(aor string) (found []holder, ttl time.Duration, ok bool) {
 	values, ok := s.peer.FetchOwn(wire.ResourceIDOf(aor), wire.KindCertificateByUser)
 	if ok {
-		found, ttl = certified(values)
+		found, ttl = certified(aor, values)
 	}
 	return found, ttl, ok
 }
 
 // certified are those who put certificates there, which are theirs, and for how long that is so.
-func certified(values []overlay.Value) ([]holder, time.Duration) {
+func certified(aor string, values []overlay.Value) ([]holder, time.Duration) {
 	if h := holdersOf(values); len(h) > 0 {
 		return h, certifiedFor
+	}
+	if _, ok := RangeOf(location.AOR(aor)); ok {
+		return nil, rangeFor
 	}
 	return nil, missingFor
 }
