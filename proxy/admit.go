@@ -17,7 +17,13 @@ type Authenticator interface {
 // admit finds out how the sender is known (RFC 3261 §16.3 step 6). With challenged come the values of Proxy-Authenticate.
 func (p *Proxy) admit(in *inbound) (challenge []string, c code) {
 	in.trusted = p.c.Trusted != nil && p.c.Trusted(in.src)
+	trunk, refusal := p.fromTrunk(in)
+	if refusal != nil {
+		in.refusal = refusal
+		return nil, refusedByTrunks
+	}
 	switch {
+	case trunk:
 	case in.overlay():
 		in.standing = peer
 	case in.trusted:
@@ -25,6 +31,8 @@ func (p *Proxy) admit(in *inbound) (challenge []string, c code) {
 		p.byFlow(in)
 	case p.byFlow(in):
 		in.standing = known
+	case p.atPhone(in) && p.emergency(in):
+		in.standing = known // no credentials are asked for, whoever From says it is
 	default:
 		challenge, c = p.authenticate(in)
 	}
@@ -99,7 +107,7 @@ func sameFlow(a, b location.Hop) bool {
 
 // clean removes from the copy that is forwarded what is not for those behind us.
 func (p *Proxy) clean(in *inbound) {
-	in.keep = in.trusted && !in.overlay() && p.c.Identity.Trusted
+	in.keep = in.trusted && !in.overlay() && p.c.Identity.Trusted && in.origin.Trunk == "" || in.origin.Trusted
 	keep := in.msg.Fields[:0]
 	for _, f := range in.msg.Fields {
 		switch f.Name {

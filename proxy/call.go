@@ -37,6 +37,7 @@ type call struct {
 	}
 	answered, closed bool
 	refused          code // why nothing is sent; fine: it is
+	trunk            trunked
 }
 
 // leg is what the driver knows of a branch.
@@ -52,6 +53,10 @@ type leg struct {
 	forwarded string // URI of the AOR, or the place outside, that a forwarding led to; "": none did
 	media     uint64 // its number for Config.Media; 0: none yet
 	tx        sip.ClientTransaction
+
+	proofs     int // challenges of this target that were answered
+	proof      string
+	proofField message.Name
 }
 
 // event is something that happened to a call.
@@ -66,6 +71,7 @@ type event struct {
 	hops   []location.Hop
 	uri    string
 	depth  int
+	aor    location.AOR
 
 	identified *identified
 }
@@ -78,6 +84,7 @@ const (
 	evFound    // the overlay answered
 	evResolved // the DNS answered
 	evIdentified
+	evTrying // a 100 came
 	evTick
 	evCancel
 	evEnded
@@ -92,6 +99,9 @@ type user struct {
 func (u *user) Response(res *message.Message) {
 	u.c.post(event{kind: evResponse, branch: u.branch, try: u.try, res: res})
 }
+
+// Trying takes a 100.
+func (u *user) Trying() { u.c.post(event{kind: evTrying, branch: u.branch, try: u.try}) }
 
 func (u *user) Failed(err error) {
 	u.c.post(event{kind: evFailed, branch: u.branch, try: u.try, err: err})
@@ -112,6 +122,10 @@ func (c *call) proceed(pl *plan) {
 	case c.refused != fine:
 		c.fork.note(c.refused)
 		c.p.turnedAway(c.tx, c.refused)
+	case pl.dial:
+		if !c.overTrunk(pl.user, pl.domain) {
+			c.fork.note(unknownUser)
+		}
 	case pl.aor == "":
 		c.addTarget(pl.one, pl.spare...)
 	default:
@@ -170,6 +184,10 @@ func (c *call) handle(e *event) {
 		c.resolved(e)
 	case evIdentified:
 		c.identified(e)
+	case evTrying:
+		if e.try == c.legs[e.branch].try {
+			c.fork.heard(e.branch)
+		}
 	case evTick:
 		c.timer.at = time.Time{}
 		c.fork.tick(now)
@@ -213,6 +231,8 @@ func (c *call) act(a *action) {
 		if tx := c.legs[a.branch].tx; tx != nil {
 			tx.Abandon()
 		}
+	case quiet:
+		c.silence(a.branch)
 	case relay:
 		c.relay(a.res)
 	case finish:
@@ -254,6 +274,7 @@ func (c *call) relay(res *message.Message) {
 	if res.StatusCode >= 200 && !c.answered {
 		c.answered = true
 		c.p.counters.calls[resultSuccess].Add(1)
+		c.trunkOver(res.StatusCode)
 	}
 	c.tx.Respond(res)
 }
@@ -261,10 +282,15 @@ func (c *call) relay(res *message.Message) {
 // finish sends the best final response.
 func (c *call) finish(a *action) {
 	res := a.best.res
-	if res == nil {
+	switch {
+	case res != nil:
+	case a.best.why != nil:
+		res = a.best.why.Response(c.in.req, newTag())
+	default:
 		res = a.best.code.response(c.in.req)
 	}
 	aggregate(res, a.others)
+	c.trunkOver(res.StatusCode)
 	c.p.counters.calls[resultOf(res.StatusCode)].Add(1)
 	c.tx.Respond(res)
 }
@@ -272,7 +298,7 @@ func (c *call) finish(a *action) {
 // response takes a response on a branch.
 func (c *call) response(now time.Time, e *event) {
 	l := &c.legs[e.branch]
-	if e.try != l.try {
+	if e.try != l.try && !c.late(e) {
 		return
 	}
 	res := e.res.Clone()
@@ -282,10 +308,13 @@ func (c *call) response(now time.Time, e *event) {
 	if !res.Has(message.Via) {
 		return
 	}
+	c.restore(l, res)
 	c.unassert(e.branch, res)
 	c.note(now, l, res, nil)
 	c.mediaResponse(l, res)
 	switch {
+	case c.turn(e.branch, res):
+		return
 	case res.StatusCode == 503 && c.tryNext(e.branch):
 		return // RFC 3263 §4.3: 503 is a failure of this server, not of the request
 	case (res.StatusCode == 430 || res.StatusCode == 408 || l.ranged && rerouted(res.StatusCode)) && c.tryFlow(e.branch):
@@ -297,6 +326,13 @@ func (c *call) response(now time.Time, e *event) {
 	}
 	if res.StatusCode >= 200 {
 		c.p.counters.branches[resultOf(res.StatusCode)].Add(1)
+		if why := c.believed(e.branch, res); why != nil {
+			c.fork.end(e.branch, why)
+			return
+		}
+		if (res.StatusCode == 401 || res.StatusCode == 407) && c.answerTrunk(e.branch, res) {
+			return
+		}
 		if c.withhold(e.branch, res) {
 			c.fork.fail(e.branch, challengeWithheld)
 			return
@@ -316,11 +352,18 @@ func (c *call) failed(e *event) {
 		return
 	}
 	c.note(c.p.c.Now(), l, nil, e.err)
-	if c.tryNext(e.branch) || c.tryFlow(e.branch) {
+	way := l.way
+	moved := c.tryNext(e.branch) || c.tryFlow(e.branch)
+	if way != nil {
+		c.p.c.Trunks.Result(way, 0, moved)
+	}
+	if moved {
 		return
 	}
 	c.p.counters.branches[resultUnreachable].Add(1)
 	switch {
+	case way != nil:
+		c.fork.end(e.branch, trunkDown)
 	case errors.Is(e.err, sip.ErrTimeout):
 		c.fork.fail(e.branch, timedOut) // RFC 3261 §16.8
 	case l.known:
@@ -332,7 +375,7 @@ func (c *call) failed(e *event) {
 
 // note remembers how the current hop of a leg did, where there are others to choose from.
 func (c *call) note(now time.Time, l *leg, res *message.Message, err error) {
-	if len(l.hops) < 2 {
+	if len(l.hops) < 2 && l.way == nil || l.at >= len(l.hops) {
 		return
 	}
 	o, hop := &c.p.outages, l.hops[l.at]
@@ -355,7 +398,7 @@ func (c *call) tryNext(branch int) bool {
 		return false
 	}
 	l.at++
-	l.try++
+	l.next()
 	c.send(branch)
 	return true
 }
@@ -369,7 +412,13 @@ func (c *call) tryFlow(branch int) bool {
 	}
 	l.target, l.spare = l.spare[0], l.spare[1:]
 	l.hops, l.at, l.tx = nil, 0, nil
-	l.try++
+	l.next()
 	c.start(branch)
 	return true
+}
+
+// next begins with another server: what was for the one before is not for it.
+func (l *leg) next() {
+	l.try++
+	l.proof, l.proofs = "", 0
 }

@@ -41,7 +41,8 @@ const (
 	overloaded
 	noMediaPorts
 	lookupFailed
-	codes // how many there are
+	refusedByTrunks // of all reasons that trunks have; the answer has its own word
+	codes           // how many there are
 )
 
 // answers tells what each code looks like on the wire.
@@ -74,6 +75,7 @@ var answers = [codes]sip.Refusal{
 	overloaded:         {Status: 503, Word: "PRX503", Text: "too many requests at once"},
 	noMediaPorts:       {Status: 503, Word: "PRX503M", Text: "no port is left for the media"},
 	lookupFailed:       {Status: 504, Word: "PRX504", Text: "the overlay did not answer"},
+	refusedByTrunks:    {Status: 403, Word: "TRK403", Text: "not over trunks"},
 }
 
 // String is the stable word of c.

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
@@ -43,6 +44,7 @@ type branch struct {
 	cancel   bool // CANCEL was asked for
 	silent   bool // it was cancelled and never heard from: a 2xx may come yet
 	deadline time.Time
+	hush     time.Time // when a branch of which nothing was heard is told of as silent; zero: never
 }
 
 type branchState uint8
@@ -61,11 +63,15 @@ func (b *branch) active() bool { return b.state == trying || b.state == proceedi
 type result struct {
 	res  *message.Message
 	code code
+	why  *sip.Refusal // instead of code, when it is not one of ours alone
 }
 
 func (r result) status() int {
 	if r.res != nil {
 		return r.res.StatusCode
+	}
+	if r.why != nil {
+		return r.why.Status
 	}
 	return r.code.status()
 }
@@ -86,6 +92,7 @@ const (
 	start   verb = iota // forward the request to this target
 	cancel              // CANCEL this branch
 	abandon             // forget this branch: its transaction does not end by itself
+	quiet               // nothing was heard of this branch in the time it had
 	relay               // pass res upstream
 	finish              // send the best response upstream, with the challenges of others
 )
@@ -104,6 +111,27 @@ func (f *fork) add(q int) int {
 // note adds a result that is no branch's: a lookup that failed.
 func (f *fork) note(c code) { f.results = append(f.results, result{code: c}) }
 
+// refuse adds the result why, which is no branch's; end ends branch i with it.
+func (f *fork) refuse(why *sip.Refusal) { f.results = append(f.results, result{why: why}) }
+
+func (f *fork) end(i int, why *sip.Refusal) {
+	b := &f.branches[i]
+	if b.state == accepted || b.state == over {
+		return
+	}
+	b.state, b.breadth = over, 0
+	f.refuse(why)
+}
+
+// patience has the end of it told when nothing is heard of branch i until then; heard, and any response, ends the wait.
+func (f *fork) patience(i int, until time.Time) {
+	if b := &f.branches[i]; f.invite && b.active() {
+		b.state, b.hush = trying, until
+	}
+}
+
+func (f *fork) heard(i int) { f.branches[i].hush = time.Time{} }
+
 // response takes a response on branch i.
 func (f *fork) response(now time.Time, i int, res *message.Message) {
 	b, status := &f.branches[i], res.StatusCode
@@ -119,7 +147,7 @@ func (f *fork) response(now time.Time, i int, res *message.Message) {
 }
 
 func (f *fork) provisional(now time.Time, b *branch, res *message.Message) {
-	b.state = proceeding
+	b.state, b.hush = proceeding, time.Time{}
 	switch {
 	case f.invite && !b.cancel:
 		// RFC 3261 §16.7 step 2: "MUST reset timer C for that client transaction".
@@ -242,6 +270,10 @@ func (f *fork) tick(now time.Time) {
 		if b := &f.branches[i]; b.active() && !b.deadline.IsZero() && !now.Before(b.deadline) {
 			f.expire(now, i)
 		}
+		if b := &f.branches[i]; b.state == trying && !b.cancel && !b.hush.IsZero() && !now.Before(b.hush) {
+			b.hush = time.Time{}
+			f.do(action{do: quiet, branch: i})
+		}
 	}
 	if !f.groupEnd.IsZero() && !now.Before(f.groupEnd) {
 		f.groupEnd = time.Time{}
@@ -334,6 +366,9 @@ func (f *fork) deadline() time.Time {
 	for i := range f.branches {
 		if b := &f.branches[i]; b.active() && !b.deadline.IsZero() && (next.IsZero() || b.deadline.Before(next)) {
 			next = b.deadline
+		}
+		if b := &f.branches[i]; b.state == trying && !b.cancel && !b.hush.IsZero() && (next.IsZero() || b.hush.Before(next)) {
+			next = b.hush
 		}
 	}
 	return next

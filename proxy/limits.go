@@ -22,6 +22,8 @@ const (
 	lookupWait   = 8 * time.Second        // for the overlay or the DNS; a caller does not wait longer
 	lookups      = 512                    // that run at one time: one that hangs takes lookupWait, and must not hold up the others
 	lookupQueue  = 1024                   // that wait for their turn; more than some seconds' worth is too late anyway
+	maxProofs    = 2                      // challenges of one target that are answered: the second for a nonce that was too old
+	exactWait    = time.Second            // for the overlay, when a trunk leads on without it
 	maxCalls     = 20000                  // response contexts, about 10 kB each
 	spareCalls   = 2000                   // more, for requests within dialogs: people can still hang up
 	retryAfter   = "5"                    // seconds, with 503

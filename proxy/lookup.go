@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/sip/message"
@@ -30,7 +31,9 @@ func (c *call) lookUp(aor location.AOR, uri string, remote bool, depth int) {
 	switch {
 	case !remote && forwarded:
 	case !remote:
-		c.nothingFound()
+		if len(c.legs) > first || c.p.c.Locator.Known(aor) || !c.dial(aor, depth) {
+			c.nothingFound()
+		}
 	case c.cached(aor, uri, depth):
 	case c.ask(aor, uri, depth):
 	default:
@@ -72,18 +75,21 @@ func (c *call) cached(aor location.AOR, uri string, depth int) bool {
 		return false
 	}
 	c.p.counters.lookups[lookupCached].Add(1)
-	c.addRemotes(found, uri, depth)
+	if !c.outweighs(aor, found, depth) {
+		c.addRemotes(found, uri, depth)
+	}
 	return true
 }
 
 // ask sends a lookup on its way.
 func (c *call) ask(aor location.AOR, uri string, depth int) bool {
 	ctx := c.context()
+	wait := c.lookupWait(aor)
 	ok := c.p.pool.submit(func() {
-		ctx, cancel := context.WithTimeout(ctx, lookupWait)
+		ctx, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
 		found, err := c.p.c.Locator.Remote(ctx, aor)
-		c.post(event{kind: evFound, found: found, err: err, uri: uri, depth: depth})
+		c.post(event{kind: evFound, found: found, err: err, uri: uri, depth: depth, aor: aor})
 	})
 	if !ok {
 		c.p.counters.lookups[lookupRejected].Add(1)
@@ -106,13 +112,21 @@ func (c *call) found(e *event) {
 	switch {
 	case e.err == nil:
 		c.p.counters.lookups[lookupAnswered].Add(1)
+		if c.outweighs(e.aor, e.found, e.depth) {
+			return
+		}
 		c.addRemotes(e.found, e.uri, e.depth)
 	case errors.Is(e.err, location.ErrNotFound), c.astray(e.err):
 		c.p.counters.lookups[lookupAnswered].Add(1)
-		c.nothingFound()
+		if len(c.legs) > c.followed || !c.dial(e.aor, e.depth) {
+			c.nothingFound()
+		}
 	default:
 		// No answer is not the answer "nobody": never a 404.
 		c.p.counters.lookups[lookupFailures].Add(1)
+		if len(c.legs) == c.followed && c.dial(e.aor, e.depth) {
+			return // a site that is cut off still has its trunks
+		}
 		c.fork.note(lookupFailed)
 	}
 }
@@ -171,6 +185,10 @@ func (c *call) addTarget(t target, spare ...target) {
 // start starts a branch: it finds the next hop (RFC 3261 §16.6 step 7) and sends.
 func (c *call) start(branch int) {
 	l := &c.legs[branch]
+	if !c.take(branch) {
+		return
+	}
+	c.patience(branch)
 	if (l.hop != location.Hop{}) {
 		l.hops = []location.Hop{l.hop}
 		c.send(branch)
@@ -186,12 +204,15 @@ func (c *call) start(branch int) {
 		c.sendFirst(branch)
 		return
 	}
-	ctx := c.context()
+	ctx, try, wait := c.context(), l.try, time.Duration(lookupWait)
+	if l.way != nil {
+		wait = min(wait, l.way.Wait) // names of one trunk that nobody resolves are not to keep those of others waiting
+	}
 	ok = c.p.pool.submit(func() {
-		ctx, cancel := context.WithTimeout(ctx, lookupWait)
+		ctx, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
 		hops, err := c.p.c.Resolver.Resolve(ctx, uri)
-		c.post(event{kind: evResolved, branch: branch, hops: hops, err: err})
+		c.post(event{kind: evResolved, branch: branch, try: try, hops: hops, err: err})
 	})
 	if !ok {
 		c.fork.fail(branch, overloaded)
@@ -200,8 +221,11 @@ func (c *call) start(branch int) {
 
 // resolved takes the answer of the DNS.
 func (c *call) resolved(e *event) {
+	if e.try != c.legs[e.branch].try {
+		return // the next way has its turn
+	}
 	if e.err != nil || !c.fork.running(e.branch) {
-		c.fork.fail(e.branch, unresolvable)
+		c.astrayAt(e.branch)
 		return
 	}
 	c.legs[e.branch].hops = c.p.outages.order(e.hops, c.p.c.Now(), true)
@@ -210,7 +234,7 @@ func (c *call) resolved(e *event) {
 
 func (c *call) sendFirst(branch int) {
 	if len(c.legs[branch].hops) == 0 {
-		c.fork.fail(branch, unresolvable)
+		c.astrayAt(branch)
 		return
 	}
 	c.send(branch)
@@ -230,7 +254,14 @@ func (c *call) send(branch int) {
 	l := &c.legs[branch]
 	hop := c.in.via(l.hops[l.at])
 	m := c.p.branchOf(c.in, &l.target, hop, c.fork.branches[branch].breadth)
-	c.p.disclose(c.in, m, &l.target, hop)
+	if l.way != nil {
+		c.dress(l, m)
+	} else {
+		c.p.disclose(c.in, m, &l.target, hop)
+	}
+	if l.proof != "" {
+		m.Add(l.proofField, l.proof)
+	}
 	c.history(m, branch)
 	if !c.mediaRequest(l, m, hop) {
 		c.fork.fail(branch, noMediaPorts)

@@ -127,3 +127,24 @@ func announced(res *message.Message) time.Duration {
 	}
 	return time.Duration(n) * time.Second
 }
+
+// rests reports whether a hop that has no other to take its place is not to be tried now: it has failed, and nobody asks this time whether it is
+// back.
+func (o *outages) rests(h location.Hop, now time.Time) bool {
+	if o.known.Load() == 0 {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	k := o.key(h)
+	x, known := o.down[k]
+	switch {
+	case !known || x.kept.Before(now):
+		return false
+	case now.Before(x.until):
+		return true
+	}
+	x.until = now.Add(outageProbe)
+	o.down[k] = x
+	return false
+}

@@ -54,6 +54,10 @@ type Config struct {
 	Secret []byte
 	// Identity says what is done with the identity of callers.
 	Identity Identity
+	// Trunks leads calls to PBXs and providers, and knows what comes from there. Optional: there are none. Phones reports whether a phone is
+	// registered at an address: it may call emergency services as anybody. Optional: there are none.
+	Trunks Trunks
+	Phones func(location.Hop) bool
 	// Recurse follows redirections instead of passing them to the caller. History writes History-Info (RFC 7044).
 	Recurse, History bool
 	// MaxCalls limits the requests under way. Optional: 20000.
@@ -128,12 +132,21 @@ func (p *Proxy) Close() {
 // Request takes a request other than ACK, CANCEL and those for the gateway itself (OPTIONS without user, REGISTER).
 func (p *Proxy) Request(tx sip.ServerTransaction) {
 	in, pl, challenge, code := p.route(tx.Request(), tx.Source())
-	if code != fine {
+	switch {
+	case in.refusal != nil:
+		p.refuseBy(tx, in.refusal)
+		return
+	case code != fine:
 		p.refuse(tx, code, challenge)
+		return
+	}
+	if why := p.receive(in); why != nil {
+		p.refuseBy(tx, why)
 		return
 	}
 	c := p.open(tx, in)
 	if c == nil {
+		p.drop(in)
 		p.refuse(tx, overloaded, nil)
 		return
 	}
@@ -172,10 +185,14 @@ func (p *Proxy) refuse(tx sip.ServerTransaction, c code, challenge []string) {
 
 // turnedAway counts and tells of a request that is not forwarded.
 func (p *Proxy) turnedAway(tx sip.ServerTransaction, c code) {
-	req := tx.Request()
 	p.counters.refused[c].Add(1)
+	p.tell(tx, &answers[c])
+}
+
+func (p *Proxy) tell(tx sip.ServerTransaction, why *sip.Refusal) {
+	req := tx.Request()
 	if p.c.Refused != nil {
-		p.c.Refused(Refusal{Code: c.String(), Status: c.status(), Method: req.Method, URI: req.RequestURI,
+		p.c.Refused(Refusal{Code: why.Word, Status: why.Status, Method: req.Method, URI: req.RequestURI,
 			From: req.Get(message.From), Source: tx.Source()})
 	}
 }
@@ -183,7 +200,7 @@ func (p *Proxy) turnedAway(tx sip.ServerTransaction, c code) {
 // open registers a call; nil when there are too many. Requests within dialogs get some room more.
 func (p *Proxy) open(tx sip.ServerTransaction, in *inbound) *call {
 	limit := p.c.MaxCalls
-	if in.genuine {
+	if in.genuine || p.emergency(in) {
 		limit += spareCalls
 	}
 	c := &call{p: p, tx: tx, in: in, busy: true}

@@ -2,21 +2,23 @@ package proxy
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
 // target is one place that a request is to go to.
 type target struct {
-	uri   string       // Request-URI
-	path  []string     // Route values to put in front (RFC 3327)
-	hop   location.Hop // where to; zero: to be resolved from Route or Request-URI
-	token location.Hop // what a route token says of this side; zero: Route and Request-URI lead there
-	known bool         // it is a phone or gateway of ours: not reachable means not available, not an error
-	q     int          // thousandths
-
-	ranged bool // it is a gateway that serves a number range
+	uri    string       // Request-URI
+	path   []string     // Route values to put in front (RFC 3327)
+	hop    location.Hop // where to; zero: to be resolved from Route or Request-URI
+	token  location.Hop // what a route token says of this side; zero: Route and Request-URI lead there
+	known  bool         // it is a phone or gateway of ours: not reachable means not available, not an error
+	q      int          // thousandths
+	ranged bool         // it is a gateway that serves a number range
+	way    *sip.Way     // it is a place of a trunk
 }
 
 // plan is what is to be done with a request (RFC 3261 §16.5): one target, or an AOR to be looked up.
@@ -26,6 +28,9 @@ type plan struct {
 	aor      location.AOR // "" when one is set
 	instance string       // only this device of aor (RFC 5627); "": all
 	remote   bool         // ask the overlay too
+	// dial: a trunk leads to user, of a domain other than ours when that is not "".
+	dial         bool
+	user, domain string
 }
 
 // wholeQ is the q of targets that come without one (RFC 3261 §20.10).
@@ -33,6 +38,12 @@ const wholeQ = 1000
 
 // determine plans where a request goes.
 func (p *Proxy) determine(in *inbound) (plan, code) {
+	if p.emergency(in) {
+		return plan{dial: true, user: in.uri.User}, fine // RFC 5031, before everything else
+	}
+	if !in.uri.IsSIP() {
+		return plan{}, badScheme
+	}
 	route, hasRoute := in.msg.FirstValue(message.Route)
 	if pl, c, ok := p.toDevice(in, hasRoute); ok || c != fine {
 		return pl, c
@@ -52,6 +63,9 @@ func (p *Proxy) determine(in *inbound) (plan, code) {
 	}
 	if node, ok := p.gruu(next); ok && node != p.c.NodeGR {
 		return p.toNode(in, node)
+	}
+	if !hasRoute && !in.genuine && p.elsewhere(in) {
+		return plan{dial: true, user: in.uri.User, domain: strings.ToLower(in.uri.Host)}, fine
 	}
 	if hasRoute || !p.responsible(in.uri) {
 		// RFC 3261 §16.5: the Request-URI "MUST be placed into the target set as the only target"; but we are no open relay.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
@@ -34,6 +35,9 @@ type inbound struct {
 	privacy  privacy
 	keep     bool // what the sender says of identities goes on as it is
 	asserted bool // msg has P-Asserted-Identity
+	origin   sip.Origin
+	renamed  bool         // From is not as it came
+	refusal  *sip.Refusal // with refusedByTrunks
 }
 
 // standing is how the sender of a request is known.
@@ -56,7 +60,7 @@ func (p *Proxy) validate(req *message.Message, src location.Hop) (*inbound, code
 	if err != nil {
 		return in, badRequest
 	}
-	if !uri.IsSIP() {
+	if !uri.IsSIP() && (p.c.Trunks == nil || !sos(uri)) {
 		return in, badScheme // RFC 3261 §16.3 step 2
 	}
 	hops, ok := req.Hops()

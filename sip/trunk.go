@@ -1,0 +1,66 @@
+package sip
+
+import (
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// Origin is what is known of the trunk that a request comes from. The zero Origin is none.
+type Origin struct {
+	Trunk   string // its name; "": it comes from none
+	Trusted bool   // what it says of identities is believed (RFC 3325)
+	// Ours: the Request-URI means a user of our domain, User; the trunk may write its own address as domain.
+	Ours bool
+	User string
+	// From is what From says from here on, "" when it stays: the trunk's own address in it is of no use to others.
+	From string
+	// Refusal: whoever sends it says to be a trunk and is not, or calls where it may not.
+	Refusal *Refusal
+}
+
+// Dialled is a request that a core asks the way over trunks for.
+type Dialled struct {
+	User, Domain string // of the Request-URI; Domain is "" when it is ours
+	Origin       string // the trunk that it comes from
+	Caller       location.AOR
+	Standing     Standing
+	Emergency    bool // urn:service:sos or one of its services (RFC 5031)
+	Request      *message.Message
+}
+
+// Standing is how the sender of a request is known.
+type Standing uint8
+
+// The standings.
+const (
+	Stranger Standing = iota // not at all
+	Peer                     // a gateway of the overlay
+	PeerOf                   // a gateway of the overlay that holds the certificate of the caller
+	Known                    // a user, a trusted network or a trunk
+)
+
+// TrunkRoute is the answer: the ways in the order in which they are to be tried, or why there is none.
+type TrunkRoute struct {
+	Ways      []Way
+	Refusal   *Refusal
+	Pattern   string // of the route that decides
+	Prefix    int    // how many characters of the number it says; -1 when it is about this number alone
+	Emergency bool   // limits do not hold
+}
+
+// Way is one place where a trunk takes calls.
+type Way struct {
+	Trunk   string
+	URI     string            // Request-URI
+	Binding *location.Binding // of the PBX when it registered here: the way is that to a phone
+	Wait    time.Duration     // for any response; then the next way has its turn
+	Down    bool              // known to be down
+	// Charge is the user whose caps the call counts for, "" when it counts for nobody's.
+	Charge location.AOR
+	// Emergency calls have no limits.
+	Emergency bool
+	// Write changes the header of the copy that goes there; asserted tells whether it has a P-Asserted-Identity that is proven.
+	Write func(m *message.Message)
+}
