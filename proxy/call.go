@@ -100,9 +100,6 @@ func (u *user) Response(res *message.Message) {
 	u.c.post(event{kind: evResponse, branch: u.branch, try: u.try, res: res})
 }
 
-// Trying takes a 100.
-func (u *user) Trying() { u.c.post(event{kind: evTrying, branch: u.branch, try: u.try}) }
-
 func (u *user) Failed(err error) {
 	u.c.post(event{kind: evFailed, branch: u.branch, try: u.try, err: err})
 }

@@ -75,7 +75,7 @@ var answers = [codes]sip.Refusal{
 	overloaded:         {Status: 503, Word: "PRX503", Text: "too many requests at once"},
 	noMediaPorts:       {Status: 503, Word: "PRX503M", Text: "no port is left for the media"},
 	lookupFailed:       {Status: 504, Word: "PRX504", Text: "the overlay did not answer"},
-	refusedByTrunks:    {Status: 403, Word: "TRK403", Text: "not over trunks"},
+	refusedByTrunks:    {Status: 403, Word: "PRX403K", Text: "trunks do not take this request"},
 }
 
 // String is the stable word of c.

@@ -141,6 +141,8 @@ func nextHop(t *target, in *inbound) (message.URI, bool) {
 	text := t.uri
 	if len(t.path) > 0 {
 		text = t.path[0]
+	} else if t.next != "" {
+		text = t.next
 	} else if route, ok := in.msg.FirstValue(message.Route); ok {
 		text = route
 	}

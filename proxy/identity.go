@@ -96,6 +96,9 @@ func (p *Proxy) certified(in *inbound, aor location.AOR) bool {
 func (p *Proxy) assert(in *inbound) {
 	switch {
 	case in.keep && in.msg.Has(message.PAssertedIdentity):
+		if in.origin.Identity != "" {
+			in.msg.Set(message.PAssertedIdentity, in.origin.Identity)
+		}
 		in.asserted, in.verdict = true, Verified
 	case in.caller != "" && !in.genuine:
 		in.verdict = Verified
@@ -118,7 +121,8 @@ func nameAddr(value string, aor location.AOR) string {
 
 // disclose takes the asserted identity out of a request to somebody who may not see it.
 func (p *Proxy) disclose(in *inbound, m *message.Message, t *target, hop location.Hop) {
-	if in.asserted && !p.mayLearn(in, t, hop) {
+	foreign := hop.Node != "" && in.origin.Trunk != "" && !in.origin.Own // of whom no gateway can hold a certificate
+	if in.asserted && (foreign || !p.mayLearn(in, t, hop)) {
 		m.Del(message.PAssertedIdentity)
 	}
 }

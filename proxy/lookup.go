@@ -267,5 +267,10 @@ func (c *call) send(branch int) {
 		c.fork.fail(branch, noMediaPorts)
 		return
 	}
-	l.tx = c.p.c.Sender.Send(m, hop, newBranch(c.in.hash), &user{c: c, branch: branch, try: l.try})
+	u := &user{c: c, branch: branch, try: l.try}
+	if l.way != nil {
+		l.tx = c.p.c.Sender.Send(m, hop, newBranch(c.in.hash), &patient{u})
+		return
+	}
+	l.tx = c.p.c.Sender.Send(m, hop, newBranch(c.in.hash), u)
 }

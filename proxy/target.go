@@ -19,6 +19,7 @@ type target struct {
 	q      int          // thousandths
 	ranged bool         // it is a gateway that serves a number range
 	way    *sip.Way     // it is a place of a trunk
+	next   string       // URI to be resolved instead of uri; "": none
 }
 
 // plan is what is to be done with a request (RFC 3261 §16.5): one target, or an AOR to be looked up.

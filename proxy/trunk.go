@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -67,7 +68,7 @@ func (p *Proxy) fromTrunk(in *inbound) (yes bool, refusal *sip.Refusal) {
 		return false, o.Refusal
 	}
 	in.standing = known
-	if o.Ours {
+	if o.Ours || p.responsible(in.uri) && in.uri.User != "" {
 		in.uri = message.URI{Scheme: in.uri.Scheme, User: o.User, Host: p.c.Domain, Params: message.DelParam(message.DelParam(in.uri.Params, "transport"), "maddr")}
 		in.msg.RequestURI = in.uri.String()
 	}
@@ -187,7 +188,7 @@ func (c *call) addWays(ways []sip.Way) *sip.Refusal {
 // wayTarget makes a target of a way.
 func (p *Proxy) wayTarget(w *sip.Way, sips bool) (target, bool) {
 	if w.Binding == nil {
-		return target{uri: w.URI, way: w, q: wholeQ}, true
+		return target{uri: w.URI, next: w.Next, way: w, q: wholeQ}, true
 	}
 	t, c := p.bound(*w.Binding, sips)
 	if c != fine {
@@ -201,7 +202,7 @@ func (p *Proxy) wayTarget(w *sip.Way, sips bool) (target, bool) {
 func (p *Proxy) rests(t *target, now time.Time) bool {
 	hop := t.hop
 	if (hop == location.Hop{}) {
-		uri, err := message.ParseURI(t.uri)
+		uri, err := message.ParseURI(cmp.Or(t.next, t.uri))
 		if err != nil {
 			return true
 		}
@@ -269,6 +270,12 @@ func (c *call) patience(branch int) {
 	}
 }
 
+// patient is the user of an attempt that a 100 is news for.
+type patient struct{ *user }
+
+// Trying implements sip.TryingUser.
+func (u *patient) Trying() { u.c.post(event{kind: evTrying, branch: u.branch, try: u.try}) }
+
 // silence is the end of patience: nothing was heard from a target. Its transaction goes on: should a response come yet, a CANCEL follows.
 func (c *call) silence(branch int) {
 	l := &c.legs[branch]
@@ -282,7 +289,7 @@ func (c *call) silence(branch int) {
 // again elsewhere, and neither is what the trunk knows of the number: only what says that the trunk itself fails.
 func (c *call) turn(branch int, res *message.Message) bool {
 	l := &c.legs[branch]
-	if l.way == nil || res.StatusCode < 300 {
+	if l.way == nil || res.StatusCode < 200 || !c.fork.branches[branch].active() {
 		return false
 	}
 	w, status := l.way, res.StatusCode

@@ -55,6 +55,12 @@ type ClientUser interface {
 	Failed(err error)
 }
 
+// TryingUser is a ClientUser that is told of a 100 too: the other side has the request.
+type TryingUser interface {
+	ClientUser
+	Trying()
+}
+
 // Sender sends requests. Its methods do not block: connections are dialled behind them.
 type Sender interface {
 	// Send starts a client transaction towards to. req has no Via of ours; one with branch ("" lets the stack draw one) is put on top. req is

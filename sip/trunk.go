@@ -11,9 +11,13 @@ import (
 type Origin struct {
 	Trunk   string // its name; "": it comes from none
 	Trusted bool   // what it says of identities is believed (RFC 3325)
-	// Ours: the Request-URI means a user of our domain, User; the trunk may write its own address as domain.
-	Ours bool
+	// Identity is who calls, as P-Asserted-Identity; "": what the trunk wrote. Own: the caller's number is published as one of the trunk, so that
+	// other gateways believe it.
+	Identity string
+	Own      bool
+	// User is the user part of the Request-URI, translated. Ours: the host there is the trunk's own, which stands for our domain.
 	User string
+	Ours bool
 	// From is what From says from here on, "" when it stays: the trunk's own address in it is of no use to others.
 	From string
 	// Refusal: whoever sends it says to be a trunk and is not, or calls where it may not.
@@ -54,6 +58,7 @@ type TrunkRoute struct {
 type Way struct {
 	Trunk   string
 	URI     string            // Request-URI
+	Next    string            // URI to be resolved in its place; "": none
 	Binding *location.Binding // of the PBX when it registered here: the way is that to a phone
 	Wait    time.Duration     // for any response; then the next way has its turn
 	Down    bool              // known to be down
@@ -61,6 +66,6 @@ type Way struct {
 	Charge location.AOR
 	// Emergency calls have no limits.
 	Emergency bool
-	// Write changes the header of the copy that goes there; asserted tells whether it has a P-Asserted-Identity that is proven.
+	// Write changes the header of the copy that goes there.
 	Write func(m *message.Message)
 }

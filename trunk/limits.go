@@ -10,8 +10,14 @@ const (
 	maxWeight  = 1000
 	MaxRules   = 256 // of one translation
 
-	firstProbe = 3 * time.Second // within which a target is probed first: not all of them at once
-	probeWait  = 5 * time.Second // how long the answer to a probe may take
+	firstProbe   = 3 * time.Second  // within which a target is probed first: not all of them at once
+	probeWait    = 5 * time.Second  // how long the answer to a probe may take
+	maxCalls     = 50000            // entries of calls under way
+	maxUsers     = 100000           // whose calls are counted in one day
+	maxBounces   = 4                // calls between trunks from one caller to one number that ring at a time
+	longestCall  = 12 * time.Hour   // a call is over by then, whatever was heard of it
+	longestSetup = 10 * time.Minute // so is one that nobody answered
+	secondsOfDay = 24 * 60 * 60
 	// DefaultTimeout is how long a target may stay silent before the next has its turn.
 	DefaultTimeout = 4 * time.Second
 )

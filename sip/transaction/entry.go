@@ -50,6 +50,7 @@ const (
 	callEnded
 	callResponse
 	callFailed
+	callTrying
 )
 
 // step runs the machine and does what it says. The caller holds mu. wire is what doSend writes.
@@ -141,6 +142,10 @@ func (e *entry) tell(a action, m *message.Message) {
 	case c.user == nil:
 	case a&doPass != 0 && m != nil && m.StatusCode != 100:
 		e.queue(call{what: callResponse, m: m, user: c.user})
+	case a&doPass != 0 && m != nil:
+		if _, wants := c.user.(sip.TryingUser); wants {
+			e.queue(call{what: callTrying, user: c.user})
+		}
 	case a&doTimeout != 0:
 		e.queue(call{what: callFailed, err: sip.ErrTimeout, user: c.user})
 	case a&doBroken != 0:
@@ -208,6 +213,8 @@ func (e *entry) call(c call) {
 		c.user.Response(c.m)
 	case callFailed:
 		c.user.Failed(c.err)
+	case callTrying:
+		c.user.(sip.TryingUser).Trying()
 	}
 }
 

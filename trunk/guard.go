@@ -1,0 +1,290 @@
+package trunk
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// entry is a call over trunks.
+type entry struct {
+	in, out string       // trunks that it comes from and goes to; "": none
+	payer   location.AOR // whom it is charged to; "": nobody
+	pair    string       // caller and called of a call between trunks
+	up      bool
+	since   time.Time
+}
+
+// spending is what a user has spent.
+type spending struct {
+	calls int // at a time
+	daily int // begun today
+}
+
+// counters are what became of requests to one trunk.
+type counters struct {
+	results     [resultKinds]uint64
+	failovers   uint64
+	lastError   string
+	lastErrorAt time.Time
+}
+
+// Result kinds: a closed set.
+const (
+	resultAnswered = iota
+	resultDeclined // by the called side: 3xx, 4xx, 6xx
+	resultFailed   // 408, 5xx
+	resultSilent   // no answer
+	resultReceived // calls from it
+	resultKinds
+)
+
+// ResultNames are the labels of the results.
+var ResultNames = [resultKinds]string{"answered", "declined", "failed", "silent", "received"}
+
+// counters returns those of a trunk. The caller holds mu.
+func (s *Service) counters(trunk string) *counters {
+	c := s.stats[trunk]
+	if c == nil {
+		c = &counters{}
+		s.stats[trunk] = c
+	}
+	return c
+}
+
+func (s *Service) count(why *sip.Refusal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.guard[why.Word]++
+}
+
+// Receive implements proxy.Trunks.
+func (s *Service) Receive(call, trunk string, d *sip.Dialled) *sip.Refusal {
+	p := s.plan.Load()
+	emergency := s.Emergency(d.User, d.Emergency)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entry(call)
+	switch {
+	case e == nil, e.in == "" && !emergency && s.full(p, trunk):
+		s.forget(call)
+		s.guard[noLine.Word]++
+		return noLine
+	case e.in != "":
+		return nil // the same call again
+	}
+	e.in = trunk
+	s.lines[trunk]++
+	s.counters(trunk).results[resultReceived]++
+	return nil
+}
+
+// Take implements proxy.Trunks.
+func (s *Service) Take(call string, w *sip.Way, d *sip.Dialled) *sip.Refusal {
+	p := s.plan.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entry(call)
+	if e == nil {
+		s.guard[noLine.Word]++
+		return noLine
+	}
+	why := s.mayTake(p, e, w, d)
+	if why != nil {
+		s.guard[why.Word]++
+		s.forget(call)
+		return why
+	}
+	if e.out != w.Trunk {
+		if e.out != "" {
+			s.release(e.out)
+		}
+		e.out = w.Trunk
+		s.lines[w.Trunk]++
+	}
+	if w.Charge != "" && e.payer == "" {
+		u := s.users[w.Charge]
+		if u == nil {
+			u = &spending{}
+			s.users[w.Charge] = u
+		}
+		u.calls++
+		u.daily++
+		e.payer = w.Charge
+	}
+	return nil
+}
+
+// mayTake tells why a call may not take a way. The caller holds mu.
+func (s *Service) mayTake(p *Plan, e *entry, w *sip.Way, d *sip.Dialled) *sip.Refusal {
+	if w.Emergency {
+		return nil
+	}
+	if e.in != "" && e.pair == "" {
+		if e.pair = callerOf(d) + "\x00" + Number(d.User); s.bouncing(e.pair) {
+			return roundTrip
+		}
+	}
+	if w.Charge != "" && e.payer == "" {
+		s.today()
+		switch u := s.users[w.Charge]; {
+		case u == nil && len(s.users) >= maxUsers:
+			return overDaily
+		case u == nil:
+		case p.c.Caps.Calls > 0 && u.calls >= p.c.Caps.Calls:
+			return overCalls
+		case p.c.Caps.Daily > 0 && u.daily >= p.c.Caps.Daily:
+			return overDaily
+		}
+	}
+	if e.out != w.Trunk && s.full(p, w.Trunk) {
+		return noLine
+	}
+	return nil
+}
+
+// bouncing reports whether calls between trunks from one caller to one number pile up that nobody answers: PBXs that hand a call to each other
+// make a new one each time, so that Max-Forwards never ends (RFC 3261 §16.3 finds loops of proxies only). The caller holds mu.
+func (s *Service) bouncing(pair string) bool {
+	n := 0
+	for _, e := range s.calls {
+		if e.pair == pair && !e.up {
+			n++
+		}
+	}
+	return n > maxBounces
+}
+
+// full reports whether a trunk has no line left. The caller holds mu.
+func (s *Service) full(p *Plan, trunk string) bool {
+	t := p.Trunk(trunk)
+	if t == nil || t.MaxCalls <= 0 || s.lines[trunk] < t.MaxCalls {
+		return false
+	}
+	s.sweep()
+	return s.lines[trunk] >= t.MaxCalls
+}
+
+// entry returns that of a call, a new one when there is none yet; nil when there are too many. The caller holds mu.
+func (s *Service) entry(call string) *entry {
+	e := s.calls[call]
+	if e == nil {
+		if len(s.calls) >= maxCalls {
+			if s.sweep(); len(s.calls) >= maxCalls {
+				return nil
+			}
+		}
+		e = &entry{since: s.o.Now()}
+		s.calls[strings.Clone(call)] = e // not to keep the whole message
+	}
+	return e
+}
+
+// forget drops an entry that holds nothing. The caller holds mu.
+func (s *Service) forget(call string) {
+	if e := s.calls[call]; e != nil && e.in == "" && e.out == "" {
+		delete(s.calls, call)
+	}
+}
+
+func (s *Service) release(trunk string) {
+	if s.lines[trunk]--; s.lines[trunk] <= 0 {
+		delete(s.lines, trunk)
+	}
+}
+
+// Answered implements proxy.Trunks.
+func (s *Service) Answered(call string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.calls[call]; e != nil {
+		e.up, e.since = true, s.o.Now()
+	}
+}
+
+// Drop implements proxy.Trunks.
+func (s *Service) Drop(call string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.calls[call]; e != nil {
+		s.end(call, e)
+	}
+}
+
+// end takes a call out of all counts. The caller holds mu.
+func (s *Service) end(call string, e *entry) {
+	delete(s.calls, call)
+	for _, trunk := range []string{e.in, e.out} {
+		if trunk != "" {
+			s.release(trunk)
+		}
+	}
+	if u := s.users[e.payer]; u != nil {
+		u.calls--
+		if u.calls <= 0 && u.daily == 0 {
+			delete(s.users, e.payer)
+		}
+	}
+}
+
+// sweep ends the entries of calls whose end nobody told: the caller is gone, or its BYE was lost. The caller holds mu.
+func (s *Service) sweep() {
+	now := s.o.Now()
+	for call, e := range s.calls {
+		if age := now.Sub(e.since); age > longestCall || !e.up && age > longestSetup {
+			s.end(call, e)
+		}
+	}
+}
+
+// today begins the daily counts anew when the day, UTC, is another one. The caller holds mu.
+func (s *Service) today() {
+	day := s.o.Now().Unix() / secondsOfDay
+	if day == s.day {
+		return
+	}
+	s.day = day
+	for user, u := range s.users {
+		if u.daily = 0; u.calls <= 0 {
+			delete(s.users, user)
+		}
+	}
+}
+
+// Result implements proxy.Trunks.
+func (s *Service) Result(w *sip.Way, status int, moved bool) {
+	s.mu.Lock()
+	c := s.counters(w.Trunk)
+	kind := resultDeclined
+	switch {
+	case status == 0:
+		kind = resultSilent
+	case status < 300:
+		kind = resultAnswered
+	case status == 401, status == 407, status == 408, status/100 == 5:
+		kind = resultFailed
+	}
+	c.results[kind]++
+	if moved {
+		c.failovers++
+	}
+	s.mu.Unlock()
+	switch kind {
+	case resultSilent:
+		s.failed(w.Trunk, "no answer from "+hostOf(w.URI))
+	case resultFailed:
+		s.failed(w.Trunk, hostOf(w.URI)+" answers "+strconv.Itoa(status))
+	}
+}
+
+func hostOf(uri string) string {
+	u, err := message.ParseURI(uri)
+	if err != nil {
+		return uri
+	}
+	return message.HostPort(u.Host, u.Port)
+}
