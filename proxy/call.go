@@ -36,8 +36,8 @@ type call struct {
 		stop func()
 	}
 	answered, closed bool
-	refused          code // why nothing is sent; fine: it is
-	trunk            trunked
+	refused          code     // why nothing is sent; fine: it is
+	trunk            *trunked // nil: trunks have not been asked
 }
 
 // leg is what the driver knows of a branch.
@@ -349,10 +349,10 @@ func (c *call) failed(e *event) {
 		return
 	}
 	c.note(c.p.c.Now(), l, nil, e.err)
-	way := l.way
+	way, at := l.way, l.current()
 	moved := c.tryNext(e.branch) || c.tryFlow(e.branch)
 	if way != nil {
-		c.p.c.Trunks.Result(way, 0, moved)
+		c.p.c.Trunks.Result(way, sip.WayResult{Hop: at, Err: e.err, Moved: moved})
 	}
 	if moved {
 		return

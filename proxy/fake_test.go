@@ -35,6 +35,7 @@ type gateway struct {
 	cached   map[location.AOR][]location.Remote
 	dns      map[string][]location.Hop
 	refusals []Refusal
+	hole     bool // no name is ever resolved
 
 	mu   sync.Mutex
 	dead map[uint64]bool // connections
@@ -119,7 +120,11 @@ func (g *gateway) Immediate(u message.URI) ([]location.Hop, bool) {
 	return []location.Hop{{Transport: transport, Remote: netip.AddrPortFrom(addr, port)}}, true
 }
 
-func (g *gateway) Resolve(_ context.Context, u message.URI) ([]location.Hop, error) {
+func (g *gateway) Resolve(ctx context.Context, u message.URI) ([]location.Hop, error) {
+	if g.hole {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if hops := g.dns[u.Host]; hops != nil {
 		return hops, nil
 	}

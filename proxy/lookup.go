@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/sip/message"
@@ -201,10 +200,11 @@ func (c *call) start(branch int) {
 	}
 	if hops, ok := c.p.c.Resolver.Immediate(uri); ok {
 		l.hops = c.p.outages.order(hops, c.p.c.Now(), true)
+		c.upFirst(l)
 		c.sendFirst(branch)
 		return
 	}
-	ctx, try, wait := c.context(), l.try, time.Duration(lookupWait)
+	ctx, try, wait := c.context(), l.try, lookupWait
 	if l.way != nil {
 		wait = min(wait, l.way.Wait) // names of one trunk that nobody resolves are not to keep those of others waiting
 	}
@@ -229,6 +229,7 @@ func (c *call) resolved(e *event) {
 		return
 	}
 	c.legs[e.branch].hops = c.p.outages.order(e.hops, c.p.c.Now(), true)
+	c.upFirst(&c.legs[e.branch])
 	c.sendFirst(e.branch)
 }
 

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 // Trunks knows PBXs and providers: what comes from them, and which numbers lead to them. Its methods do not block and are safe for concurrent
 // use. A call is known by its Call-ID.
 type Trunks interface {
+	// Active reports whether there is any trunk.
+	Active() bool
 	// Origin tells which trunk a request that opens a dialog, or stands alone, comes from.
 	Origin(req *message.Message, from location.Hop) sip.Origin
 	// Emergency reports whether a user part is an emergency number here; service: urn:service:sos is meant instead.
@@ -28,8 +31,11 @@ type Trunks interface {
 	// Answered tells that a call is up, Drop that it has come to nothing, or ended. Both do nothing for calls that are not known.
 	Answered(call string)
 	Drop(call string)
-	// Result tells how a request did on a way: a final status, 0 for no answer. moved: another way is tried next.
-	Result(w *sip.Way, status int, moved bool)
+	// HopDown reports whether an address is known to be down.
+	HopDown(h location.Hop) bool
+	// Result tells how a request did on a way, at an address of it, the zero Hop for none: a final status, or err. moved: it goes on to another
+	// address or way.
+	Result(w *sip.Way, r sip.WayResult)
 	// Answer answers the challenge in res, to a request with this method and Request-URI: a header field for the next try.
 	Answer(trunk string, res *message.Message, method, uri string) (field message.Name, value string, ok bool)
 }
@@ -39,6 +45,8 @@ var (
 	trunkDown     = &sip.Refusal{Status: 503, Word: "TRK503", Text: "no target of the trunk answers"}
 	trunkPassword = &sip.Refusal{Status: 503, Word: "TRK503A", Text: "the trunk wants credentials that it does not get, or refuses them"}
 )
+
+func (p *Proxy) trunking() bool { return p.c.Trunks != nil && p.c.Trunks.Active() }
 
 // trunked is what a call knows of trunks.
 type trunked struct {
@@ -56,7 +64,7 @@ func sos(uri message.URI) bool {
 
 // fromTrunk finds out whether a request comes from a trunk, and reads it as that means it.
 func (p *Proxy) fromTrunk(in *inbound) (yes bool, refusal *sip.Refusal) {
-	if p.c.Trunks == nil || in.overlay() {
+	if !p.trunking() || in.overlay() {
 		return false, nil
 	}
 	if in.inside {
@@ -82,6 +90,9 @@ func (p *Proxy) fromTrunk(in *inbound) (yes bool, refusal *sip.Refusal) {
 // dialled is what trunks are asked about a request.
 func (c *call) dialled(user, domain string) *sip.Dialled {
 	in := c.in
+	if c.trunk == nil {
+		c.trunk = &trunked{}
+	}
 	d := &c.trunk.dialled
 	*d = sip.Dialled{User: user, Domain: domain, Origin: in.origin.Trunk, Caller: in.caller, Emergency: sos(in.uri), Request: in.req}
 	switch {
@@ -99,7 +110,7 @@ func (c *call) dialled(user, domain string) *sip.Dialled {
 
 // emergency reports whether a request is a call to an emergency service of this place: that comes before anything else.
 func (p *Proxy) emergency(in *inbound) bool {
-	if p.c.Trunks == nil || in.inside {
+	if !p.trunking() || in.inside {
 		return false
 	}
 	service := sos(in.uri)
@@ -110,7 +121,7 @@ func (p *Proxy) atPhone(in *inbound) bool { return p.c.Phones != nil && p.c.Phon
 
 // elsewhere reports whether a trunk leads to the domain of the Request-URI, which is not ours.
 func (p *Proxy) elsewhere(in *inbound) bool {
-	if p.c.Trunks == nil || p.responsible(in.uri) {
+	if !p.trunking() || p.responsible(in.uri) {
 		return false
 	}
 	_, ok := p.c.Trunks.Route(&sip.Dialled{User: in.uri.User, Domain: strings.ToLower(in.uri.Host), Request: in.req})
@@ -120,7 +131,7 @@ func (p *Proxy) elsewhere(in *inbound) bool {
 // receive counts a call that comes from a trunk; drop takes that back.
 func (p *Proxy) receive(in *inbound) *sip.Refusal {
 	switch {
-	case p.c.Trunks == nil:
+	case !p.trunking():
 	case in.genuine && in.msg.Method == "BYE":
 		p.c.Trunks.Drop(in.req.Get(message.CallID))
 	case in.origin.Trunk != "" && !in.inside && in.msg.Method == "INVITE":
@@ -130,7 +141,7 @@ func (p *Proxy) receive(in *inbound) *sip.Refusal {
 }
 
 func (p *Proxy) drop(in *inbound) {
-	if p.c.Trunks != nil && !in.inside {
+	if p.trunking() && !in.inside {
 		p.c.Trunks.Drop(in.req.Get(message.CallID))
 	}
 }
@@ -149,7 +160,7 @@ func (p *Proxy) turnedAwayBy(tx sip.ServerTransaction, why *sip.Refusal) {
 
 // overTrunk leads a request over trunks, if a route says so; it reports whether that decided. uri is the Request-URI that it stands for.
 func (c *call) overTrunk(user, domain string) bool {
-	if c.p.c.Trunks == nil || c.instance != "" || c.in.genuine {
+	if !c.p.trunking() || c.instance != "" || c.in.genuine {
 		return false
 	}
 	r, ok := c.p.c.Trunks.Route(c.dialled(user, domain))
@@ -234,6 +245,34 @@ func (c *call) take(branch int) bool {
 	return false
 }
 
+// current is the hop that is being tried, zero when none is.
+func (l *leg) current() location.Hop {
+	if l.at < len(l.hops) {
+		return l.hops[l.at]
+	}
+	return location.Hop{}
+}
+
+// upFirst puts the hops of a trunk that are known to be down behind the others.
+func (c *call) upFirst(l *leg) {
+	if l.way == nil || len(l.hops) < 2 {
+		return
+	}
+	l.hops = slices.Clone(l.hops) // it may be the resolver's
+	slices.SortStableFunc(l.hops, func(a, b location.Hop) int {
+		switch x, y := c.p.c.Trunks.HopDown(a), c.p.c.Trunks.HopDown(b); {
+		case x == y:
+			return 0
+		case y:
+			return -1
+		}
+		return 1
+	})
+}
+
+// Back tells that an address answers: what was known of it being down is over.
+func (p *Proxy) Back(h location.Hop) { p.outages.answered(h) }
+
 // late reports whether a response to an earlier try of a branch counts all the same: a 2xx, which opens a call. The present try is cancelled.
 func (c *call) late(e *event) bool {
 	l := &c.legs[e.branch]
@@ -297,18 +336,21 @@ func (c *call) turn(branch int, res *message.Message) bool {
 		if c.answerTrunk(branch, res) {
 			return true
 		}
-		c.p.c.Trunks.Result(w, status, len(l.spare) > 0)
-		if !c.tryFlow(branch) {
+		at := l.current()
+		moved := c.tryFlow(branch)
+		c.p.c.Trunks.Result(w, sip.WayResult{Hop: at, Status: status, Moved: moved})
+		if !moved {
 			c.fork.end(branch, trunkPassword)
 		}
 		return true
 	}
 	if status != 408 && !rerouted(status) {
-		c.p.c.Trunks.Result(w, status, false)
+		c.p.c.Trunks.Result(w, sip.WayResult{Hop: l.current(), Status: status})
 		return false
 	}
+	at := l.current()
 	moved := c.tryNext(branch) || c.tryFlow(branch)
-	c.p.c.Trunks.Result(w, status, moved)
+	c.p.c.Trunks.Result(w, sip.WayResult{Hop: at, Status: status, Moved: moved})
 	if !moved && (status == 408 || status == 503) {
 		c.fork.end(branch, trunkDown)
 		moved = true
@@ -326,7 +368,7 @@ func (c *call) answerTrunk(branch int, res *message.Message) bool {
 	trunk := ""
 	if l.way != nil {
 		trunk = l.way.Trunk
-	} else if c.in.genuine && c.p.c.Trunks != nil {
+	} else if c.in.genuine && c.p.trunking() {
 		trunk = c.p.c.Trunks.At(l.hops[l.at])
 	}
 	if trunk == "" {
@@ -360,7 +402,7 @@ func (c *call) believed(branch int, res *message.Message) *sip.Refusal {
 
 // trunkOver tells trunks how the call ended up.
 func (c *call) trunkOver(status int) {
-	if c.p.c.Trunks == nil || c.in.msg.Method != "INVITE" || c.in.inside || !c.trunk.counted && c.in.origin.Trunk == "" {
+	if !c.p.trunking() || c.in.msg.Method != "INVITE" || c.in.inside || c.in.origin.Trunk == "" && (c.trunk == nil || !c.trunk.counted) {
 		return
 	}
 	if status < 300 {
@@ -373,11 +415,12 @@ func (c *call) trunkOver(status int) {
 // dial leads a request for aor, which is nobody's own, over trunks; it reports whether that decided. A user who has calls forwarded pays for
 // where they go.
 func (c *call) dial(aor location.AOR, depth int) bool {
-	if c.p.c.Trunks == nil || depth > 0 && len(c.seen) < 2 {
+	if !c.p.trunking() || depth > 0 && len(c.seen) < 2 {
 		return false
 	}
 	user, _, _ := strings.Cut(string(aor), "@")
 	if depth > 0 {
+		c.dialled(user, "") // makes room
 		c.trunk.payer = c.seen[len(c.seen)-2]
 	}
 	return c.overTrunk(user, "")
@@ -386,7 +429,7 @@ func (c *call) dial(aor location.AOR, depth int) bool {
 // outweighs reports whether a trunk has the better route to aor than the ranges that were found in the overlay, and takes it. A user's own record
 // is better than any; a range with the longer prefix is.
 func (c *call) outweighs(aor location.AOR, found []location.Remote, depth int) bool {
-	if c.p.c.Trunks == nil || len(found) == 0 || found[0].Range == "" {
+	if !c.p.trunking() || len(found) == 0 || found[0].Range == "" {
 		return false
 	}
 	user, _, _ := strings.Cut(string(aor), "@")
@@ -397,7 +440,7 @@ func (c *call) outweighs(aor location.AOR, found []location.Remote, depth int) b
 
 // lookupWait is how long the overlay may take: less when a trunk leads on without it.
 func (c *call) lookupWait(aor location.AOR) time.Duration {
-	if c.p.c.Trunks == nil || len(c.legs) > 0 {
+	if !c.p.trunking() || len(c.legs) > 0 {
 		return lookupWait
 	}
 	user, _, _ := strings.Cut(string(aor), "@")

@@ -69,3 +69,11 @@ type Way struct {
 	// Write changes the header of the copy that goes there.
 	Write func(m *message.Message)
 }
+
+// WayResult is what became of a request on a way.
+type WayResult struct {
+	Hop    location.Hop // zero: none was tried
+	Status int          // of the final response
+	Err    error        // instead of one
+	Moved  bool         // the request goes on to another address or way
+}

@@ -1,6 +1,7 @@
 package trunk
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -255,36 +256,53 @@ func (s *Service) today() {
 	}
 }
 
+// HopDown implements proxy.Trunks.
+func (s *Service) HopDown(h location.Hop) bool {
+	return s.o.Conditions != nil && s.o.Conditions.HopDown(h)
+}
+
 // Result implements proxy.Trunks.
-func (s *Service) Result(w *sip.Way, status int, moved bool) {
-	s.mu.Lock()
-	c := s.counters(w.Trunk)
+func (s *Service) Result(w *sip.Way, r sip.WayResult) {
 	kind := resultDeclined
 	switch {
-	case status == 0:
+	case r.Err != nil:
 		kind = resultSilent
-	case status < 300:
+	case r.Status < 300:
 		kind = resultAnswered
-	case status == 401, status == 407, status == 408, status/100 == 5:
+	case r.Status == 401, r.Status == 407, r.Status == 408, r.Status/100 == 5:
 		kind = resultFailed
 	}
+	s.mu.Lock()
+	c := s.counters(w.Trunk)
 	c.results[kind]++
-	if moved {
+	if r.Moved {
 		c.failovers++
 	}
 	s.mu.Unlock()
+	if s.o.Called != nil && (r.Hop != location.Hop{}) {
+		s.o.Called(r.Hop, r.Status, r.Err)
+	}
 	switch kind {
 	case resultSilent:
-		s.failed(w.Trunk, "no answer from "+hostOf(w.URI))
+		s.failed(w.Trunk, "no answer from "+hostOf(w))
 	case resultFailed:
-		s.failed(w.Trunk, hostOf(w.URI)+" answers "+strconv.Itoa(status))
+		s.failed(w.Trunk, hostOf(w)+" answers "+strconv.Itoa(r.Status))
 	}
 }
 
-func hostOf(uri string) string {
+// hostOf is where a way leads, for people.
+func hostOf(w *sip.Way) string {
+	uri := cmp.Or(w.Next, w.URI)
 	u, err := message.ParseURI(uri)
 	if err != nil {
 		return uri
 	}
 	return message.HostPort(u.Host, u.Port)
+}
+
+// Lines is how many calls are on a trunk.
+func (s *Service) Lines(trunk string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lines[trunk]
 }

@@ -21,6 +21,8 @@ type HealthOptions struct {
 	Sender  sip.Sender
 	Resolve func(ctx context.Context, uri message.URI) ([]location.Hop, error)
 	Domain  string // From of the probes
+	// Answered is told of each address that answers a probe. It must not block. Optional.
+	Answered func(location.Hop)
 	// Changed is told of each address, and each name, that goes down or comes up again. It must not block.
 	Changed func(HealthChange)
 }
@@ -323,6 +325,9 @@ func (p *probe) end(s sighting, counts bool) {
 		change, changed = p.w.sawHop(p.hop, s)
 	}
 	h.mu.Unlock()
+	if counts && s.ok && h.o.Answered != nil {
+		h.o.Answered(p.hop)
+	}
 	if changed {
 		h.o.Changed(change)
 	}

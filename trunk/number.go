@@ -47,7 +47,7 @@ func NewNumbers(rules []Rule) Numbers {
 func (n Numbers) Apply(number, country string) string {
 	for i := range n {
 		if n[i].Match.Match(number, "") {
-			return n[i].Change.apply(number, country)
+			return n[i].apply(number, country)
 		}
 	}
 	return number

@@ -26,6 +26,8 @@ type Options struct {
 	// Answer makes credentials of an account for the challenge in res, to a request with this method and Request-URI; the field says where they
 	// belong. Optional: nothing is answered.
 	Answer func(a *RegisterConfig, res *message.Message, method, uri string) (field message.Name, value string, err error)
+	// Called is told what became of a request to an address. It must not block. Optional.
+	Called func(at location.Hop, status int, err error)
 	// Failed is told of a trunk that did not take a request, or refused what it was told, and why. It must not block. Optional.
 	Failed func(trunk, why string)
 	Now    func() time.Time
@@ -73,12 +75,12 @@ var (
 	noLine       = &sip.Refusal{Status: 503, Word: "TRK503B", Text: "all lines of the trunk are busy"}
 )
 
+// Active implements proxy.Trunks.
+func (s *Service) Active() bool { return len(s.plan.Load().c.Trunks) > 0 }
+
 // Origin implements proxy.Trunks.
 func (s *Service) Origin(req *message.Message, from location.Hop) (o sip.Origin) {
 	p := s.plan.Load()
-	if len(p.c.Trunks) == 0 {
-		return o
-	}
 	caller, ok := addressOf(req.Get(message.From))
 	t := p.Identify(s.source(req, from))
 	if t == nil {

@@ -136,7 +136,7 @@ func (g *Gateway) openSIP() error {
 
 // openLoad makes the overload control, which watches the first listener for UDP.
 func (g *Gateway) openLoad() (err error) {
-	g.load = newOverload(g.inForce().config.SIP.QueueDelay, g.inForce().config.SIP.Emergency)
+	g.load = newOverload(g.inForce().config.SIP.QueueDelay, g.inForce().emergencyNumbers())
 	var at netip.AddrPort
 	for _, l := range g.flows.Listeners() {
 		if l.Transport == flow.UDP {
@@ -166,6 +166,7 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 		return nil, err
 	}
 	g.openHealth(sender, resolver)
+	g.openTrunks()
 	server := digest.NewServer(g.o.Config.Domain, g.user)
 	secret, err := loadSecret(filepath.Join(g.o.Config.Data, "secret"))
 	if err != nil {
@@ -185,6 +186,7 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 		Authenticator: g.authenticator(server, message.ProxyAuthorization), Realm: g.o.Config.Domain, RequireAuth: !g.o.OpenCalls,
 		Recurse: g.o.Config.Proxy.Recurse, History: g.o.Config.Proxy.HistoryInfo,
 		Refused: func(r proxy.Refusal) { g.refused("proxy", r) }, Identity: g.identity(), Media: g.relay(),
+		Trunks: g.trunks, Phones: g.guard.Phone,
 	})
 	if p := g.o.Config.Registrar.Probe; p.Interval > 0 {
 		g.prober = registrar.NewProber(registrar.ProbeConfig{

@@ -93,7 +93,8 @@ type Gateway struct {
 	redirect  *redirect.Server // nil on others
 	media     *media.Relay     // nil: no media is relayed
 	peer      *overlay.Peer
-	health    *trunk.Health // nil on a redirect peer
+	health    *trunk.Health  // nil on a redirect peer
+	trunks    *trunk.Service // nil on a redirect peer
 	usage     *sipusage.Service
 	publisher *sipusage.Publisher
 	forwards  *forwards  // between registrar and published

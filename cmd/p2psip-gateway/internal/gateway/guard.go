@@ -324,3 +324,14 @@ func blockOf(a netip.Addr) netip.Addr {
 	}
 	return a
 }
+
+// Phone reports whether a phone proved who it is over this flow a short time ago.
+func (g *guard) Phone(from location.Hop) bool {
+	if from.Node != "" {
+		return false
+	}
+	now := g.conf.Load().now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.flows[flowOf(from)].After(now)
+}

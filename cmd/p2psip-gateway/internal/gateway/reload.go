@@ -75,7 +75,10 @@ func (g *Gateway) apply(f *inForce) {
 	g.guard.set(g.guardConfig(f))
 	g.flows.SetNetworks(f.allow, f.deny)
 	g.watchTrunks()
-	g.load.set(f.config.SIP.QueueDelay, f.config.SIP.Emergency)
+	if g.trunks != nil {
+		g.trunks.Set(f.plan)
+	}
+	g.load.set(f.config.SIP.QueueDelay, f.emergencyNumbers())
 	if g.o.Level != nil {
 		g.o.Level(f.config.Log.Level)
 	}

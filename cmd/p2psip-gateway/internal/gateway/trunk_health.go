@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/metrics"
 	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/resolve"
@@ -15,7 +16,8 @@ const (
 
 // openHealth makes what watches the targets of trunks. Nothing is watched before watchTrunks.
 func (g *Gateway) openHealth(sender sip.Sender, resolver *resolve.Resolver) {
-	g.health = trunk.NewHealth(trunk.HealthOptions{Sender: sender, Resolve: resolver.Resolve, Domain: g.o.Config.Domain, Changed: g.targetChanged})
+	g.health = trunk.NewHealth(trunk.HealthOptions{Sender: sender, Resolve: resolver.Resolve, Domain: g.o.Config.Domain, Changed: g.targetChanged,
+		Answered: func(h location.Hop) { g.proxy.Back(h) }})
 }
 
 // watchTrunks has those trunks watched that are in force.
