@@ -83,7 +83,7 @@ func newNatted(t *testing.T) *natted {
 		t.Fatalf("%v: %s", err, out)
 	}
 	n.run("init", "--domain", "p2psip.test", "--dir", filepath.Join(n.dir, "overlay"), "--ice", "--bootstrap", "203.0.113.1:6084")
-	write(t, filepath.Join(n.dir, "users.txt"), "1001 secret-1001\n1002 secret-1002\n")
+	write(t, filepath.Join(n.dir, "users.txt"), "1001 secret-1001\n1002 secret-1002\n1003 secret-1003\n")
 	return n
 }
 
