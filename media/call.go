@@ -42,9 +42,7 @@ func (r *Relay) find(d dialog) (s *session, side int) {
 // Request takes a request on its way from one hop to another and may replace its body. n is a number of this request on this branch; the next
 // hop of the same branch has the same one. ok is false when the call is to be refused, for want of ports.
 func (r *Relay) Request(n uint64, m *message.Message, from, to location.Hop) (ok bool) {
-	switch m.Method {
-	case "INVITE", "UPDATE", "PRACK", "BYE":
-	default:
+	if !offers(m.Method) {
 		return true
 	}
 	b := bodyOf(m)
@@ -124,6 +122,9 @@ func (r *Relay) ACK(m *message.Message, _, _ location.Hop) {
 
 // Response takes a response to a request, on its way back, and may replace its body.
 func (r *Relay) Response(n uint64, m *message.Message) {
+	if !offers(method(m)) {
+		return
+	}
 	b := bodyOf(m)
 	r.mu.Lock()
 	full := r.response(n, m, &b)
@@ -137,11 +138,12 @@ func (r *Relay) response(n uint64, m *message.Message, b *body) (full bool) {
 	d := dialogOf(m)
 	l := r.legs[n]
 	if l == nil {
-		s, side := r.find(d) // a 2xx that comes again, after its request has ended
-		if s == nil || b.d == nil {
-			return false
+		// A 2xx that comes again, after its request has ended: it reads as it did, and says nothing new.
+		if s, side := r.find(d); s != nil && b.d != nil && !r.ours(b.d) {
+			_, same := places(b.d)
+			m.Body = b.with(s.write(1-side, b.d, same))
 		}
-		l = &leg{s: s, side: side, offered: true}
+		return false
 	}
 	switch status := m.StatusCode; {
 	case method(m) == "BYE":
@@ -274,6 +276,16 @@ func (r *Relay) choose(s *session, desc *sdp.Description) {
 			s.face[side] = r.faces[1-f]
 		}
 	}
+}
+
+// offers reports whether requests of a method and their responses carry offers and answers, or end what those began. What a response to OPTIONS
+// describes is no stream (RFC 3264 §9).
+func offers(method string) bool {
+	switch method {
+	case "INVITE", "UPDATE", "PRACK", "BYE":
+		return true
+	}
+	return false
 }
 
 // method is that of the request that a response is to.

@@ -565,19 +565,61 @@ func TestPacketsThatAreTooBig(t *testing.T) {
 	}
 }
 
-// Nobody can have the relay send to itself, to a group, or to this host.
+// Nobody can have the relay send to itself, to a group, or into the network of this host from outside; what a phone in there says is as good as ever.
 func TestPlacesThatAreNotSentTo(t *testing.T) {
-	r := &Relay{faces: [2]netip.Addr{netip.MustParseAddr("192.0.2.1")}, binds: [2]netip.Addr{netip.IPv4Unspecified()}, taken: map[uint16]bool{20000: true}}
-	for _, place := range []string{"192.0.2.1:20000", "192.0.2.1:20001", "224.0.0.1:4000", "0.0.0.0:4000", "127.0.0.1:4000", "192.0.2.7:0"} {
-		p := &port{}
-		if r.point(p, netip.MustParseAddrPort(place), netip.Addr{}); p.to.IsValid() {
-			t.Errorf("%s is sent to", place)
+	public, private := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.0.0.1")
+	r := &Relay{faces: [2]netip.Addr{public}, taken: map[uint16]bool{20000: true}}
+	for _, c := range []struct {
+		place        string
+		signal, face netip.Addr
+		want         bool
+	}{
+		{"192.0.2.1:20000", public, public, false}, {"192.0.2.1:20001", public, public, false}, {"192.0.2.1:20002", public, public, true},
+		{"224.0.0.1:4000", public, public, false}, {"0.0.0.0:4000", public, public, false}, {"192.0.2.7:0", public, public, false},
+		{"192.0.2.7:20000", public, public, true}, {"192.0.2.7:20000", private, private, true},
+		{"10.0.0.7:4000", public, public, false}, {"10.0.0.7:4000", public, private, false}, {"10.0.0.7:4000", private, public, true},
+		{"10.0.0.7:4000", netip.Addr{}, public, false}, {"10.0.0.7:4000", netip.Addr{}, private, true},
+		{"127.0.0.1:4000", public, public, false}, {"169.254.0.1:4000", public, public, false}, {"[fd00::1]:4000", public, public, false},
+	} {
+		p, s := &port{}, &session{signal: [2]netip.Addr{{}, c.signal}, face: [2]netip.Addr{{}, c.face}}
+		if r.point(p, netip.MustParseAddrPort(c.place), s, 1); p.to.IsValid() != c.want {
+			t.Errorf("%s, for one at %v told %v: sent to %v", c.place, c.signal, c.face, p.to)
 		}
 	}
-	p := &port{}
-	if r.point(p, netip.MustParseAddrPort("192.0.2.7:20000"), netip.Addr{}); !p.to.IsValid() {
-		t.Error("nothing is sent to")
+}
+
+// RFC 3264 §9: what a phone says of its capabilities in a 200 to OPTIONS moves nothing; nor does an old 200 to INVITE.
+func TestWhatIsNoAnswerMovesNothing(t *testing.T) {
+	b := newBench(t, nil)
+	a, z := natted(t)
+	c := b.call("1", a, z)
+	req := c.invite()
+	old := z.sdp()
+	c.respond(req, 200, old)
+	say(t, a.rtp, a.peer, "x")
+	eventually(t, "a to be latched", func() bool { return b.r.Sessions()[0].Streams[0].Sides[0].Latched })
+	reach(t, z, a)
+	talk(t, a, z)
+	capabilities := strings.Replace(z.sdp(), fmt.Sprint("m=audio ", z.port()), "m=audio 9", 1)
+	if _, res := c.within("OPTIONS", a, z, 200, "", capabilities); string(res.Body) != capabilities {
+		t.Errorf("%s", res.Body)
 	}
+	talk(t, a, z)
+	moved := newPhone(t, "127.0.0.3", "10.1.0.3")
+	moved.tag = z.tag
+	_, res := c.within("INVITE", a, z, 200, a.sdp(), moved.sdp())
+	z = moved
+	z.peer = netip.AddrPortFrom(b.r.faces[0], b.r.Sessions()[0].Streams[0].Sides[1].Local.Port())
+	a.hear(res)
+	say(t, z.rtp, z.peer, "here")
+	if got, _ := next(t, a.rtp); got != "here" {
+		t.Fatal(got)
+	}
+	again := response(req, 200, z.tag, old)
+	if b.r.Response(c.leg, again); string(again.Body) == old {
+		t.Error("the 200 reads differently the second time")
+	}
+	talk(t, a, z)
 }
 
 func TestNewRefuses(t *testing.T) {

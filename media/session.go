@@ -89,13 +89,19 @@ func (r *Relay) describe(s *session, x int, d *sdp.Description, answer bool) []b
 	default:
 		s.pending[x] = said // RFC 3264 §8: until it is answered, all is as it was
 	}
+	return s.write(x, d, same)
+}
+
+// write is what side x says as the other one is to read it.
+func (s *session) write(x int, d *sdp.Description, same []int) []byte {
 	to := make([]sdp.Place, len(d.Streams))
 	for i := range d.Streams {
 		if st := s.stream(same[i]); st != nil {
-			to[i] = sdp.Place{RTP: st.ends[y].number, RTCP: st.ends[y].number + 1}
+			n := st.ends[1-x].number
+			to[i] = sdp.Place{RTP: n, RTCP: n + 1}
 		}
 	}
-	return d.Write(s.face[y], to, true)
+	return d.Write(s.face[1-x], to, true)
 }
 
 func (s *session) stream(i int) *stream {
@@ -167,22 +173,34 @@ func (r *Relay) apply(s *session, x int, said []place) {
 		}
 		// RFC 7362 §4: only a description that names another place lets go of who was latched.
 		if e := st.ends[x]; i >= len(old) || old[i].rtp != p.rtp || old[i].rtcp != p.rtcp || e.rtp.allow[0] != s.signal[x] {
-			r.point(e.rtp, p.rtp, s.signal[x])
-			r.point(e.rtcp, p.rtcp, s.signal[x])
+			r.point(e.rtp, p.rtp, s, x)
+			r.point(e.rtcp, p.rtcp, s, x)
 		}
 	}
 }
 
-// point has a port send to a place, until a packet comes from somewhere. The shard's lock is held.
-func (r *Relay) point(p *port, to netip.AddrPort, signal netip.Addr) {
+// point has a port of side x send to a place, until a packet comes from somewhere. The shard's lock is held.
+func (r *Relay) point(p *port, to netip.AddrPort, s *session, x int) {
 	p.latched, p.told = false, true
-	p.allow = [2]netip.Addr{signal, to.Addr()}
+	p.allow = [2]netip.Addr{s.signal[x], to.Addr()}
 	p.to = to
-	a := to.Addr()
-	if !a.IsValid() || to.Port() == 0 || a.IsUnspecified() || a.IsMulticast() || r.own(to) || a.IsLoopback() && !r.binds[family(a)].IsLoopback() {
-		p.to = netip.AddrPort{} // hold, or a place that nobody may have us send to
+	near := s.signal[x] // where the side is, as far as we know; else, where we are
+	if !near.IsValid() {
+		near = s.face[x]
 	}
+	a := to.Addr()
+	switch {
+	case !a.IsValid() || to.Port() == 0 || a.IsUnspecified(): // hold, or a stream that is not used
+	case a.IsMulticast() || r.own(to) || local(a) && !local(near):
+		// Nobody may have us send to a group, to ourselves, or from outside into the network that we are in.
+	default:
+		return
+	}
+	p.to = netip.AddrPort{}
 }
+
+// local reports whether an address is one that the Internet has no way to.
+func local(a netip.Addr) bool { return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() }
 
 // holds reports whether no stream that is in use goes both ways.
 func holds(said []place) bool {
