@@ -145,6 +145,9 @@ func (r *Relay) response(n uint64, m *message.Message, b *body) (full bool) {
 		}
 		return false
 	}
+	if l.s != nil && l.s.ended {
+		return false // its ports are others' by now
+	}
 	switch status := m.StatusCode; {
 	case method(m) == "BYE":
 		// RFC 3261 §12.2.1.2: after 481 and 408 there is no dialog either.
