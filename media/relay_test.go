@@ -243,6 +243,17 @@ func TestForks(t *testing.T) {
 	second.z = y
 	second.within("BYE", y, a, 481, "", "")
 	b.sessions(0)
+
+	third := b.call("2", a, z) // the proxy has not seen the end of its branches yet
+	req := third.invite()
+	b.r.Response(third.leg, response(req, 183, w.tag, w.sdp()))
+	b.r.Response(third.leg, response(req, 200, z.tag, z.sdp()))
+	late = response(req, 200, w.tag, body)
+	if b.r.Response(third.leg, late); string(late.Body) != body {
+		t.Error("a second 200 is relayed")
+	}
+	third.bye()
+	b.sessions(0)
 }
 
 // What fails, is cancelled or never ends gives its ports back.
