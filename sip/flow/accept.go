@@ -14,6 +14,7 @@ import (
 type listener struct {
 	t         *Table
 	l         net.Listener
+	as        Listen
 	transport string
 	address   sip.Address
 	access    access

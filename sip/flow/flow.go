@@ -14,7 +14,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -134,8 +133,7 @@ var (
 type Table struct {
 	cfg      Config
 	receiver Receiver
-	udp      []*udpSocket
-	streams  []*listener
+	sockets  atomic.Pointer[sockets]
 	refusals *rate.Limiter
 	large    zerolog.Logger // sampled: requests that are too large for UDP
 	tag      string         // To tag of our answers to malformed requests
@@ -146,6 +144,8 @@ type Table struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
+
+	listening sync.Mutex // held while the listeners change
 
 	mu     sync.Mutex
 	byFlow map[uint64]*stream
@@ -175,61 +175,31 @@ func New(cfg Config) (*Table, error) {
 		per:      map[netip.Addr]int{},
 	}
 	t.SetNetworks(cfg.Allow, cfg.Deny)
+	t.sockets.Store(&sockets{})
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	// A number that was stored durably must not match a connection of a later process: start far away from any other start.
 	t.next.Store(rand.Uint64()>>1 | 1<<62)
-	for _, l := range cfg.Listen {
-		if err := t.bind(l); err != nil {
-			t.Close()
-			return nil, fmt.Errorf("flow: listen %s %s: %w", l.Transport, l.Addr, err)
-		}
+	if err := t.Listen(cfg.Listen); err != nil {
+		t.Close()
+		return nil, err
 	}
 	return t, nil
 }
 
-func (t *Table) bind(l Listen) error {
-	switch l.Transport {
-	case UDP:
-		u, err := openUDP(t, l)
-		if err != nil {
-			return err
-		}
-		t.udp = append(t.udp, u)
-	case TCP, TLS, WS, WSS:
-		if secured(l.Transport) && t.cfg.Certificate == nil {
-			return errors.New("no certificate")
-		}
-		s, err := openListener(t, l)
-		if err != nil {
-			return err
-		}
-		t.streams = append(t.streams, s)
-	default:
-		return errors.New("unknown transport")
-	}
-	return nil
-}
-
 // Serve starts reading; r gets what arrives. It returns at once and may be called once.
 func (t *Table) Serve(r Receiver) {
+	t.listening.Lock()
+	defer t.listening.Unlock()
 	t.receiver = r
-	for _, u := range t.udp {
-		t.wg.Go(u.read)
-	}
-	for _, l := range t.streams {
-		t.wg.Go(l.accept)
-	}
+	t.sockets.Load().serve(t)
 }
 
 // Close closes every socket and connection and waits for their goroutines. Whoever waits for a connection is told ErrClosed.
 func (t *Table) Close() {
 	t.cancel()
-	for _, u := range t.udp {
-		_ = u.conn.Close()
-	}
-	for _, l := range t.streams {
-		_ = l.l.Close()
-	}
+	t.listening.Lock()
+	t.sockets.Load().close()
+	t.listening.Unlock()
 	t.mu.Lock()
 	t.closed = true
 	all := make([]*stream, 0, len(t.byFlow))
@@ -246,10 +216,11 @@ func (t *Table) Close() {
 // Listeners lists the bound sockets UDP ones first, in the order of the configuration, each as others are told.
 func (t *Table) Listeners() []sip.Address {
 	var r []sip.Address
-	for _, u := range t.udp {
+	all := t.sockets.Load()
+	for _, u := range all.udp {
 		r = append(r, u.address)
 	}
-	for _, l := range t.streams {
+	for _, l := range all.streams {
 		r = append(r, l.address)
 	}
 	return r

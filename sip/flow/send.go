@@ -131,7 +131,7 @@ func (t *Table) Address(to location.Hop) sip.Address {
 // listened: responses follow the connection, and nobody but a gateway of the overlay may find an address without a host.
 func (t *Table) listenAddress(transport string, family netip.Addr) sip.Address {
 	found := sip.Address{Transport: transport}
-	for _, l := range t.streams {
+	for _, l := range t.sockets.Load().streams {
 		if l.transport != transport {
 			continue
 		}
@@ -142,10 +142,10 @@ func (t *Table) listenAddress(transport string, family netip.Addr) sip.Address {
 			found = l.address
 		}
 	}
-	if found.Host == "" && len(t.udp) > 0 {
+	if found.Host == "" && len(t.sockets.Load().udp) > 0 {
 		a := t.socketFor(location.Hop{Remote: netip.AddrPortFrom(family, 0)})
 		if a == nil {
-			a = t.udp[0]
+			a = t.sockets.Load().udp[0]
 		}
 		found.Host, found.Port, found.Local = a.address.Host, a.address.Port, a.address.Local
 	}

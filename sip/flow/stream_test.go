@@ -596,7 +596,7 @@ func TestDatagramOf64kBInAndOut(t *testing.T) {
 
 func TestUDPWriteErrorHoldsUpNobody(t *testing.T) {
 	tb, _ := newTable(t, Config{}, UDP)
-	u := tb.udp[0]
+	u := tb.sockets.Load().udp[0]
 	c := dialUDP(t, addr(tb, 0))
 	to := addrPort(c.LocalAddr())
 	r, o := newReceipt()

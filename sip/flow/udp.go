@@ -33,6 +33,7 @@ type udpSocket struct {
 	t       *Table
 	conn    datagramConn
 	batch   batchConn
+	as      Listen
 	local   netip.AddrPort
 	address sip.Address
 	access  access
@@ -187,7 +188,7 @@ func (u *udpSocket) uncork() {
 
 // Together has what f sends over UDP leave with few system calls, when f returns or many datagrams wait. f must not block.
 func (t *Table) Together(f func()) {
-	for _, u := range t.udp {
+	for _, u := range t.sockets.Load().udp {
 		u.cork()
 		defer u.uncork()
 	}
@@ -278,7 +279,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 // socketFor is the socket that a datagram to a hop leaves through: the one it names, else the first of the same family.
 func (t *Table) socketFor(to location.Hop) *udpSocket {
 	var first *udpSocket
-	for _, u := range t.udp {
+	for _, u := range t.sockets.Load().udp {
 		if u.owns(to.Local) {
 			return u
 		}

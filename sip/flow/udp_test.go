@@ -79,7 +79,7 @@ func TestRFC5626_4_4_2_STUNKeepAliveIsAnswered(t *testing.T) {
 func TestLongBatchIsWrittenBeforeItsEnd(t *testing.T) {
 	tb, _ := newTable(t, Config{}, UDP)
 	c := dialUDP(t, addr(tb, 0))
-	u := tb.udp[0]
+	u := tb.sockets.Load().udp[0]
 	u.cork()
 	for range udpCorked {
 		check(t, u.send(datagram{b: []byte("x"), to: addrPort(c.LocalAddr())}))
@@ -95,16 +95,16 @@ func TestLongBatchIsWrittenBeforeItsEnd(t *testing.T) {
 func TestWhatIsSentTogetherLeavesAtTheEnd(t *testing.T) {
 	tb, _ := newTable(t, Config{}, UDP, TCP)
 	c := dialUDP(t, addr(tb, 0))
-	to := location.Hop{Transport: UDP, Remote: addrPort(c.LocalAddr()), Local: tb.udp[0].local}
+	to := location.Hop{Transport: UDP, Remote: addrPort(c.LocalAddr()), Local: tb.sockets.Load().udp[0].local}
 	tb.Together(func() {
 		for range 3 {
 			check(t, tb.Send(to, []byte("x"), nil))
 		}
-		if n := len(tb.udp[0].queue); n != 3 {
+		if n := len(tb.sockets.Load().udp[0].queue); n != 3 {
 			t.Errorf("%d datagrams wait, want 3", n)
 		}
 		tb.Together(func() {}) // somebody else's end
-		if n := len(tb.udp[0].queue); n != 0 {
+		if n := len(tb.sockets.Load().udp[0].queue); n != 0 {
 			t.Errorf("%d datagrams still wait", n)
 		}
 		check(t, tb.Send(to, []byte("x"), nil))
@@ -151,7 +151,7 @@ func BenchmarkUDPSend(b *testing.B) {
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	check(b, err)
 	defer func() { _ = c.Close() }()
-	u, to, text := tb.udp[0], addrPort(c.LocalAddr()), []byte(request(plainVia, ""))
+	u, to, text := tb.sockets.Load().udp[0], addrPort(c.LocalAddr()), []byte(request(plainVia, ""))
 	b.ReportAllocs()
 	for b.Loop() {
 		u.cork()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -101,11 +100,7 @@ func (g *Gateway) openSIP() error {
 		return inUse("sip.listen", strings.Join(c.SIP.Listen, ", "), err)
 	}
 	g.bindings.Together(g.flows.Together) // the answers to the REGISTERs of one commit
-	var addresses []string
-	for _, a := range g.flows.Listeners() {
-		addresses = append(addresses, net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port))), a.Local.String())
-	}
-	if g.names, err = newNames(c.Domain, addresses); err != nil {
+	if g.names, err = newNames(c.Domain, g.listening()); err != nil {
 		return err
 	}
 	g.guard.names = g.names
@@ -137,14 +132,7 @@ func (g *Gateway) openSIP() error {
 // openLoad makes the overload control, which watches the first listener for UDP.
 func (g *Gateway) openLoad() (err error) {
 	g.load = newOverload(g.inForce().config.SIP.QueueDelay, g.inForce().emergencyNumbers())
-	var at netip.AddrPort
-	for _, l := range g.flows.Listeners() {
-		if l.Transport == flow.UDP {
-			at = l.Local
-			break
-		}
-	}
-	g.waits, err = newWaits(at)
+	g.waits, err = newWaits(g.firstUDP())
 	return err
 }
 

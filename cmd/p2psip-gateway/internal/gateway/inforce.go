@@ -30,7 +30,7 @@ type inForce struct {
 func newInForce(base Config, l *Loaded, users *digest.Users) (*inForce, error) {
 	f := &inForce{config: base, loaded: l, users: users, over: make(chan struct{}), algorithms: algorithms(l.Config.Registrar.Digest)}
 	for _, s := range settings {
-		if s.Live {
+		if s.Live && s.index != nil { // what is below a list goes with it
 			f.config.field(s).Set(l.Config.field(s))
 		}
 	}

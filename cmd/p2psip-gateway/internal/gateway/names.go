@@ -1,47 +1,64 @@
 package gateway
 
 import (
+	"maps"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
-// names knows which hosts in a URI mean us: the domain, and the addresses that we listen on or advertise.
+// names knows which hosts in a URI mean us: the domain, and the addresses that we listen on or advertise. It is safe for concurrent use.
 type names struct {
 	domain string
-	hosts  map[string]bool     // host:port, in lower case
-	ports  map[uint16]bool     // ports of listeners that are bound to every address
-	local  map[netip.Addr]bool // this machine's addresses, for those
+	set    atomic.Pointer[addresses]
+}
+
+// addresses do not change.
+type addresses struct {
+	hosts map[string]bool     // host:port, in lower case
+	ports map[uint16]bool     // ports of listeners that are bound to every address
+	local map[netip.Addr]bool // this machine's addresses, for those
 }
 
 // newNames takes the domain, in lower case, and the addresses of every listener, bound and advertised.
-func newNames(domain string, addresses []string) (*names, error) {
-	n := &names{domain: strings.ToLower(domain), hosts: map[string]bool{}, ports: map[uint16]bool{}, local: map[netip.Addr]bool{}}
-	for _, a := range addresses {
-		n.hosts[strings.ToLower(a)] = true
+func newNames(domain string, list []string) (*names, error) {
+	n := &names{domain: strings.ToLower(domain)}
+	n.set.Store(&addresses{})
+	return n, n.add(list)
+}
+
+// add has more addresses mean us. Those before go on doing so: dialogs name them in their routes.
+func (n *names) add(list []string) error {
+	old := n.set.Load()
+	next := &addresses{hosts: map[string]bool{}, ports: map[uint16]bool{}, local: map[netip.Addr]bool{}}
+	maps.Copy(next.hosts, old.hosts)
+	maps.Copy(next.ports, old.ports)
+	for _, a := range list {
+		next.hosts[strings.ToLower(a)] = true
 		if ap, err := netip.ParseAddrPort(a); err == nil && ap.Addr().IsUnspecified() {
-			n.ports[ap.Port()] = true
+			next.ports[ap.Port()] = true
 		}
 	}
-	if len(n.ports) == 0 {
-		return n, nil
-	}
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range addrs {
-		if ipn, ok := a.(*net.IPNet); ok {
-			if ip, ok := netip.AddrFromSlice(ipn.IP); ok {
-				n.local[ip.Unmap()] = true
+	if len(next.ports) > 0 {
+		addrs, err := net.InterfaceAddrs()
+		if err != nil {
+			return err
+		}
+		for _, a := range addrs {
+			if ipn, ok := a.(*net.IPNet); ok {
+				if ip, ok := netip.AddrFromSlice(ipn.IP); ok {
+					next.local[ip.Unmap()] = true
+				}
 			}
 		}
 	}
-	return n, nil
+	n.set.Store(next)
+	return nil
 }
 
 // ours reports whether host and port, 0 when there is none, mean us. The domain does so with any port.
@@ -63,12 +80,13 @@ const (
 )
 
 func (n *names) oursAt(host string, port uint16) bool {
+	set := n.set.Load()
 	ip, err := netip.ParseAddr(host)
 	if err != nil {
-		return n.hosts[net.JoinHostPort(host, strconv.Itoa(int(port)))]
+		return set.hosts[net.JoinHostPort(host, strconv.Itoa(int(port)))]
 	}
 	ip = ip.Unmap()
-	return n.hosts[netip.AddrPortFrom(ip, port).String()] || (n.ports[port] && n.local[ip])
+	return set.hosts[netip.AddrPortFrom(ip, port).String()] || (set.ports[port] && set.local[ip])
 }
 
 // aor makes a canonical address-of-record of a URI whose host means us (RFC 3261 §10.3 step 5).

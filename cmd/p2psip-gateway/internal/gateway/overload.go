@@ -11,6 +11,7 @@ import (
 	"runtime/metrics"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -118,8 +119,9 @@ func (o *overload) refuse(tx sip.ServerTransaction, tag string) {
 // waits measures how long messages wait: in the kernel, by a STUN Binding request that a UDP listener of ours answers in its turn, and for
 // a processor, by what the Go scheduler says.
 type waits struct {
-	conn     net.Conn // nil without a listener for UDP
-	answered bool     // ever; a listener that may not be asked says nothing
+	mu       sync.Mutex // held while something is measured
+	conn     net.Conn   // nil without a listener for UDP
+	answered bool       // ever; a listener that may not be asked says nothing
 	request  [stunHeader]byte
 	sample   []metrics.Sample
 	before   []uint64
@@ -130,8 +132,17 @@ const stunHeader = 20
 // newWaits asks the listener at an address; one that is not valid leaves it out.
 func newWaits(at netip.AddrPort) (*waits, error) {
 	w := &waits{sample: []metrics.Sample{{Name: "/sched/latencies:seconds"}}}
+	return w, w.aim(at)
+}
+
+// aim asks another listener from now on.
+func (w *waits) aim(at netip.AddrPort) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.close()
+	w.conn, w.answered = nil, false
 	if !at.IsValid() {
-		return w, nil
+		return nil
 	}
 	if at.Addr().IsUnspecified() {
 		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
@@ -142,10 +153,10 @@ func newWaits(at netip.AddrPort) (*waits, error) {
 	}
 	conn, err := net.Dial("udp", at.String())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	w.conn = conn
-	return w, nil
+	return nil
 }
 
 func (w *waits) close() {
@@ -154,7 +165,11 @@ func (w *waits) close() {
 	}
 }
 
-func (w *waits) measure() time.Duration { return max(w.scheduler(), w.kernel()) }
+func (w *waits) measure() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(w.scheduler(), w.kernel())
+}
 
 // kernel is how long a datagram waits at the listener: as long as a measurement takes when it is not answered by then.
 func (w *waits) kernel() time.Duration {

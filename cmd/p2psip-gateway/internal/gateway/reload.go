@@ -49,6 +49,10 @@ func (g *Gateway) reload() ReloadReport {
 		r.Error = err.Error()
 		return r
 	}
+	if err := g.relisten(old, f); err != nil { // the only part that can fail once the file is read
+		r.Error = err.Error()
+		return r
+	}
 	for _, s := range settings {
 		if s.index == nil {
 			continue
