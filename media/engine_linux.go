@@ -99,24 +99,22 @@ func (e *epoll) run() {
 	_ = unix.Close(e.fd)
 }
 
-// read takes what a port has. A descriptor that was closed since, and is another port's by now, has nothing, or what is that port's.
+// read takes a datagram of a port's; epoll tells again of one that has more. A descriptor that was closed since, and is another port's by now,
+// has nothing, or what is that port's.
 func (e *epoll) read(fd int32) {
 	e.shard.mu.Lock()
 	defer e.shard.mu.Unlock()
-	for range burst {
-		p := e.ports[fd]
-		if p == nil {
-			return
-		}
-		n, from, ok := e.receive(fd)
-		switch {
-		case !ok:
-			return
-		case n > maxPacket:
-			e.shard.drop(p, dropTooBig)
-		default:
-			e.shard.packet(p, e.buf[:n], from)
-		}
+	p := e.ports[fd]
+	if p == nil {
+		return
+	}
+	n, from, ok := e.receive(fd)
+	switch {
+	case !ok:
+	case n > maxPacket:
+		e.shard.drop(p, dropTooBig)
+	default:
+		e.shard.packet(p, e.buf[:n], from)
 	}
 }
 

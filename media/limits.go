@@ -14,7 +14,6 @@ const (
 	drain        = 10 * time.Second // before a port is used again: what is on its way to it belongs to another call
 	setupTimeout = 15 * time.Minute // for a call that nobody answers, should the proxy forget to tell of its end
 	holdTimeout  = 2 * time.Hour    // without a packet, while one side has the other on hold
-	burst        = 16               // datagrams that are read from a port before others have their turn
 	events       = 256              // ports that one wake-up tells of
 	kernelBuffer = 128 << 10        // octets each port may hold: a second of video at 1 Mbit/s
 )

@@ -700,24 +700,30 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory is what a call that goes on takes of the heap; the kernel has its sockets besides.
+// BenchmarkMemory is what a call that goes on takes of heap and stacks; the kernel has its sockets besides.
 func BenchmarkMemory(b *testing.B) {
-	k := newBench(b, func(c *Config) { c.First, c.Last = 20000, 60000 })
-	a, z := natted(b)
-	var before, after runtime.MemStats
-	for b.Loop() {
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		var calls []*call
-		for i := range 500 {
-			calls = append(calls, k.call(fmt.Sprint("m", i), a, z).establish())
-		}
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/500, "B/call")
-		for _, c := range calls {
-			c.bye()
-		}
-		k.pass(drain)
+	for name, engine := range map[string]func(*shard) (engine, error){"of this host": newEngine, "portable": newPortable} {
+		b.Run(name, func(b *testing.B) {
+			k := newBench(b, func(c *Config) { c.First, c.Last, c.engine = 20000, 30000, engine })
+			a, z := natted(b)
+			used := func() uint64 {
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&m)
+				return m.HeapAlloc + m.StackInuse
+			}
+			for b.Loop() {
+				before := used()
+				var calls []*call
+				for i := range 500 {
+					calls = append(calls, k.call(fmt.Sprint("m", i), a, z).establish())
+				}
+				b.ReportMetric(float64(used()-before)/500, "B/call")
+				for _, c := range calls {
+					c.bye()
+				}
+				k.pass(drain)
+			}
+		})
 	}
 }
