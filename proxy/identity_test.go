@@ -181,17 +181,26 @@ func (h *holders) Holds(ctx context.Context, node string, aor location.AOR) (loc
 
 // believing returns a gateway that marks and has a user 1002, what it knows of others, and what it was told: gateway "other" holds the certificates of
 // alice and of a number.
-func believing(t testing.TB, change func(*Config)) (g *gateway, h *holders, all *[]Caller) {
+func believing(t testing.TB, change func(*Config)) (g *gateway, h *holders, told func() []Caller) {
 	h = &holders{of: map[string][]location.AOR{"other": {"alice@example.org", "+4930@example.org"}, "third": {"1001@example.org"}}}
-	var told []Caller
+	var mu sync.Mutex
+	var all []Caller
 	g = withBob(t, func(c *Config) {
-		c.Identity = Identity{Assert: true, Phones: true, Mark: true, Callers: h, Told: func(c Caller) { told = append(told, c) }}
+		c.Identity = Identity{Assert: true, Phones: true, Mark: true, Callers: h, Told: func(c Caller) {
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, c)
+		}}
 		if change != nil {
 			change(c)
 		}
 	})
 	g.users["1002@example.org"] = true
-	return g, h, &told
+	return g, h, func() []Caller {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(all)
+	}
 }
 
 const assertsAlice = "P-Asserted-Identity: <sip:alice@example.org>"
@@ -240,8 +249,8 @@ func TestRFC3325_5_AGatewayIsBelievedThatHoldsTheCertificateOfTheCaller(t *testi
 				if got := m.Other("Alert-Info"); (got == alertExternal) != (c.verdict == Unverified) {
 					t.Errorf("Alert-Info is %q", got)
 				}
-				if len(*told) != 2 || (*told)[1].Verdict != c.verdict {
-					t.Errorf("told of %+v", *told)
+				if all := told(); len(all) != 2 || all[1].Verdict != c.verdict {
+					t.Errorf("told of %+v", all)
 				}
 				if n := g.p.Stats().Callers[c.verdict].N; n != 2 {
 					t.Errorf("%d counted as %v", n, c.verdict)
@@ -260,8 +269,8 @@ func TestACallerThatIsNotProvenInTimeIsUnverified(t *testing.T) {
 		g.branches(0)
 		pass(2 * time.Millisecond)
 		b := g.branches(1)[0]
-		if b.req.Has(message.PAssertedIdentity) || b.req.Other("Alert-Info") != alertExternal || !(*told)[0].Late {
-			t.Errorf("forwarded as %q, %q; %+v", b.req.Get(message.PAssertedIdentity), b.req.Other("Alert-Info"), *told)
+		if b.req.Has(message.PAssertedIdentity) || b.req.Other("Alert-Info") != alertExternal || !told()[0].Late {
+			t.Errorf("forwarded as %q, %q; %+v", b.req.Get(message.PAssertedIdentity), b.req.Other("Alert-Info"), told())
 		}
 		b.answer(200)
 		wantStatuses(t, x, 200)
@@ -317,8 +326,8 @@ func TestQuestionsAboutCallersLeaveRoom(t *testing.T) {
 		for range maxChecks + 1 {
 			g.receive(request(t, "INVITE", bobURI, aliceURI, assertsAlice), location.Hop{Node: "other"})
 		}
-		if len(*told) != 1 || !(*told)[0].Late {
-			t.Errorf("told of %d", len(*told))
+		if len(told()) != 1 || !told()[0].Late {
+			t.Errorf("told of %d", len(told()))
 		}
 		pass(checkWait)
 		g.branches(maxChecks + 1)
