@@ -70,6 +70,7 @@ func (p *Proxy) authenticate(in *inbound) (challenge []string, c code) {
 	if in.from == "" {
 		in.caller = location.AOR(message.CanonicalUser(user) + "@" + p.c.Domain)
 	}
+	p.proved(in.caller)
 	return nil, fine
 }
 

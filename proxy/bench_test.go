@@ -62,6 +62,43 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
+// BenchmarkCaller takes the INVITE of a call over the overlay: without a claim of who calls, and with one whose proof is known.
+func BenchmarkCaller(b *testing.B) {
+	for name, req := range map[string]*message.Message{
+		"unknown":  request(b, "INVITE", bobURI, "sip:x@foreign.example", "X: <sip:alice@example.org>"),
+		"verified": request(b, "INVITE", bobURI, aliceURI, assertsAlice),
+	} {
+		b.Run(name, func(b *testing.B) {
+			q := &quick{}
+			q.gateway = withBob(b, func(c *Config) { c.Sender, c.Identity = q, Identity{Phones: true, Mark: true, Callers: constant{}} })
+			b.ReportAllocs()
+			for b.Loop() {
+				x := &fakeTx{req: req, src: location.Hop{Node: "other"}}
+				q.p.Request(x)
+				q.answer(486)
+			}
+		})
+	}
+}
+
+// BenchmarkAssertedCall is BenchmarkCall's INVITE of a registered phone, whose identity is asserted or not.
+func BenchmarkAssertedCall(b *testing.B) {
+	for name, assert := range map[string]bool{"plain": false, "asserted": true} {
+		b.Run(name, func(b *testing.B) {
+			q := &quick{}
+			q.gateway = withBob(b, func(c *Config) { c.Sender, c.Identity = q, Identity{Assert: assert, Phones: true} })
+			registeredAlice(q.gateway)
+			req := request(b, "INVITE", bobURI, aliceURI)
+			b.ReportAllocs()
+			for b.Loop() {
+				x := &fakeTx{req: req, src: alice}
+				q.p.Request(x)
+				q.answer(486)
+			}
+		})
+	}
+}
+
 func BenchmarkFork(b *testing.B) {
 	ringing, ok := &message.Message{StatusCode: 180}, &message.Message{StatusCode: 200}
 	b.ReportAllocs()

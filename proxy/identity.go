@@ -21,6 +21,8 @@ type Identity struct {
 	Certified func(location.Hop) []location.AOR
 	// Callers knows whose certificates other gateways hold. Optional: nobody is believed.
 	Callers Callers
+	// Proved is told of each user who proved who he is otherwise than by his registration. It must not block. Optional.
+	Proved func(location.AOR)
 	// Told is told of each request that came over the overlay and was looked at. It must not block. Optional.
 	Told func(Caller)
 }
@@ -85,10 +87,17 @@ func (p *Proxy) certified(in *inbound, aor location.AOR) bool {
 	}
 	for _, user := range p.c.Identity.Certified(in.src) {
 		if user == aor {
+			p.proved(aor)
 			return true
 		}
 	}
 	return false
+}
+
+func (p *Proxy) proved(aor location.AOR) {
+	if p.c.Identity.Proved != nil {
+		p.c.Identity.Proved(aor)
+	}
 }
 
 // assert writes who the sender is. RFC 3325 §5: a proxy "MUST authenticate the originator of the message, and use the identity which results

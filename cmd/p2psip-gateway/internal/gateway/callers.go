@@ -26,9 +26,10 @@ const codeCaller = "SEC-CALLER"
 // identity is what the proxy does with the identity of callers.
 func (g *Gateway) identity() proxy.Identity {
 	c := g.o.Config
+	g.vouchers = g.newVouchers()
 	id := proxy.Identity{
 		Assert: c.Proxy.Identity != identityNone, Phones: c.Proxy.Identity == identityPhones, Trusted: c.Security.TrustedIdentity,
-		Mark: c.Security.ForgedFrom == forgedMark, Refuse: c.Security.ForgedFrom == forgedRefuse, Callers: g.usage, Told: g.called,
+		Mark: c.Security.ForgedFrom == forgedMark, Refuse: c.Security.ForgedFrom == forgedRefuse, Callers: g.usage, Told: g.called, Proved: g.vouchers.proved,
 	}
 	if c.SIP.TLS.Clients != "none" && c.SIP.TLS.ClientCA != "" {
 		// A certificate names a user only if somebody whom we chose has checked that: the roots of the system check names of hosts.

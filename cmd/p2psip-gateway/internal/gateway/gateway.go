@@ -100,6 +100,7 @@ type Gateway struct {
 	forwards  *forwards  // between registrar and published
 	published *published // between forwards and publisher: what routes publish
 	shown     *sipusage.Certificates
+	vouchers  *vouchers        // nil on a redirect peer
 	journal   *journal.Journal // of what the peer holds
 	known     *knownPeers
 	lan       *lan.Agent // nil: nobody is looked for
@@ -199,6 +200,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	frontDone.Go(func() { errs <- serveAdmin(front, g.admin, g.adminServer()) })
 	frontDone.Go(func() { g.publisher.Run(front) })
 	frontDone.Go(func() { g.shown.Run(front) })
+	if g.vouchers != nil {
+		frontDone.Go(func() { g.vouchers.run(front) })
+	}
 	frontDone.Go(func() { g.expire(front) })
 	frontDone.Go(func() { g.keepPhones(front) })
 	frontDone.Go(func() { g.rememberPeers(front) })

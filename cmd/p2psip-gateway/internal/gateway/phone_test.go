@@ -198,12 +198,15 @@ func (p *phone) contact() string {
 	return "<sip:" + p.user + "@" + p.at() + param[p.transport] + ">"
 }
 
-func (p *phone) credentials() string {
+func (p *phone) credentials() string { return "Authorization: " + p.digest("REGISTER") }
+
+// digest is the value of credentials for a request to the domain.
+func (p *phone) digest(method string) string {
 	h := func(s string) string { sum := md5.Sum([]byte(s)); return hex.EncodeToString(sum[:]) }
 	p.nc++
 	nc, uri := fmt.Sprintf("%08x", p.nc), "sip:"+testDomain
-	response := h(h(p.user+":"+testDomain+":secret") + ":" + p.nonce + ":" + nc + ":c:auth:" + h("REGISTER:"+uri))
-	return fmt.Sprintf(`Authorization: Digest username=%q, realm=%q, nonce=%q, uri=%q, response=%q, algorithm=MD5, qop=auth, nc=%s, cnonce="c"`,
+	response := h(h(p.user+":"+testDomain+":secret") + ":" + p.nonce + ":" + nc + ":c:auth:" + h(method+":"+uri))
+	return fmt.Sprintf(`Digest username=%q, realm=%q, nonce=%q, uri=%q, response=%q, algorithm=MD5, qop=auth, nc=%s, cnonce="c"`,
 		p.user, testDomain, p.nonce, uri, response, nc)
 }
 
