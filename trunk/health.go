@@ -220,17 +220,7 @@ func (w *watch) observe(c *condition, s sighting) (change HealthChange, changed 
 // probe sends one OPTIONS.
 func (w *watch) probe(ctx context.Context, hop location.Hop) {
 	p := &probe{w: w, hop: hop, begun: time.Now()}
-	m := &message.Message{Method: "OPTIONS", RequestURI: w.key.target}
-	tag := strconv.FormatUint(rand.Uint64(), 36)
-	m.Add(message.MaxForwards, "70")
-	m.Add(message.From, "<sip:"+w.domain+">;tag="+tag)
-	m.Add(message.To, "<"+w.key.target+">")
-	m.Add(message.CallID, tag+strconv.FormatUint(rand.Uint64(), 36))
-	m.Add(message.CSeq, "1 OPTIONS")
-	m.Add(message.Accept, "application/sdp")
-	if a := w.h.o.Sender.Address(hop); a.Host != "" {
-		m.Add(message.Contact, "<"+contactURI("", a)+">")
-	}
+	m := optionsTo(w.key.target, w.domain, w.h.o.Sender.Address(hop))
 	// An answer later than this is none: a call would not have waited so long either.
 	stop := context.AfterFunc(ctx, func() { p.end(sighting{}, false) })
 	timer := time.AfterFunc(min(probeWait, w.health.Options/2), func() { p.end(sighting{reason: "timeout"}, true) })

@@ -36,6 +36,9 @@ func (p *Plan) Trunk(name string) *Trunk { return p.byName[name] }
 // Routes lists the routes in the order of the configuration. They are not to be changed.
 func (p *Plan) Routes() []Route { return p.c.Routes }
 
+// Domain is the SIP domain of the overlay.
+func (p *Plan) Domain() string { return p.c.Domain }
+
 // Identity is the user part that calls to the outside come from, "" when it is the caller's.
 func (p *Plan) Identity() string { return p.c.Identity }
 

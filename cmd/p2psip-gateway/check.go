@@ -18,6 +18,7 @@ import (
 func runCheck(ctx context.Context, std stdio, args []string) int {
 	fs := flag.NewFlagSet("check", flag.ContinueOnError)
 	flags := newSourceFlags(fs)
+	dial := fs.String("dial", "", "`numbers`, with commas between: show what routes and translations make of them, and nothing else")
 	if !flags.parse(std, fs, args) {
 		return exitUsage
 	}
@@ -26,6 +27,9 @@ func runCheck(ctx context.Context, std stdio, args []string) int {
 		fmt.Fprintln(std.err, err)
 		fmt.Fprintf(std.err, "%s: %d problems\n", flags.file, problemsIn(err))
 		return exitConfig
+	}
+	if *dial != "" {
+		return dialTable(std.out, l, strings.Split(*dial, ","))
 	}
 	errors, warnings := 0, 0
 	for _, p := range append(examineIdentity(l, time.Now()), gateway.Examine(ctx, l, time.Now())...) {

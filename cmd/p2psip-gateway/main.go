@@ -54,6 +54,8 @@ var commands = []command{
 	{"peer", "ls, ping TARGET, trace TARGET: the links of a running node, and the way to others", runPeer},
 	{"media", "ls: the calls whose media a running node relays", runMedia},
 	{"service", "ls, find NAME: the services that a running node offers, and who provides one", runService},
+	{"trunk", "ls, test NAME: the PBXs and providers behind a running node", runTrunk},
+	{"route", "explain NUMBER: where a number leads, and why", runRoute},
 	{"sim", "play a simulated overlay, from a seed: hops, failures, losses, traffic", runSim},
 	{"decode", "show RELOAD messages that are given in hexadecimal as JSON", runDecode},
 	{"explain", "CODE: what a code of an answer, a log line or an error means, and what to do", runExplain},

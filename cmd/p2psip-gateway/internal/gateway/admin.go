@@ -24,6 +24,7 @@ type adminSource interface {
 	Drain()
 	diagnoser
 	serviceSource
+	trunkSource
 	mediaSource
 	forwarder
 	prover
@@ -90,6 +91,7 @@ func adminHandler(s adminSource, metrics http.Handler) http.Handler {
 	})
 	handlePeers(mux, s)
 	handleServices(mux, s)
+	handleTrunks(mux, s)
 	handleMedia(mux, s)
 	handleForwards(mux, s)
 	handleProofs(mux, s)

@@ -118,3 +118,18 @@ func TestAdminAnswers(t *testing.T) {
 		}
 	}
 }
+
+func (fakeNode) trunkReports() TrunksReport {
+	return TrunksReport{Trunks: []TrunkReport{{Name: "pbx", State: "up", Targets: []TrunkTargetReport{}}}}
+}
+
+func (fakeNode) testTrunk(_ context.Context, name string) (TrunkTestReport, error) {
+	if name != "pbx" {
+		return TrunkTestReport{}, errNoTrunk(name)
+	}
+	return TrunkTestReport{Name: name, Answers: []TrunkAnswerReport{{Status: 200}}}, nil
+}
+
+func (fakeNode) explainRoute(_ context.Context, number, _ string) (RouteReport, error) {
+	return RouteReport{Number: number}, nil
+}
