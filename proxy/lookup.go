@@ -115,7 +115,10 @@ func (c *call) found(e *event) {
 			return
 		}
 		c.addRemotes(e.found, e.uri, e.depth)
-	case errors.Is(e.err, location.ErrNotFound), c.astray(e.err):
+	case c.astray(e.err): // somebody's own forwardings: no number for a trunk
+		c.p.counters.lookups[lookupAnswered].Add(1)
+		c.nothingFound()
+	case errors.Is(e.err, location.ErrNotFound):
 		c.p.counters.lookups[lookupAnswered].Add(1)
 		if len(c.legs) > c.followed || !c.dial(e.aor, e.depth) {
 			c.nothingFound()
