@@ -108,7 +108,7 @@ func TestTheFileMayNameVariables(t *testing.T) {
 // Feature: CFG-01 CFG-03
 func TestEachMistakeHasItsPlace(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{"registrar: {users: u}\nrole: queen\nsip: {dscp: 99}\n", "gateway.yaml:2:7 E0104 role: \"queen\" is none of proxy, redirect\n|gateway.yaml:3:13 E0104 sip.dscp: 99"},
+		{"registrar: {users: u}\nrole: queen\nsip: {dscp: 99}\n", "gateway.yaml:2:7 E0104 role: \"queen\" is none of proxy, redirect, gateway\n|gateway.yaml:3:13 E0104 sip.dscp: 99"},
 		{"sip: {dscp: x, queue_delay: 5}\nlog: {level: 1}\nlgo: 2\n", `:1:13 E0104 sip.dscp: "x" is no whole number|:1:29 E0104 sip.queue_delay: "5" is no duration such as 30s|:3:1 E0102`},
 		{"overlay: {turn: {servers: [{user_: x}]}}\n", `:1:29 E0102 unknown key "user_"; did you mean "user"?`},
 		{"sip: 5\n", ":1:6 E0104 sip: want keys and values"},
