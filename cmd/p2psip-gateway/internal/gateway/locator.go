@@ -20,10 +20,10 @@ type locator struct {
 	metrics  *metrics.Metrics
 }
 
-// Known implements location.Locator: the users file names users of the domain, and so do the certificates in the overlay,
-// as far as Remote has just looked.
+// Known implements location.Locator: the users file names users of the domain, phones are registered for them, and so do the certificates in
+// the overlay, as far as Remote has just looked.
 func (l *locator) Known(aor location.AOR) bool {
-	if l.ours(aor) {
+	if l.ours(aor) || l.bound(aor) {
 		return true
 	}
 	certified, _ := l.usage.CertifiedCached(aor)
@@ -37,6 +37,10 @@ func (l *locator) ours(aor location.AOR) bool {
 	return ok
 }
 
+// bound reports whether a phone is registered here for aor. Then there is no need to look for a certificate, to see that there is such a user:
+// most lookups are for users of ours that are at no other gateway.
+func (l *locator) bound(aor location.AOR) bool { return len(l.Local(aor)) > 0 }
+
 // Local implements location.Locator.
 func (l *locator) Local(aor location.AOR) []location.Binding {
 	return l.bindings.Get(aor, time.Now())
@@ -47,7 +51,7 @@ func (l *locator) Local(aor location.AOR) []location.Binding {
 func (l *locator) Remote(ctx context.Context, aor location.AOR) ([]location.Remote, error) {
 	begin := time.Now()
 	r, err := l.usage.Remote(ctx, aor)
-	if err == nil && len(r) == 0 {
+	if err == nil && len(r) == 0 && !l.bound(aor) {
 		if _, failed := l.usage.Certified(ctx, aor); !l.ours(aor) {
 			err = failed
 		}
@@ -66,7 +70,7 @@ func (l *locator) Remote(ctx context.Context, aor location.AOR) ([]location.Remo
 // RemoteCached implements location.Locator. Nothing is an answer, as in Remote, when Known knows.
 func (l *locator) RemoteCached(aor location.AOR) ([]location.Remote, bool) {
 	r, ok := l.usage.RemoteCached(aor)
-	if ok && len(r) == 0 {
+	if ok && len(r) == 0 && !l.bound(aor) {
 		_, ok = l.usage.CertifiedCached(aor)
 	}
 	return r, ok
