@@ -298,7 +298,7 @@ func (c *call) response(now time.Time, e *event) {
 	if e.try != l.try && !c.late(e) {
 		return
 	}
-	res := e.res.Clone()
+	res := e.res
 	// RFC 3261 §16.7 step 3: "The proxy removes the topmost Via header field value from the response. If no Via header
 	// field values remain in the response, the response was meant for this element and MUST NOT be forwarded".
 	res.PopValue(message.Via)

@@ -118,7 +118,7 @@ func New(c Config) *Proxy {
 		_, _ = crand.Read(c.Secret) // never fails: it ends the process instead
 	}
 	p := &Proxy{c: c, seed: maphash.MakeSeed(), calls: map[sip.ServerTransaction]*call{}}
-	p.seal = sealer{secret: c.Secret}
+	p.seal = newSealer(c.Secret)
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p
 }

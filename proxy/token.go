@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"hash/fnv"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip/keyed"
 )
 
 // tokenPrefix marks a user part of our Record-Route values that holds a token.
@@ -42,7 +42,9 @@ func tagHash(tag string) uint32 {
 }
 
 // sealer writes and reads tokens.
-type sealer struct{ secret []byte }
+type sealer struct{ code *keyed.Code }
+
+func newSealer(secret []byte) sealer { return sealer{keyed.New(secret)} }
 
 // seal returns the user part for t in the dialogs of callID.
 func (s sealer) seal(t token, callID string) string {
@@ -50,7 +52,8 @@ func (s sealer) seal(t token, callID string) string {
 	b = binary.BigEndian.AppendUint32(b, t.caller)
 	b = appendHop(b, t.near)
 	b = appendHop(b, t.far)
-	b = append(b, s.mac(b, callID)...)
+	mac := s.code.Of(b, callID)
+	b = append(b, mac[:tokenMAC]...)
 	return tokenPrefix + encode(b)
 }
 
@@ -67,7 +70,7 @@ func (s sealer) open(user, callID string) (t token, found, ok bool) {
 	}
 	body := b[:len(b)-tokenMAC]
 	// RFC 5626 §5.3.1: "verify the HMAC is correct by recomputing the HMAC and checking that it matches".
-	if !hmac.Equal(b[len(body):], s.mac(body, callID)) {
+	if mac := s.code.Of(body, callID); !hmac.Equal(b[len(body):], mac[:tokenMAC]) {
 		return token{}, true, false
 	}
 	t.caller = binary.BigEndian.Uint32(body)
@@ -78,13 +81,6 @@ func (s sealer) open(user, callID string) (t token, found, ok bool) {
 		}
 	}
 	return t, true, len(rest) == 0
-}
-
-func (s sealer) mac(body []byte, callID string) []byte {
-	m := hmac.New(sha256.New, s.secret)
-	_, _ = m.Write(body)
-	_, _ = m.Write([]byte(callID))
-	return m.Sum(nil)[:tokenMAC]
 }
 
 // The first octet of a hop: what it is.

@@ -49,7 +49,7 @@ type ClientTransaction interface {
 // ClientUser takes what becomes of a request. Calls for one transaction come one after the other, in wire order; they must not block.
 type ClientUser interface {
 	// Response takes each response except 100 and retransmissions of a non-2xx: provisional ones, the final one, and every 2xx
-	// that follows a 2xx to INVITE, retransmissions included (RFC 6026 §7.2).
+	// that follows a 2xx to INVITE, retransmissions included (RFC 6026 §7.2). res is the user's from now on.
 	Response(res *message.Message)
 	// Failed takes the end without a final response: ErrTimeout, ErrTransport. It is the last call.
 	Failed(err error)

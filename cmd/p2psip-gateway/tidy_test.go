@@ -40,7 +40,8 @@ var layers = map[string][]string{
 
 	"location":           {},
 	"sip/message":        {},
-	"sip/digest":         {"sip/message"},
+	"sip/keyed":          {},
+	"sip/digest":         {"sip/keyed", "sip/message"},
 	"sip":                {"sip/message", "location"},
 	"sip/flow":           {"sip", "sip/message", "location"},
 	"sip/transaction":    {"sip", "sip/flow", "sip/message", "location"},
@@ -48,7 +49,7 @@ var layers = map[string][]string{
 	"registrar":          {"sip", "sip/message", "location"},
 	"registrar/regevent": {"sip", "sip/message", "location"},
 	"redirect":           {"sip", "sip/message", "location"},
-	"proxy":              {"sip", "sip/message", "location", "numbers"},
+	"proxy":              {"sip", "sip/keyed", "sip/message", "location", "numbers"},
 	"trunk":              {"sip", "sip/message", "location"},
 	"media/sdp":          {},
 	"media":              {"media/sdp", "sip/message", "location"},

@@ -3,7 +3,6 @@ package digest
 import (
 	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"time"
@@ -30,7 +29,8 @@ func (s *Server) newNonce(now time.Time, offered uint8) string {
 	binary.BigEndian.PutUint64(b[:], uint64(now.UnixNano()))
 	_, _ = rand.Read(b[8:16]) // never fails
 	b[16] = offered
-	copy(b[nonceBody:], s.code(b[:nonceBody]))
+	code := s.code.Of(b[:nonceBody], s.realm)
+	copy(b[nonceBody:], code[:macLen])
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
@@ -46,14 +46,8 @@ func (s *Server) readNonce(text string) (n nonce, ok bool) {
 	n.offered = b[16]
 	n.made = time.Unix(0, int64(binary.BigEndian.Uint64(b[:])))
 	copy(n.id[:], b[:16])
-	return n, hmac.Equal(b[nonceBody:nonceSize], s.code(b[:nonceBody]))
-}
-
-func (s *Server) code(body []byte) []byte {
-	h := hmac.New(sha256.New, s.key[:])
-	_, _ = h.Write(body) // a hash does not fail
-	_, _ = h.Write([]byte(s.realm))
-	return h.Sum(nil)[:macLen]
+	code := s.code.Of(b[:nonceBody], s.realm)
+	return n, hmac.Equal(b[nonceBody:nonceSize], code[:macLen])
 }
 
 // counts remembers which counts (nc) of which nonces have been used. Only credentials that are right get in. It holds

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/sip/keyed"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
@@ -49,8 +50,8 @@ type Lookup func(user string) (HA1, bool)
 type Server struct {
 	realm  string
 	lookup Lookup
-	key    [keyLen]byte
-	nobody HA1 // computed with in place of an unknown user's
+	code   *keyed.Code // of nonces
+	nobody HA1         // computed with in place of an unknown user's
 
 	mu   sync.Mutex
 	used counts // mu
@@ -60,8 +61,10 @@ type Server struct {
 // before a restart, or of another gateway, is answered with stale.
 func NewServer(realm string, lookup Lookup) *Server {
 	s := &Server{realm: realm, lookup: lookup}
-	_, _ = rand.Read(s.key[:]) // never fails
-	s.nobody = NewHA1("", realm, hex.EncodeToString(s.key[:]))
+	var key [keyLen]byte
+	_, _ = rand.Read(key[:]) // never fails
+	s.code = keyed.New(key[:])
+	s.nobody = NewHA1("", realm, hex.EncodeToString(key[:]))
 	s.used.cur = make(map[[16]byte]window)
 	return s
 }
