@@ -57,7 +57,7 @@ type port struct {
 	to      netip.AddrPort
 	allow   [2]netip.Addr // where the first packet may come from
 	open    bool          // it may come from anywhere
-	told    bool          // the side has described itself, so that it can be latched
+	told    bool          // the side has described itself
 	latched bool
 
 	packets, octets, dropped uint64 // that came in
@@ -66,6 +66,10 @@ type port struct {
 
 // packet takes one that came in.
 func (s *shard) packet(p *port, b []byte, from netip.AddrPort) {
+	q := p.peer
+	if q == nil {
+		return // the call is only just beginning, and nobody knows of the port yet
+	}
 	switch {
 	case p.latched:
 		// RFC 7362 §5: once latched, nobody else gets in, and nothing else moves it than a new description.
@@ -76,14 +80,14 @@ func (s *shard) packet(p *port, b []byte, from netip.AddrPort) {
 	case !p.admits(from.Addr()):
 		s.drop(p, dropSource)
 		return
-	case p.told:
+	case p.told && q.told:
+		// RFC 7362 §4: once there are an offer and an answer.
 		p.to, p.latched = from, true
 	}
 	p.packets++
 	p.octets += uint64(len(b))
 	p.last = s.now
-	q := p.peer
-	if q == nil || q.sock == nil || !q.to.IsValid() {
+	if q.sock == nil || !q.to.IsValid() {
 		s.drop(p, dropNoPeer)
 		return
 	}
@@ -98,7 +102,7 @@ func (s *shard) packet(p *port, b []byte, from netip.AddrPort) {
 // admits reports whether the first packet may come from there. RFC 7362 §5: whoever is first could be anybody, so it has to be where the
 // signalling came from, or where the description said.
 func (p *port) admits(from netip.Addr) bool {
-	return p.open && p.told || from == p.allow[0] || from == p.allow[1]
+	return p.open && p.told && p.peer.told || from == p.allow[0] || from == p.allow[1]
 }
 
 func (s *shard) drop(p *port, why int) {

@@ -92,7 +92,7 @@ func TestMediaMayRefuse(t *testing.T) {
 	x := g.receive(request(t, "INVITE", bobURI, aliceURI), alice)
 	g.branches(0)
 	res := x.last(t)
-	if res.StatusCode != 500 && res.StatusCode != 503 || !strings.Contains(res.Get(message.Warning), "PRX503M") {
+	if res.StatusCode != 503 || !strings.Contains(res.Get(message.Warning), "PRX503M") {
 		t.Errorf("\n%s", res.AppendTo(nil))
 	}
 	g.wantIdle()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -138,7 +139,7 @@ func (n *natted) reachable(s *site, user string) {
 	eventually(n.t, user+" to be registered", func() error {
 		var r gateway.LookupReport
 		if err := n.ask(s, &r, "lookup", user+"@p2psip.test"); err != nil || !r.Found {
-			return fmt.Errorf("%+v, %v", r, err)
+			return errors.Join(err, fmt.Errorf("%+v", r))
 		}
 		return nil
 	})
@@ -150,7 +151,7 @@ func (n *natted) relays(s *site, calls int) (r gateway.MediaReport) {
 	eventually(n.t, fmt.Sprintf("%d relayed calls", calls), func() error {
 		r = gateway.MediaReport{}
 		if err := n.ask(s, &r, "media", "ls"); err != nil || len(r.Calls) != calls {
-			return fmt.Errorf("%+v, %v", r, err)
+			return errors.Join(err, fmt.Errorf("%+v", r))
 		}
 		return nil
 	})
