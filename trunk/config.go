@@ -72,6 +72,8 @@ type RegisterConfig struct {
 	Secret   string
 	Realm    string // the only one that credentials are for
 	Expires  time.Duration
+	// Owner is the name of the account among the gateways that have it, of which one uses it at a time; "": no other has it.
+	Owner string
 }
 
 // Route leads numbers to trunks.

@@ -20,4 +20,17 @@ const (
 	secondsOfDay = 24 * 60 * 60
 	// DefaultTimeout is how long a target may stay silent before the next has its turn.
 	DefaultTimeout = 4 * time.Second
+
+	accountRetry     = 30 * time.Second // after a failure that may be over soon; doubled each time
+	accountRetryMost = 10 * time.Minute
+	accountRefused   = 10 * time.Minute // after a refusal: somebody has to change something, and providers ban who insists
+	accountWait      = 5 * time.Second  // for the answer of one address of a registrar
+	removalWait      = 2 * time.Second  // likewise when our contact is taken out: another gateway waits for it
+	maxRemovals      = 2
+	closeWait        = 10 * time.Second // to un-register an account that is not in the configuration any more
+	maxRounds        = 3                // challenges in a row
+	maxHops          = 4                // addresses of a registrar that are tried in a row
+	maxLeft          = 8                // contacts of others that are taken out at once
+	maxAccountTime   = 24 * time.Hour   // that a registrar may want us to ask for, or grant
+	minGranted       = 10 * time.Second
 )

@@ -50,7 +50,7 @@ var layers = map[string][]string{
 	"registrar/regevent": {"sip", "sip/message", "location"},
 	"redirect":           {"sip", "sip/message", "location"},
 	"proxy":              {"sip", "sip/keyed", "sip/message", "location", "numbers"},
-	"trunk":              {"sip", "sip/message", "location"},
+	"trunk":              {"sip", "sip/digest", "sip/message", "location"},
 	"media/sdp":          {},
 	"media":              {"media/sdp", "sip/message", "location"},
 

@@ -55,6 +55,7 @@ type AccountConfig struct {
 	SecretFile string        `yaml:"secret_file"`
 	Realm      string        `yaml:"realm"` // empty: host of server
 	Expires    time.Duration `yaml:"expires"`
+	Owner      Dial          `yaml:"owner"` // user of this domain that stands for it in the overlay; empty: the name of the trunk; none: no other gateway has it
 }
 
 // NumberConfig is one rule of a translation.
