@@ -29,6 +29,7 @@ type Gauges struct {
 	TargetsUp         map[Target]bool   // targets of trunks that are watched
 	ProbesAnswered    uint64            // OPTIONS to targets of trunks
 	ProbesMissed      uint64
+	Accounts          map[string]string // state of each account at a provider, by trunk
 	Callers           map[string]uint64 // requests that began something, by what is known of who sent them
 	Media             *Media            // nil: none is relayed
 }

@@ -40,6 +40,7 @@ var (
 	descPublished    = desc("location_records", "Addresses-of-record of this node, by the state of their record in the overlay.", "state")
 	descTargetUp     = desc("trunk_target_up", "1 when a target of a trunk that is watched takes calls.", "trunk", "target")
 	descProbes       = desc("trunk_probes_total", "OPTIONS sent to targets of trunks, by what became of them.", "result")
+	descAccount      = desc("trunk_account", "1 for the state of each account at a provider.", "trunk", "state")
 	descTransactions = desc("sip_transactions", "SIP transactions that have not ended.")
 	descConnections  = desc("sip_connections", "TCP and TLS connections of the SIP side.")
 	descCallers      = desc("callers_total", "Requests outside of dialogs that were forwarded, by what is known of who sent them.", "caller")
@@ -107,6 +108,9 @@ func (c scrape) Collect(out chan<- prometheus.Metric) {
 			v = 1
 		}
 		gauge(descTargetUp, v, t.Trunk, t.URI)
+	}
+	for trunk, state := range g.Accounts {
+		gauge(descAccount, 1, trunk, state)
 	}
 	count(descProbes, g.ProbesAnswered, "answered")
 	count(descProbes, g.ProbesMissed, "missed")

@@ -234,8 +234,8 @@ func (acc *account) send(ctx context.Context) {
 		go acc.guard(ctx, cancel)
 	}
 	uri, _ := message.ParseURI(acc.trunk.Register.Server)
-	hops, err := acc.a.o.Resolve(ctx, uri)
-	reason := "dns"
+	hops, _ := acc.a.o.Resolve(ctx, uri)
+	reason := "dns" // when there is none
 	// RFC 3261 §10.2.4: a refresh goes where the binding is.
 	if i := slices.Index(hops, acc.good); i >= 0 && doing == errandRemove {
 		hops = hops[i : i+1]
@@ -252,8 +252,8 @@ func (acc *account) send(ctx context.Context) {
 			break
 		}
 		contact = contactURI(acc.token, acc.a.o.Sender.Address(hop))
-		var res *message.Message
-		if res, err = acc.ask(ctx, hop, contact, doing); err != nil {
+		res, err := acc.ask(ctx, hop, contact, doing)
+		if err != nil {
 			reason = unseen(err).reason
 			continue
 		}

@@ -106,9 +106,6 @@ func (r *registration) do(at time.Time, e errand) { r.next, r.doing = at, e }
 // due reports whether a REGISTER is to be sent now.
 func (r *registration) due(now time.Time) bool { return !r.next.IsZero() && !now.Before(r.next) }
 
-// idle reports whether nothing is left to be taken out.
-func (r *registration) idle() bool { return !r.want && r.next.IsZero() }
-
 // request is the REGISTER that is due, with contact for us, a URI.
 func (r *registration) request(now time.Time, contact string) *message.Message {
 	r.seq++

@@ -14,13 +14,20 @@ import (
 // startKamailio runs Kamailio as a proxy before gateway 0, with Path for the phones that register through it. It returns its address.
 func startKamailio(t *testing.T, d *devRun) string {
 	t.Helper()
-	text, err := os.ReadFile("testdata/kamailio.cfg")
+	address, _ := runKamailio(t, "testdata/kamailio.cfg", "GATEWAY", fmt.Sprint(d.sip))
+	return address
+}
+
+// runKamailio runs Kamailio with a configuration in which PORT, and each of the words, is replaced. It returns its address and what it writes.
+func runKamailio(t *testing.T, file string, words ...string) (string, *buffer) {
+	t.Helper()
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir, port := t.TempDir(), freePort(t)
 	config := filepath.Join(dir, "kamailio.cfg")
-	write(t, config, strings.NewReplacer("PORT", fmt.Sprint(port), "GATEWAY", fmt.Sprint(d.sip)).Replace(string(text)))
+	write(t, config, strings.NewReplacer(append(words, "PORT", fmt.Sprint(port))...).Replace(string(text)))
 	out := &buffer{}
 	cmd := exec.Command("kamailio", "-f", config, "-DD", "-E", "-m", "32", "-M", "4", "-Y", dir, "-w", dir)
 	cmd.Stdout, cmd.Stderr = out, out
@@ -49,7 +56,7 @@ func startKamailio(t *testing.T, d *devRun) string {
 		}
 		return err
 	})
-	return address
+	return address, out
 }
 
 // A phone that registers through Kamailio calls and is called, within its gateway and from another: Kamailio is before the gateway for what the phone

@@ -154,6 +154,7 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 		return nil, err
 	}
 	g.openHealth(sender, resolver)
+	g.openAccounts(sender, resolver)
 	g.openTrunks()
 	server := digest.NewServer(g.o.Config.Domain, g.user)
 	secret, err := loadSecret(filepath.Join(g.o.Config.Data, "secret"))

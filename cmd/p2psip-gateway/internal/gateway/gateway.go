@@ -93,8 +93,9 @@ type Gateway struct {
 	redirect  *redirect.Server // nil on others
 	media     *media.Relay     // nil: no media is relayed
 	peer      *overlay.Peer
-	health    *trunk.Health  // nil on a redirect peer
-	trunks    *trunk.Service // nil on a redirect peer
+	accounts  *trunk.Accounts // nil on a redirect peer
+	health    *trunk.Health   // nil on a redirect peer
+	trunks    *trunk.Service  // nil on a redirect peer
 	usage     *sipusage.Service
 	publisher *sipusage.Publisher
 	forwards  *forwards  // between registrar and published
@@ -218,6 +219,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	g.flows.Serve(g.guard)
 	g.watchTrunks()
+	g.registerAccounts()
 
 	var err error
 	select {
@@ -261,6 +263,7 @@ func (g *Gateway) drain() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	g.closeAccounts(ctx)
 	withdrawn := g.withdrawRoutes()
 	defer withdrawn()
 	if g.layer.Drain(ctx) != nil {
@@ -344,6 +347,7 @@ func (g *Gateway) Close() {
 	if g.health != nil {
 		g.health.Close()
 	}
+	g.closeAccounts(over())
 	if g.proxy != nil {
 		g.proxy.Close()
 	}

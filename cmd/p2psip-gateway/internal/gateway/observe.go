@@ -223,5 +223,6 @@ func (g *Gateway) gauges() metrics.Gauges {
 		m.Published[string(state)] = n
 	}
 	g.trunkGauges(&m)
+	g.accountGauges(&m)
 	return m
 }

@@ -79,6 +79,7 @@ func (g *Gateway) apply(f *inForce) {
 	g.guard.set(g.guardConfig(f))
 	g.flows.SetNetworks(f.allow, f.deny)
 	g.watchTrunks()
+	g.registerAccounts()
 	if g.trunks != nil {
 		g.trunks.Set(f.plan)
 	}

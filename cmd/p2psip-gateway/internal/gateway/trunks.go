@@ -114,7 +114,12 @@ func (c *Config) trunking(bad badKey) trunk.Config {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Trunks)) {
 		t := c.Trunks[name]
-		out.Trunks = append(out.Trunks, t.trunk(name, func(key, format string, args ...any) { bad("trunks."+name+"."+key, format, args...) }))
+		bad := func(key, format string, args ...any) { bad("trunks."+name+"."+key, format, args...) }
+		trunk := t.trunk(name, bad)
+		if trunk.Register != nil {
+			trunk.Register.Owner = t.Register.owner(name, c.Domain, bad)
+		}
+		out.Trunks = append(out.Trunks, trunk)
 	}
 	if len(c.Routes) > trunk.MaxRoutes {
 		bad("routes", "%d of them: want at most %d", len(c.Routes), trunk.MaxRoutes)

@@ -1,0 +1,109 @@
+package gateway
+
+import (
+	"context"
+	"strings"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/metrics"
+	"github.com/p2psip/p2psip-gateway/overlay/sipusage"
+	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+	"github.com/p2psip/p2psip-gateway/sip/resolve"
+	"github.com/p2psip/p2psip-gateway/trunk"
+)
+
+// codeAccountFailed: an account is not registered. codeNoOwner: this gateway can not take part in who uses it.
+const (
+	codeAccountFailed = "E0611"
+	codeNoOwner       = "E0612"
+)
+
+// openAccounts makes what registers accounts at providers. None is before registerAccounts.
+func (g *Gateway) openAccounts(sender sip.Sender, resolver *resolve.Resolver) {
+	leases := sipusage.NewLeases(g.peer, g.o.Keyring, g.shown.Offer)
+	g.accounts = trunk.NewAccounts(trunk.AccountOptions{
+		Sender: sender, Resolve: resolver.Resolve, Domain: g.o.Config.Domain, Owner: owner{leases}, Changed: g.accountChanged,
+	})
+}
+
+// registerAccounts has those accounts registered that are in force.
+func (g *Gateway) registerAccounts() {
+	if g.accounts != nil && !g.draining.Load() {
+		g.accounts.Set(g.inForce().plan.Trunks())
+	}
+}
+
+// closeAccounts un-registers all of them and gives them back, so that other gateways take them over.
+func (g *Gateway) closeAccounts(ctx context.Context) {
+	if g.accounts != nil {
+		g.accounts.Close(ctx)
+	}
+}
+
+// owner has the gateways of the overlay agree who uses an account.
+type owner struct{ leases *sipusage.Leases }
+
+// Claim implements trunk.Owner.
+func (o owner) Claim(name string, changed func()) trunk.Claim {
+	return o.leases.Claim(location.AOR(name), changed)
+}
+
+// accountChanged logs that the state of an account changed: one line for each.
+func (g *Gateway) accountChanged(r trunk.AccountReport) {
+	log := g.o.Log.With().Str("component", "trunk").Str("trunk", r.Trunk).Str("state", string(r.State)).Logger()
+	switch {
+	case r.State == trunk.AccountFailed && r.Problem != nil:
+		log.Warn().Str("code", codeNoOwner).Err(r.Problem).Msg("the account can not be claimed")
+	case r.State == trunk.AccountFailed:
+		log.Warn().Str("code", codeAccountFailed).Str("reason", r.Reason).Msg("the account is not registered")
+	case r.State == trunk.AccountStandby && r.Holder != "":
+		log.Info().Str("owner", g.ownerName(r.Holder)).Msg("the account is another gateway's")
+	case r.State == trunk.AccountRegistered:
+		log.Info().Time("until", r.Until).Msg("the account is registered")
+	default:
+		log.Debug().Msg("the account is not registered here")
+	}
+}
+
+// ownerName is the Node-ID to which a gr value leads, for people.
+func (g *Gateway) ownerName(gr string) string {
+	dest, err := sipusage.ParseGR(gr, g.peer.NodeID().Len())
+	if err != nil {
+		return gr
+	}
+	n, _ := sipusage.Terminal(dest)
+	return n.Short()
+}
+
+// accountGauges adds how accounts stand.
+func (g *Gateway) accountGauges(m *metrics.Gauges) {
+	if g.accounts == nil {
+		return
+	}
+	m.Accounts = map[string]string{}
+	for _, r := range g.accounts.Report() {
+		m.Accounts[r.Trunk] = string(r.State)
+	}
+}
+
+// owner is the user name that stands for an account in the overlay, "" when no other gateway has it.
+func (c AccountConfig) owner(trunk, domain string, bad badKey) string {
+	name := string(c.Owner)
+	switch {
+	case name == "none":
+		return ""
+	case name == "":
+		name = trunk
+	case strings.ContainsAny(name, " @:;<>"):
+		bad("register.owner", "%q: want a user of this domain, or none", name)
+	}
+	return message.CanonicalUser(name) + "@" + domain
+}
+
+// over is a context that has ended.
+func over() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
