@@ -108,6 +108,19 @@ func (f *far) told() []string {
 	return out
 }
 
+// probes waits until an address was probed n times more, and for what became of that.
+func (f *far) probes(at string, n int) {
+	count := func() int {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.asked[at]
+	}
+	for want := count() + n; count() < want; {
+		time.Sleep(100 * time.Millisecond)
+	}
+	time.Sleep(probeWait + time.Second)
+}
+
 var everyTwenty = HealthConfig{Options: 20 * time.Second, Down: 3, Up: 2}
 
 func watching(t *testing.T, test func(t *testing.T, f *far, h *Health)) {
@@ -149,9 +162,9 @@ func TestThreeMissesAndTwoAnswers(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		f.set(func() { f.status["192.0.2.9:5060"] = 0 })
-		time.Sleep(2*20*time.Second + probeWait)
+		f.probes("192.0.2.9:5060", 2)
 		f.want(t)
-		time.Sleep(20 * time.Second)
+		f.probes("192.0.2.9:5060", 1)
 		f.want(t, "pbx UDP 192.0.2.9:5060 down timeout")
 		hop := location.Hop{Transport: "UDP", Remote: netip.MustParseAddrPort("192.0.2.9:5060"), Flow: 7}
 		if !h.TargetDown("pbx", pbx) || !h.HopDown(hop) {
@@ -159,10 +172,11 @@ func TestThreeMissesAndTwoAnswers(t *testing.T) {
 		}
 		time.Sleep(5 * time.Minute)
 		f.want(t)
+		f.probes("192.0.2.9:5060", 1)
 		f.set(func() { f.status["192.0.2.9:5060"] = 200 })
-		time.Sleep(20 * time.Second)
+		f.probes("192.0.2.9:5060", 1)
 		f.want(t)
-		time.Sleep(21 * time.Second)
+		f.probes("192.0.2.9:5060", 1)
 		f.want(t, "pbx UDP 192.0.2.9:5060 up")
 		if h.TargetDown("pbx", pbx) || h.HopDown(hop) {
 			t.Error("it is not known to be up")
@@ -178,13 +192,13 @@ func TestEachAddressForItself(t *testing.T) {
 		f.names["pbx.example"] = []string{"192.0.2.1:5060", "192.0.2.2:5060"}
 		f.status["192.0.2.1:5060"], f.status["192.0.2.2:5060"] = 503, 483
 		h.Watch([]Trunk{trunkTo("pbx", "sip:pbx.example")})
-		time.Sleep(65 * time.Second)
+		f.probes("192.0.2.1:5060", 3)
 		f.want(t, "pbx UDP 192.0.2.1:5060 down 503")
 		if h.TargetDown("pbx", "sip:pbx.example") {
 			t.Error("down with one of two addresses")
 		}
 		f.set(func() { f.broken["192.0.2.2:5060"] = sip.ErrTransport })
-		time.Sleep(21 * time.Second) // what can not be reached at all is down at once
+		f.probes("192.0.2.2:5060", 1) // what can not be reached at all is down at once
 		f.want(t, "pbx UDP 192.0.2.2:5060 down transport")
 		if !h.TargetDown("pbx", "sip:pbx.example") {
 			t.Error("not down with both addresses")
