@@ -10,6 +10,25 @@ import (
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
+// A replica that holds an older copy, or less, does not count.
+func TestReplicasHoldTheSameValues(t *testing.T) {
+	value := func(at uint64, signature string) wire.StoredData {
+		return wire.StoredData{StorageTime: at, Signature: wire.Signature{Value: []byte(signature)}}
+	}
+	want := []wire.StoredData{value(2, "a"), value(2, "b")}
+	for _, c := range []struct {
+		have []wire.StoredData
+		want bool
+	}{
+		{[]wire.StoredData{value(2, "b"), value(1, "c"), value(2, "a")}, true}, {want[:1], false}, {nil, false},
+		{[]wire.StoredData{value(2, "a"), value(1, "b")}, false}, {[]wire.StoredData{value(2, "a"), value(2, "x")}, false},
+	} {
+		if got := covers(c.have, want); got != c.want {
+			t.Errorf("%v: %v", c.have, got)
+		}
+	}
+}
+
 // Whoever asks gets the same values with certificates that prove them, from the peer that is responsible, and its two successors say that they hold
 // them too.
 func TestEvidenceNamesWhoHoldsAValueAndProvesIt(t *testing.T) {

@@ -239,31 +239,43 @@ func TestAProofIsAboutOneOverlayAndATime(t *testing.T) {
 	wantCode(t, check(lie, now, stranger.overlay), CodeCertificate)
 }
 
-// The record of one user under the name of another, sealed again.
-func TestTheResourceIsThatOfTheAOR(t *testing.T) {
-	w := newWorld(t)
+// again seals a proof once more after a change.
+func (w *world) again(change func(*Proof)) *Proof {
+	w.t.Helper()
 	p, err := Parse(w.seal(w.observation()))
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	p.AOR, p.Seal = "bob@"+name, ""
+	change(p)
 	covered, err := p.covered()
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	seal, err := w.gateway.SignBlob(covered)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	p.Seal = encode(seal)
 	b, err := p.encode()
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	if p, err = Parse(b); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	r := p.Verify(now, w.overlay)
+	return p
+}
+
+func TestTheSealIsThatOfTheNodeNamed(t *testing.T) {
+	w := newWorld(t)
+	other := w.node("gw2@" + name).Identity().Node
+	wantCode(t, w.again(func(p *Proof) { p.FetchedBy = other.String() }).Verify(now, w.overlay).Err(), CodeSeal)
+}
+
+// The record of one user under the name of another, sealed again.
+func TestTheResourceIsThatOfTheAOR(t *testing.T) {
+	w := newWorld(t)
+	r := w.again(func(p *Proof) { p.AOR = "bob@" + name }).Verify(now, w.overlay)
 	wantCode(t, r.Err(), CodeUser)
 	if last := r.Checks[len(r.Checks)-1]; last.What != "resource" || last.OK || !r.Checks[0].OK {
 		t.Errorf("%+v", r.Checks)

@@ -55,14 +55,7 @@ func adminHandler(s adminSource, metrics http.Handler) http.Handler {
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, s.status()) })
 	mux.HandleFunc("GET /api/v1/registrations", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, s.registrations()) })
 	mux.HandleFunc("GET /api/v1/ring", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, s.ring()) })
-	mux.HandleFunc("GET /api/v1/lookup", func(w http.ResponseWriter, r *http.Request) {
-		aor, err := s.canonical(r.URL.Query().Get("aor"))
-		if err != nil {
-			writeJSON(w, 400, ErrorReport{err.Error()})
-			return
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), adminLookupWait)
-		defer cancel()
+	mux.HandleFunc("GET /api/v1/lookup", about(s.canonical, func(ctx context.Context, w http.ResponseWriter, r *http.Request, aor location.AOR) {
 		report, err := s.lookup(ctx, aor)
 		if err != nil {
 			writeJSON(w, 504, ErrorReport{err.Error()})
@@ -75,7 +68,7 @@ func adminHandler(s adminSource, metrics http.Handler) http.Handler {
 			}
 		}
 		writeJSON(w, 200, report)
-	})
+	}))
 	mux.HandleFunc("GET /api/v1/config", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, s.configuration()) })
 	mux.HandleFunc("POST /api/v1/reload", func(w http.ResponseWriter, _ *http.Request) {
 		r := s.Reload()
@@ -96,6 +89,20 @@ func adminHandler(s adminSource, metrics http.Handler) http.Handler {
 	handleForwards(mux, s)
 	handleProofs(mux, s)
 	return mux
+}
+
+// about reads which address-of-record a request is about, and has f answer it within the time that the overlay may take.
+func about(canonical func(string) (location.AOR, error), f func(context.Context, http.ResponseWriter, *http.Request, location.AOR)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		aor, err := canonical(r.URL.Query().Get("aor"))
+		if err != nil {
+			writeJSON(w, 400, ErrorReport{err.Error()})
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), adminLookupWait)
+		defer cancel()
+		f(ctx, w, r, aor)
+	}
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -34,14 +34,7 @@ func (g *Gateway) proof(ctx context.Context, aor location.AOR) ([]byte, error) {
 }
 
 func handleProofs(mux *http.ServeMux, s prover) {
-	mux.HandleFunc("GET /api/v1/proof", func(w http.ResponseWriter, r *http.Request) {
-		aor, err := s.canonical(r.URL.Query().Get("aor"))
-		if err != nil {
-			writeJSON(w, 400, ErrorReport{err.Error()})
-			return
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), adminLookupWait)
-		defer cancel()
+	mux.HandleFunc("GET /api/v1/proof", about(s.canonical, func(ctx context.Context, w http.ResponseWriter, _ *http.Request, aor location.AOR) {
 		b, err := s.proof(ctx, aor)
 		switch {
 		case errors.Is(err, location.ErrNotFound):
@@ -52,5 +45,5 @@ func handleProofs(mux *http.ServeMux, s prover) {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write(b) // as it is: no other way of writing it is a proof
 		}
-	})
+	}))
 }
