@@ -75,11 +75,13 @@ func (r *Relay) request(n uint64, m *message.Message, b *body, from, to location
 			}
 			l.wanted, l.began = true, true
 		}
-		if len(r.legs) >= maxLegs {
+		switch {
+		case len(r.legs) < maxLegs:
+			r.legs[n] = l
+		case l.began:
 			r.stats.exhausted++
 			return !r.c.Refuse, true
 		}
-		r.legs[n] = l
 	}
 	if l.s != nil && l.s.ended {
 		l.s = nil // it was for a hop that has refused, and this is the next one
@@ -138,12 +140,16 @@ func (r *Relay) response(n uint64, m *message.Message, b *body) (full bool) {
 	d := dialogOf(m)
 	l := r.legs[n]
 	if l == nil {
-		// A 2xx that comes again, after its request has ended: it reads as it did, and says nothing new.
-		if s, side := r.find(d); s != nil && b.d != nil && !r.ours(b.d) {
-			_, same := places(b.d)
-			m.Body = b.with(s.write(1-side, b.d, same))
+		s, side := r.find(d)
+		if method(m) != "BYE" {
+			// A 2xx that comes again, after its request has ended: it reads as it did, and says nothing new.
+			if s != nil && b.d != nil && !r.ours(b.d) {
+				_, same := places(b.d)
+				m.Body = b.with(s.write(1-side, b.d, same))
+			}
+			return false
 		}
-		return false
+		l = &leg{s: s}
 	}
 	if l.s != nil && l.s.ended {
 		return false // its ports are others' by now

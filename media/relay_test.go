@@ -395,6 +395,26 @@ func TestPortsThatAreUsedUp(t *testing.T) {
 	}
 }
 
+// Too many requests under way: what is new is refused, calls go on and end.
+func TestTooManyRequests(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.Refuse = true })
+	a, z := natted(t)
+	c := b.call("1", a, z).establish()
+	for n := range uint64(maxLegs) {
+		b.r.legs[1<<50+n] = &leg{}
+	}
+	fresh := b.call("2", a, z)
+	if m := fresh.request("INVITE", a, z, "", a.sdp()); b.r.Request(fresh.leg, m, a.hop(), z.hop()) || string(m.Body) != a.sdp() {
+		t.Error("taken")
+	}
+	req, res := c.within("INVITE", a, z, 200, a.sdp(), z.sdp())
+	if string(req.Body) == a.sdp() || string(res.Body) == z.sdp() {
+		t.Errorf("a call loses its relay\n%s\n%s", req.Body, res.Body)
+	}
+	c.bye()
+	b.sessions(0)
+}
+
 // A port that another program has is passed over.
 func TestAPortThatIsTaken(t *testing.T) {
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(relayHost), Port: 21003})
