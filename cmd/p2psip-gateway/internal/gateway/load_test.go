@@ -58,7 +58,7 @@ func TestFlagsBeforeEnvironmentBeforeFileBeforeDefaults(t *testing.T) {
 		"security.trusted":         {"[10.0.0.0/8, 192.0.2.1]", "env P2PSIP_GATEWAY_SECURITY_TRUSTED"},
 		"sip.listen":               {"[udp://127.0.0.1:0]", "flag --set"},
 		"sip.queue_delay":          {"0s", "flag --set"},
-		"overlay.turn.servers":     {"[{address: 192.0.2.1:3478, user: u, password: " + masked + "}]", "flag --set"},
+		"overlay.turn.servers":     {`[{address: "192.0.2.1:3478", user: u, password: ` + masked + "}]", "flag --set"},
 		"data":                     {filepath.Join(filepath.Dir(path), "data"), "default"},
 	} {
 		s, ok := settingOf(key)
