@@ -196,28 +196,17 @@ func find(values []overlay.Value, der []byte) *overlay.Value {
 	return nil
 }
 
-// Certified asks the overlay whether a certificate stands at aor, or at a number range that it is in: whether there is such a user at all, registered or
-// not (RFC 6940 §8). The error wraps location.ErrUnavailable.
+// Certified asks the overlay whether a certificate stands at aor: whether there is such a user at all, registered or not
+// (RFC 6940 §8). A number of a range is no user. The error wraps location.ErrUnavailable.
 func (s *Service) Certified(ctx context.Context, aor location.AOR) (bool, error) {
-	for name := range s.namesOf(aor) {
-		s.certified.begin(string(name))
-	}
-	for name := range s.namesOf(aor) {
-		if h, err := s.certified.get(ctx, string(name)); err != nil || len(h) > 0 {
-			return len(h) > 0, err
-		}
-	}
-	return false, nil
+	h, err := s.certified.get(ctx, string(aor))
+	return len(h) > 0, err
 }
 
 // CertifiedCached is Certified as far as a fresh answer is at hand, which known says; it does not block.
 func (s *Service) CertifiedCached(aor location.AOR) (certified, known bool) {
-	for name := range s.namesOf(aor) {
-		if h, known := s.certified.cached(string(name)); !known || len(h) > 0 {
-			return len(h) > 0, known
-		}
-	}
-	return false, true
+	h, known := s.certified.cached(string(aor))
+	return len(h) > 0, known
 }
 
 func (s *Service) fetchCertified(ctx context.Context, aor string) ([]holder, time.Duration, error) {

@@ -42,20 +42,6 @@ func (s *Service) rangesOf(aor location.AOR) iter.Seq[location.AOR] {
 	}
 }
 
-// namesOf is aor and rangesOf.
-func (s *Service) namesOf(aor location.AOR) iter.Seq[location.AOR] {
-	return func(yield func(location.AOR) bool) {
-		if !yield(aor) {
-			return
-		}
-		for name := range s.rangesOf(aor) {
-			if !yield(name) {
-				return
-			}
-		}
-	}
-}
-
 // mayBeInRange reports whether aor is a number for which ranges are looked up.
 func (s *Service) mayBeInRange(aor location.AOR) bool {
 	for range s.rangesOf(aor) {

@@ -148,25 +148,6 @@ func TestOurOwnRangeBeatsAShorterOneElsewhere(t *testing.T) {
 	})
 }
 
-// TestANumberOfARangeIsKnown: when nobody serves a range that there is, its numbers are those of users who are not there.
-func TestANumberOfARangeIsKnown(t *testing.T) {
-	inBubble(t, func(t *testing.T, r *ring, gw1, gw2 *gateway, s *Service) {
-		r.planOf(t, "2xx")
-		gw2.certify(at("2xx"))
-		for user, want := range map[string]bool{"231": true, "331": false, "alice": false} {
-			if _, known := s.CertifiedCached(at(user)); known {
-				t.Errorf("%s is known before anybody asked", user)
-			}
-			if got, err := s.Certified(t.Context(), at(user)); got != want || err != nil {
-				t.Errorf("%s: %v %v", user, got, err)
-			}
-			if got, known := s.CertifiedCached(at(user)); got != want || !known {
-				t.Errorf("%s from memory: %v %v", user, got, known)
-			}
-		}
-	})
-}
-
 // TestAForwardToANumber follows an address-of-record to a number in a range.
 func TestAForwardToANumber(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *ring, gw1, gw2 *gateway, s *Service) {
