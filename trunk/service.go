@@ -341,6 +341,11 @@ func (s *Service) waysOf(p *Plan, t *Trunk, l *leaving) (out []sip.Way) {
 			}
 			// The number that was dialled, not the one that the PBX registered; what else is in its contact finds the line there.
 			u.User, u.Password = l.number, ""
+			if b.Bulk {
+				// RFC 6140 §5.2: the contact of a number is that of the PBX "adding [..] a user portion containing the fully qualified,
+				// E.164-formatted number [..] and removing the "bnc" parameter".
+				u.Params = message.DelParam(u.Params, "bnc")
+			}
 			way := base
 			way.URI, way.Binding = u.String(), &b
 			out = append(out, way)

@@ -116,6 +116,7 @@ type phone struct {
 	cseq      int
 	nonce     string
 	nc        int
+	bound     string // value of Contact; empty: where it is
 }
 
 func newPhone(t testing.TB, user string, at *Gateway) *phone {
@@ -194,6 +195,9 @@ func (p *phone) at() string {
 }
 
 func (p *phone) contact() string {
+	if p.bound != "" {
+		return p.bound
+	}
 	param := map[string]string{"UDP": "", "TCP": ";transport=tcp", "TLS": ";transport=tls", "WS": ";transport=ws", "WSS": ";transport=ws"}
 	return "<sip:" + p.user + "@" + p.at() + param[p.transport] + ">"
 }

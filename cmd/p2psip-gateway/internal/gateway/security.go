@@ -1,12 +1,15 @@
 package gateway
 
 import (
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/proxy"
 	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/message"
+	"github.com/p2psip/p2psip-gateway/trunk"
 )
 
 // SecurityConfig says who may call, and how much strangers may ask for.
@@ -50,7 +53,7 @@ func (g *Gateway) guardConfig(f *inForce) guardConfig {
 	c := f.config.Security
 	return guardConfig{
 		rate: c.Rate, burst: c.Burst, failures: float64(c.Ban.Failures), window: c.Ban.Window, ban: c.Ban.Time, stealth: c.Stealth,
-		trusted: f.trusted, now: time.Now, log: g.refusals, refused: g.turnedAway,
+		trusted: append(slices.Clip(f.trusted), trunkSources(f.plan)...), now: time.Now, log: g.refusals, refused: g.turnedAway,
 	}
 }
 
@@ -61,6 +64,16 @@ func (g *Gateway) openGuard() {
 			_ = g.flows.Send(g.flows.ResponseHop(from, via), b, nil) // the next one is told
 		}
 	}
+}
+
+// trunkSources are the networks of trunks that need nothing else to be one: a PBX that comes back after a power cut registers all of its extensions at once.
+func trunkSources(p *trunk.Plan) (list []netip.Prefix) {
+	for _, t := range p.Trunks() {
+		if len(t.Certificate) == 0 && len(t.Headers) == 0 {
+			list = append(list, t.AcceptFrom...)
+		}
+	}
+	return list
 }
 
 // outside reports whether a source is on the Internet, as far as it matters: nobody vouches for what comes from there.
