@@ -30,7 +30,7 @@ func (c *call) lookUp(aor location.AOR, uri string, remote bool, depth int) {
 	switch {
 	case !remote && forwarded:
 	case !remote:
-		if len(c.legs) > first || c.p.c.Locator.Known(aor) || !c.dial(aor, depth) {
+		if len(c.legs) > first || c.p.isUser(aor) || !c.dial(aor, depth) {
 			c.nothingFound()
 		}
 	case c.cached(aor, uri, depth):
@@ -74,7 +74,7 @@ func (c *call) cached(aor location.AOR, uri string, depth int) bool {
 		return false
 	}
 	c.p.counters.lookups[lookupCached].Add(1)
-	if !c.outweighs(aor, found, depth) {
+	if !c.outweighs(aor, found, depth) && !(c.nobodys(aor, found) && c.dial(aor, depth)) {
 		c.addRemotes(found, uri, depth)
 	}
 	return true
@@ -111,7 +111,7 @@ func (c *call) found(e *event) {
 	switch {
 	case e.err == nil:
 		c.p.counters.lookups[lookupAnswered].Add(1)
-		if c.outweighs(e.aor, e.found, e.depth) {
+		if c.outweighs(e.aor, e.found, e.depth) || c.nobodys(e.aor, e.found) && c.dial(e.aor, e.depth) {
 			return
 		}
 		c.addRemotes(e.found, e.uri, e.depth)

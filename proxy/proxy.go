@@ -56,7 +56,10 @@ type Config struct {
 	Identity Identity
 	// Trunks leads calls to PBXs and providers, and knows what comes from there. Optional: there are none. Phones reports whether a phone is
 	// registered at an address: it may call emergency services as anybody. Optional: there are none.
+	// User reports whether an AOR is a user itself, and not just a number of a range: it is never led over trunks. It does not block. Optional:
+	// Locator.Known says so.
 	Trunks Trunks
+	User   func(location.AOR) bool
 	Phones func(location.Hop) bool
 	// Recurse follows redirections instead of passing them to the caller. History writes History-Info (RFC 7044).
 	Recurse, History bool

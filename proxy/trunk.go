@@ -465,3 +465,16 @@ func (c *call) dress(l *leg, m *message.Message) {
 		l.way.Write(m)
 	}
 }
+
+// isUser reports whether aor is a user itself.
+func (p *Proxy) isUser(aor location.AOR) bool {
+	if p.c.User != nil {
+		return p.c.User(aor)
+	}
+	return p.c.Locator.Known(aor)
+}
+
+// nobodys reports whether nothing was found for aor, here and in the overlay, because it is nobody's own.
+func (c *call) nobodys(aor location.AOR, found []location.Remote) bool {
+	return len(found) == 0 && len(c.legs) == c.followed && !c.p.isUser(aor)
+}

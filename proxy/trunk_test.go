@@ -148,10 +148,14 @@ func TestPrecedenceOfTrunks(t *testing.T) {
 				return []location.Remote{{Node: "far"}}, nil
 			}
 		}, uri: "sip:231@example.org", node: "far"},
-		"the same, known":             {number: "231", set: func(x *exchange) { x.cached["231@example.org"] = []location.Remote{{Node: "far"}} }, uri: "sip:231@example.org", node: "far"},
-		"a longer range elsewhere":    {number: "231", set: ranged("23x"), uri: "sip:231@example.org", node: "far"},
-		"a shorter range elsewhere":   {number: "+493012345", set: ranged("+4930*"), uri: "sip:+493012345@192.0.2.109"},
-		"the same range elsewhere":    {number: "231", set: ranged("2xx"), uri: "sip:231@192.0.2.109"},
+		"one there that is known":   {number: "231", set: func(x *exchange) { x.cached["231@example.org"] = []location.Remote{{Node: "far"}} }, uri: "sip:231@example.org", node: "far"},
+		"a longer range elsewhere":  {number: "231", set: ranged("23x"), uri: "sip:231@example.org", node: "far"},
+		"a shorter range elsewhere": {number: "+493012345", set: ranged("+4930*"), uri: "sip:+493012345@192.0.2.109"},
+		"the same range elsewhere":  {number: "231", set: ranged("2xx"), uri: "sip:231@192.0.2.109"},
+		"nobody's, without an error": {number: "231", set: func(x *exchange) {
+			x.remote = func(context.Context, location.AOR) ([]location.Remote, error) { return nil, nil }
+		}, uri: "sip:231@192.0.2.109"},
+		"the same, known":             {number: "231", set: func(x *exchange) { x.cached["231@example.org"] = nil }, uri: "sip:231@192.0.2.109"},
 		"nobody":                      {number: "999", status: 404},
 		"the overlay does not answer": {number: "231", set: func(x *exchange) { x.remote = hang }, uri: "sip:231@192.0.2.109"},
 		"nor is there a route":        {number: "999", set: func(x *exchange) { x.remote = hang }, status: 504},

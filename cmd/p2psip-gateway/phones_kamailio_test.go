@@ -28,26 +28,7 @@ func runKamailio(t *testing.T, file string, words ...string) (string, *buffer) {
 	dir, port := t.TempDir(), freePort(t)
 	config := filepath.Join(dir, "kamailio.cfg")
 	write(t, config, strings.NewReplacer(append(words, "PORT", fmt.Sprint(port))...).Replace(string(text)))
-	out := &buffer{}
-	cmd := exec.Command("kamailio", "-f", config, "-DD", "-E", "-m", "32", "-M", "4", "-Y", dir, "-w", dir)
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt) // it ends its children
-		select {
-		case <-ended:
-		case <-time.After(e2eWait):
-			t.Error("kamailio does not end")
-			_ = cmd.Process.Kill()
-		}
-		if t.Failed() {
-			t.Logf("kamailio:\n%.6000s", out)
-		}
-	})
+	_, out := kamailioProcess(t, config, dir)
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	eventually(t, "kamailio to listen", func() error {
 		c, err := net.Dial("tcp", address)
@@ -57,6 +38,38 @@ func runKamailio(t *testing.T, file string, words ...string) (string, *buffer) {
 		return err
 	})
 	return address, out
+}
+
+// kamailioProcess runs Kamailio with a configuration, until end is called or the test is over.
+func kamailioProcess(t *testing.T, config, dir string) (end func(), out *buffer) {
+	t.Helper()
+	out = &buffer{}
+	cmd := exec.Command("kamailio", "-f", config, "-DD", "-E", "-m", "32", "-M", "4", "-Y", dir, "-w", dir)
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait()
+	}()
+	end = func() {
+		_ = cmd.Process.Signal(os.Interrupt) // it ends its children
+		select {
+		case <-ended:
+		case <-time.After(e2eWait):
+			t.Error("kamailio does not end")
+			_ = cmd.Process.Kill()
+		}
+	}
+	t.Cleanup(func() {
+		end()
+		if t.Failed() {
+			t.Logf("kamailio:\n%.6000s", out)
+		}
+	})
+	return end, out
 }
 
 // A phone that registers through Kamailio calls and is called, within its gateway and from another: Kamailio is before the gateway for what the phone

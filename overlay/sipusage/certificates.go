@@ -209,6 +209,13 @@ func (s *Service) CertifiedCached(aor location.AOR) (certified, known bool) {
 	return len(h) > 0, known
 }
 
+// CertifiedUserCached reports whether there is a certificate for aor itself, not for a range that it is in, as far as a fresh answer is at hand.
+// It does not block.
+func (s *Service) CertifiedUserCached(aor location.AOR) bool {
+	h, known := s.certified.cached(string(aor))
+	return known && len(h) > 0
+}
+
 func (s *Service) fetchCertified(ctx context.Context, aor string) ([]holder, time.Duration, error) {
 	values, err := s.peer.Fetch(ctx, wire.ResourceIDOf(aor), wire.KindCertificateByUser)
 	if err != nil {

@@ -211,9 +211,9 @@ func (g *Gateway) ownRecord(ctx context.Context, aor location.AOR, overOverlay b
 		return true, fmt.Sprintf("%s is registered at %d other gateways", aor, len(found))
 	case err == nil && len(found) > 0:
 		return false, fmt.Sprintf("no user; the range %s is served by %d other gateways: the longer prefix decides", found[0].Range, len(found))
-	case err == nil:
+	case err == nil && g.locator.isUser(aor):
 		return true, string(aor) + " is a user, and not registered"
-	case errors.Is(err, location.ErrNotFound):
+	case err == nil, errors.Is(err, location.ErrNotFound):
 		return false, "no user of that name"
 	}
 	return false, "the overlay does not answer: " + err.Error()

@@ -175,7 +175,7 @@ func (g *Gateway) core(sender sip.Sender) (*handler, error) {
 		Authenticator: g.authenticator(server, message.ProxyAuthorization), Realm: g.o.Config.Domain, RequireAuth: !g.o.OpenCalls,
 		Recurse: g.o.Config.Proxy.Recurse, History: g.o.Config.Proxy.HistoryInfo,
 		Refused: func(r proxy.Refusal) { g.refused("proxy", r) }, Identity: g.identity(), Media: g.relay(),
-		Trunks: g.trunks, Phones: g.guard.Phone,
+		Trunks: g.trunks, Phones: g.guard.Phone, User: g.locator.isUser,
 	})
 	if p := g.o.Config.Registrar.Probe; p.Interval > 0 {
 		g.prober = registrar.NewProber(registrar.ProbeConfig{

@@ -30,6 +30,11 @@ func (l *locator) Known(aor location.AOR) bool {
 	return certified
 }
 
+// isUser reports whether aor is a user itself, and not just a number of a range, as far as Remote has just looked.
+func (l *locator) isUser(aor location.AOR) bool {
+	return l.ours(aor) || l.usage.CertifiedUserCached(aor)
+}
+
 // ours reports whether aor may register here.
 func (l *locator) ours(aor location.AOR) bool {
 	user, _, _ := strings.Cut(string(aor), "@")
