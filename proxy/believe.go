@@ -40,8 +40,8 @@ func (c *claims) add(aor location.AOR) {
 
 // claims reads who in says to be from.
 func (p *Proxy) claims(in *inbound) (c claims) {
-	if in.from != "" {
-		c.add(in.from)
+	if from := p.from(in); from != "" {
+		c.add(from)
 	}
 	for i := range in.req.Fields {
 		f := &in.req.Fields[i]
@@ -56,6 +56,18 @@ func (p *Proxy) claims(in *inbound) (c claims) {
 		}
 	}
 	return c
+}
+
+// from is who From says it is, among the users of our domain; a telephone number is one of them.
+func (p *Proxy) from(in *inbound) location.AOR {
+	if in.from != "" {
+		return in.from
+	}
+	a, err := message.ParseAddress(in.req.Get(message.From))
+	if err != nil || len(a.URI) < len("tel:") || !message.EqualFold(a.URI[:len("tel:")], "tel:") {
+		return ""
+	}
+	return p.assertedAOR(a.URI)
 }
 
 // claim adds one value of P-Asserted-Identity. The name to be shown is left out: no certificate says what a user is called.

@@ -77,6 +77,21 @@ func TestRFC3325_5_WhoAuthenticatedIsAsserted(t *testing.T) {
 	}
 }
 
+// The number of a user is that user, however From says it; any other number is one from outside.
+func TestRFC3966_ANumberInFromIsAUserToo(t *testing.T) {
+	g := withBob(t, asserting)
+	g.users["1001@example.org"] = true
+	wantStatuses(t, g.receive(request(t, "INVITE", bobURI, "tel:10-01"), alice), 407)
+	wantStatuses(t, g.receive(request(t, "INVITE", bobURI, "tel:1001", asAlice), alice), 403)
+	g.receive(request(t, "INVITE", bobURI, "tel:+4989"), alice)
+	if m := g.branches(1)[0].req; m.Has(message.PAssertedIdentity) {
+		t.Errorf("P-Asserted-Identity %q", m.Get(message.PAssertedIdentity))
+	}
+	g.register("1001", "sip:1001@198.51.100.1:5060", alice)
+	g.receive(request(t, "INVITE", bobURI, "tel:1001"), alice)
+	wantValues(t, g.branches(2)[1].req, message.PAssertedIdentity, "<sip:1001@example.org>")
+}
+
 func TestRFC3325_7_WhoSeesTheAssertedIdentity(t *testing.T) {
 	const foreign = "sip:x@203.0.113.9"
 	for _, c := range []struct {
@@ -222,6 +237,8 @@ func TestRFC3325_5_AGatewayIsBelievedThatHoldsTheCertificateOfTheCaller(t *testi
 		{"somebody of another domain", anybody, []string{"P-Asserted-Identity: <sip:x@foreign.example>"}, Unverified, ""},
 		{"three identities", aliceURI, []string{assertsAlice + ", " + assertsAlice[21:] + ", <tel:+4930>"}, Unverified, ""},
 		{"the number of somebody else", "sip:1001@example.org", nil, Unverified, ""},
+		{"the number of somebody else as such", "tel:10-01", nil, Unverified, ""},
+		{"a number of its own as such", "TEL:+4930", []string{"P-Asserted-Identity: <tel:+4930>"}, Verified, "<sip:+4930@example.org>"},
 		{"the number of a user here", "sip:1002@example.org", nil, Unverified, ""},
 		{"a number of nobody, from a trunk there", "sip:+4989@example.org", nil, Unknown, ""},
 		{"asserted, too", "sip:+4989@example.org", []string{"P-Asserted-Identity: <tel:+4989>"}, Unknown, ""},

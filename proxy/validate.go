@@ -97,7 +97,14 @@ func (p *Proxy) dialog(in *inbound) code {
 	}
 	in.fromTag, _ = message.Param(from.Params, "tag")
 	in.inside = message.Tag(in.req.Get(message.To)) != ""
-	if uri, err := message.ParseURI(from.URI); err == nil && uri.User != "" {
+	uri, err := message.ParseURI(from.URI)
+	switch {
+	case err != nil:
+	case uri.Scheme == "tel":
+		if aor := p.assertedAOR(from.URI); aor != "" && p.c.Locator.Known(aor) {
+			in.from = aor // phones show it as the number of that user
+		}
+	case uri.User != "":
 		if aor, ok := p.c.AOR(uri); ok {
 			in.from = aor
 		}
