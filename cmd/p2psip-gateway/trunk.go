@@ -52,6 +52,13 @@ func (q query) trunks(ctx context.Context) int {
 			fmt.Fprintf(w, "\t\t\t%s\n", targetColumns(t.Targets, i, ""))
 		}
 	}
+	if code := flush(w); code != exitOK || len(r.Published) == 0 {
+		return code
+	}
+	fmt.Fprintln(w, "\nPUBLISHED\tSTATE\tCODE")
+	for _, p := range r.Published {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", p.AOR, p.State, p.Code)
+	}
 	return flush(w)
 }
 

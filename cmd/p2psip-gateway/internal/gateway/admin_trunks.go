@@ -15,6 +15,8 @@ import (
 // TrunksReport is GET /api/v1/trunks.
 type TrunksReport struct {
 	Trunks []TrunkReport `json:"trunks"`
+	// Published are the numbers and ranges that routes publish.
+	Published []PublishedReport `json:"published,omitempty"`
 	// Refused is what guards turned away, by the word of the answer.
 	Refused map[string]uint64 `json:"refused"`
 }
@@ -79,7 +81,7 @@ type RouteStepReport struct {
 }
 
 func (g *Gateway) trunkReports() TrunksReport {
-	r := TrunksReport{Trunks: []TrunkReport{}, Refused: map[string]uint64{}}
+	r := TrunksReport{Trunks: []TrunkReport{}, Refused: map[string]uint64{}, Published: g.published.report()}
 	if g.trunks == nil {
 		return r
 	}

@@ -29,7 +29,11 @@ func wantCalled(t *testing.T, caller, pbx *phone, number, uri string) {
 //
 // Feature: TRK-02 TRK-04 REG-23
 func TestAPBXBehindAnotherGateway(t *testing.T) {
-	gs := ranged(t, 3, func(int, *Options) {})
+	gs := ranged(t, 3, func(k int, o *Options) {
+		if k == 1 {
+			o.Config.Role = RoleRedirect
+		}
+	})
 	alice, pbx := newPhone(t, "1001", gs[0]), newPhone(t, "1002", gs[2])
 	if res := alice.register(300); res.StatusCode != 200 {
 		t.Fatal(res.StatusCode)
@@ -45,6 +49,19 @@ func TestAPBXBehindAnotherGateway(t *testing.T) {
 			return leads(gs[0], gs[2], number, map[string]string{"231": "2xx", "+4930123456": "+49301234*"}[number])
 		})
 		wantCalled(t, alice, pbx, number, "sip:"+number+"@"+pbx.at())
+	}
+	var found *message.Message
+	eventually(t, "the redirect peer to know the addresses", func() error {
+		a := newPhone(t, "1001", gs[1]).start("INVITE", "231")
+		found = a.p.receive(final)
+		a.request("ACK")
+		if found.StatusCode != 302 {
+			return fmt.Errorf("%d", found.StatusCode)
+		}
+		return nil
+	})
+	if got := found.Get(message.Contact); !strings.HasPrefix(got, "<sip:231@"+gs[2].udpAddr().String()) {
+		t.Errorf("redirected to %s", got)
 	}
 	if code := alice.start("INVITE", "331").response(404).StatusCode; code != 404 {
 		t.Error(code)

@@ -188,6 +188,9 @@ func TestARangeWithoutACertificateIsNotPublished(t *testing.T) {
 		}
 		return nil
 	})
+	if d := cmp.Diff(gs[2].status().Published, gs[2].trunkReports().Published); d != "" {
+		t.Errorf("trunk ls: %s", d)
+	}
 	lines.says(t, `"code":"E0112","aor":"2xx@`+testDomain+`"`)
 	lines.says(t, `"code":"E0113","aor":"3*@`+testDomain+`"`)
 	for _, aor := range []string{"2xx", "3*"} {
