@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -123,4 +124,35 @@ func TestAForgedCallerOfAnotherGatewayIsRefusedWhenThatIsAskedFor(t *testing.T) 
 		a.request("ACK")
 	}
 	wantCaller(t, alice.start("INVITE", "1002"), bob, "<sip:1001@"+testDomain+">", "")
+}
+
+// TestTheCallerOfATrunkBehindAnotherGateway: a number of the range that its gateway publishes is verified, one from outside is nobody's, and one that
+// somebody else has is forged.
+func TestTheCallerOfATrunkBehindAnotherGateway(t *testing.T) {
+	gs := ranged(t, 3, func(int, *Options) {})
+	alice, other, pbx := newPhone(t, "1001", gs[0]), newPhone(t, "1003", gs[1]), newPhone(t, "231", gs[2])
+	for _, p := range []*phone{alice, other} {
+		if res := p.register(300); res.StatusCode != 200 {
+			t.Fatalf("REGISTER of %s: %d", p.user, res.StatusCode)
+		}
+	}
+	reroute(t, gs[2], func(c *Config) {
+		withPBX(c, "2xx")
+		trunk := c.Trunks["pbx"]
+		trunk.AcceptFrom, trunk.TrustIdentity = List{"127.0.0.1"}, true
+		c.Trunks["pbx"] = trunk
+	})
+	eventually(t, "the range", func() error { return leads(gs[0], gs[2], "231", "2xx") })
+	eventually(t, "the record of 1003", func() error { return found(gs[0], "1003", gs[1]) })
+	for _, c := range []struct{ user, asserted, alert string }{
+		{"231", addressOf("231"), ""}, {"+4989123", "", ""}, {"1003", "", external},
+	} {
+		pbx.user = c.user
+		eventually(t, c.user, func() error { // late on a machine that is slower than the wait for a proof
+			if got, alert := alice.arrives(pbx.start("INVITE", "1001", "P-Asserted-Identity: "+addressOf(c.user))); got != c.asserted || alert != c.alert {
+				return fmt.Errorf("P-Asserted-Identity %q, Alert-Info %q", got, alert)
+			}
+			return nil
+		})
+	}
 }
