@@ -125,7 +125,10 @@ func (g *Gateway) openSIP() error {
 	g.layer, g.guard.next = layer, layer
 	if g.redirect != nil {
 		g.guard.next = &stateless{next: layer, server: g.redirect, flows: g.flows, draining: &g.draining}
+		return nil
 	}
+	trusted := func(from location.Hop) bool { return comesFrom(g.inForce().registering, from) }
+	g.guard.next = &unproven{next: layer, handler: h, trusted: trusted, send: g.guard.send, draining: &g.draining}
 	return nil
 }
 
