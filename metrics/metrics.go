@@ -27,11 +27,19 @@ type Gauges struct {
 	Transaction       map[string]uint64 // events of the SIP transactions, by name
 	Published         map[string]int    // AORs by the state of their record
 	TargetsUp         map[Target]bool   // targets of trunks that are watched
+	Trunks            map[string]Trunk  // by name
 	ProbesAnswered    uint64            // OPTIONS to targets of trunks
 	ProbesMissed      uint64
 	Accounts          map[string]string // state of each account at a provider, by trunk
 	Callers           map[string]uint64 // requests that began something, by what is known of who sent them
 	Media             *Media            // nil: none is relayed
+}
+
+// Trunk counts what went over a trunk.
+type Trunk struct {
+	Calls     int               // under way
+	Results   map[string]uint64 // requests, by what became of them
+	Failovers uint64
 }
 
 // Target is a target of a trunk, as the configuration has both.

@@ -39,6 +39,9 @@ var (
 	descBindings     = desc("location_bindings", "Bindings of phones at this node.")
 	descPublished    = desc("location_records", "Addresses-of-record of this node, by the state of their record in the overlay.", "state")
 	descTargetUp     = desc("trunk_target_up", "1 when a target of a trunk that is watched takes calls.", "trunk", "target")
+	descTrunkCalls   = desc("trunk_calls", "Calls over a trunk that are under way, both ways together.", "trunk")
+	descTrunkResults = desc("trunk_requests_total", "Requests to a trunk, by what became of them at one of its targets, and calls received from it.", "trunk", "result")
+	descFailovers    = desc("trunk_failovers_total", "Requests that went on to another target, or trunk.", "trunk")
 	descProbes       = desc("trunk_probes_total", "OPTIONS sent to targets of trunks, by what became of them.", "result")
 	descAccount      = desc("trunk_account", "1 for the state of each account at a provider.", "trunk", "state")
 	descTransactions = desc("sip_transactions", "SIP transactions that have not ended.")
@@ -111,6 +114,13 @@ func (c scrape) Collect(out chan<- prometheus.Metric) {
 	}
 	for trunk, state := range g.Accounts {
 		gauge(descAccount, 1, trunk, state)
+	}
+	for trunk, t := range g.Trunks {
+		gauge(descTrunkCalls, float64(t.Calls), trunk)
+		count(descFailovers, t.Failovers, trunk)
+		for result, n := range t.Results {
+			count(descTrunkResults, n, trunk, result)
+		}
 	}
 	count(descProbes, g.ProbesAnswered, "answered")
 	count(descProbes, g.ProbesMissed, "missed")

@@ -392,7 +392,7 @@ func (c *call) believed(branch int, res *message.Message) *sip.Refusal {
 	if res.StatusCode != 503 || l.at >= len(l.hops) || l.hops[l.at].Node == "" {
 		return nil
 	}
-	for _, why := range []*sip.Refusal{trunkPassword, trunkDown} {
+	for _, why := range []*sip.Refusal{trunkPassword, sip.NoLine, trunkDown} {
 		if strings.Contains(res.Get(message.Warning), why.Word+" ") {
 			return why
 		}

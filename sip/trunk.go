@@ -77,3 +77,6 @@ type WayResult struct {
 	Err    error        // instead of one
 	Moved  bool         // the request goes on to another address or way
 }
+
+// NoLine is what both trunks and who hears of them from another gateway say of a trunk that takes no more calls.
+var NoLine = &Refusal{Status: 503, Word: "TRK503B", Text: "all lines of the trunk are busy"}

@@ -217,7 +217,7 @@ func (s *Service) Status() (out []Status) {
 // Refused counts what guards turned away, by the word of the refusal: a closed set.
 func (s *Service) Refused() map[string]uint64 {
 	out := map[string]uint64{}
-	for _, why := range []*sip.Refusal{notTheTrunk, notProven, notPublished, notAllowed, notPrefix, overCalls, overDaily, roundTrip, noNumber, noLine} {
+	for _, why := range []*sip.Refusal{notTheTrunk, notProven, notPublished, notAllowed, notPrefix, overCalls, overDaily, roundTrip, noNumber, sip.NoLine} {
 		out[why.Word] = 0
 	}
 	s.mu.Lock()

@@ -73,8 +73,8 @@ func (s *Service) Receive(call, trunk string, d *sip.Dialled) *sip.Refusal {
 	switch {
 	case e == nil, e.in == "" && !emergency && s.full(p, trunk):
 		s.forget(call)
-		s.guard[noLine.Word]++
-		return noLine
+		s.guard[sip.NoLine.Word]++
+		return sip.NoLine
 	case e.in != "":
 		return nil // the same call again
 	}
@@ -91,8 +91,8 @@ func (s *Service) Take(call string, w *sip.Way, d *sip.Dialled) *sip.Refusal {
 	defer s.mu.Unlock()
 	e := s.entry(call)
 	if e == nil {
-		s.guard[noLine.Word]++
-		return noLine
+		s.guard[sip.NoLine.Word]++
+		return sip.NoLine
 	}
 	why := s.mayTake(p, e, w, d)
 	if why != nil {
@@ -143,7 +143,7 @@ func (s *Service) mayTake(p *Plan, e *entry, w *sip.Way, d *sip.Dialled) *sip.Re
 		}
 	}
 	if e.out != w.Trunk && s.full(p, w.Trunk) {
-		return noLine
+		return sip.NoLine
 	}
 	return nil
 }

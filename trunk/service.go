@@ -72,7 +72,6 @@ var (
 	overDaily    = &sip.Refusal{Status: 403, Word: "TRK403D", Text: "too many calls of this user in a day"}
 	roundTrip    = &sip.Refusal{Status: 482, Word: "TRK482", Text: "the call comes from the trunk that it would go to"}
 	noNumber     = &sip.Refusal{Status: 484, Word: "TRK484", Text: "nothing is left of the number"}
-	noLine       = &sip.Refusal{Status: 503, Word: "TRK503B", Text: "all lines of the trunk are busy"}
 )
 
 // Active implements proxy.Trunks.
@@ -92,7 +91,8 @@ func (s *Service) Origin(req *message.Message, from location.Hop) (o sip.Origin)
 	}
 	o.Trunk, o.Trusted = t.Name, t.TrustIdentity
 	if uri, err := message.ParseURI(req.RequestURI); err == nil {
-		o.Ours = t.isAt(uri.Host, from.Remote.Addr())
+		at, numeric := message.Addr(uri.Host)
+		o.Ours = t.isAt(uri.Host, from.Remote.Addr()) || numeric && at.Unmap() == from.Local.Addr().Unmap()
 		o.User = t.Inbound.Apply(Number(uri.User), t.Country)
 	}
 	if ok && t.isAt(caller.Host, from.Remote.Addr()) && p.owns(t, Number(caller.User)) {

@@ -119,6 +119,11 @@ func newSoftPhone(t *testing.T, user, server string) *softPhone {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return softPhoneOver(t, user, server, conn)
+}
+
+func softPhoneOver(t *testing.T, user, server string, conn net.Conn) *softPhone {
+	t.Helper()
 	p := &softPhone{user: user, password: "secret-" + user, server: server, conn: conn, waiting: map[string]chan sipText{},
 		unacked: map[string]chan struct{}{}, over: make(chan struct{})}
 	done := make(chan struct{})

@@ -49,5 +49,9 @@ func (g *Gateway) trunkGauges(m *metrics.Gauges) {
 	for _, t := range g.health.Report() {
 		m.TargetsUp[metrics.Target{Trunk: t.Trunk, URI: t.Target}] = !t.Down
 	}
+	m.Trunks = map[string]metrics.Trunk{}
+	for _, st := range g.trunks.Status() {
+		m.Trunks[st.Name] = metrics.Trunk{Calls: st.Calls, Results: st.Results, Failovers: st.Failovers}
+	}
 	m.ProbesAnswered, m.ProbesMissed = g.health.Probes()
 }
