@@ -278,7 +278,7 @@ func TestTrunksAreTransparent(t *testing.T) {
 	}
 	eventually(t, "the line to be free", func() error {
 		if tr, err := r.trunk(); err != nil || tr.Calls != 1 { // the emergency call is still up
-			return fmt.Errorf("%v %+v", err, tr)
+			return fmt.Errorf("%w %+v", err, tr)
 		}
 		return nil
 	})

@@ -63,7 +63,7 @@ func (r *pbxRing) state(want string) {
 	r.t.Helper()
 	eventually(r.t, "the trunk to be "+want, func() error {
 		if tr, err := r.trunk(); err != nil || tr.State != want {
-			return fmt.Errorf("%v %+v", err, tr)
+			return fmt.Errorf("%w %+v", err, tr)
 		}
 		return nil
 	})
