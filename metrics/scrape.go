@@ -105,6 +105,24 @@ func (c scrape) Collect(out chan<- prometheus.Metric) {
 	for state, n := range g.Published {
 		gauge(descPublished, float64(n), state)
 	}
+	collectTrunks(&g, count, gauge)
+	if g.Media != nil {
+		collectMedia(g.Media, count, gauge)
+	}
+	gauge(descExpiry, float64(g.CertificateExpiry.Unix()))
+	gauge(descBindings, float64(g.Bindings))
+	gauge(descTransactions, float64(g.Transactions))
+	gauge(descConnections, float64(g.Connections))
+}
+
+// turnEvents are the counters of a TURN server, by name.
+func turnEvents(t overlay.TURNStats) map[string]uint64 {
+	return map[string]uint64{"allocated": t.Made, "unauthorized": t.Unauthorized, "over_quota": t.OverQuota, "bad_peer": t.BadPeer,
+		"no_port": t.NoPort}
+}
+
+// collectTrunks collects what is known of trunks.
+func collectTrunks(g *Gauges, count func(*prometheus.Desc, uint64, ...string), gauge func(*prometheus.Desc, float64, ...string)) {
 	for t, up := range g.TargetsUp {
 		v := 0.0
 		if up {
@@ -124,17 +142,4 @@ func (c scrape) Collect(out chan<- prometheus.Metric) {
 	}
 	count(descProbes, g.ProbesAnswered, "answered")
 	count(descProbes, g.ProbesMissed, "missed")
-	if g.Media != nil {
-		collectMedia(g.Media, count, gauge)
-	}
-	gauge(descExpiry, float64(g.CertificateExpiry.Unix()))
-	gauge(descBindings, float64(g.Bindings))
-	gauge(descTransactions, float64(g.Transactions))
-	gauge(descConnections, float64(g.Connections))
-}
-
-// turnEvents are the counters of a TURN server, by name.
-func turnEvents(t overlay.TURNStats) map[string]uint64 {
-	return map[string]uint64{"allocated": t.Made, "unauthorized": t.Unauthorized, "over_quota": t.OverQuota, "bad_peer": t.BadPeer,
-		"no_port": t.NoPort}
 }
