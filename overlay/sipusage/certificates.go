@@ -196,17 +196,36 @@ func find(values []overlay.Value, der []byte) *overlay.Value {
 	return nil
 }
 
-// Certified asks the overlay whether a certificate stands at aor: whether there is such a user at all, registered or not
-// (RFC 6940 §8). A number of a range is no user. The error wraps location.ErrUnavailable.
+// Certified asks the overlay whether a certificate stands at aor, or at a number range that it is in: whether there is such a user or number at all,
+// registered or not (RFC 6940 §8). The error wraps location.ErrUnavailable.
 func (s *Service) Certified(ctx context.Context, aor location.AOR) (bool, error) {
+	for name := range s.rangesOf(aor) {
+		s.certified.begin(string(name))
+	}
 	h, err := s.certified.get(ctx, string(aor))
-	return len(h) > 0, err
+	if err != nil || len(h) > 0 {
+		return len(h) > 0, err
+	}
+	for name := range s.rangesOf(aor) {
+		if h, err = s.certified.get(ctx, string(name)); err != nil || len(h) > 0 {
+			return len(h) > 0, err
+		}
+	}
+	return false, nil
 }
 
 // CertifiedCached is Certified as far as a fresh answer is at hand, which known says; it does not block.
 func (s *Service) CertifiedCached(aor location.AOR) (certified, known bool) {
 	h, known := s.certified.cached(string(aor))
-	return len(h) > 0, known
+	if !known || len(h) > 0 {
+		return len(h) > 0, known
+	}
+	for name := range s.rangesOf(aor) {
+		if h, known = s.certified.cached(string(name)); !known || len(h) > 0 {
+			return len(h) > 0, known
+		}
+	}
+	return false, true
 }
 
 // CertifiedUserCached reports whether there is a certificate for aor itself, not for a range that it is in, as far as a fresh answer is at hand.
@@ -240,7 +259,7 @@ func certified(aor string, values []overlay.Value) ([]holder, time.Duration) {
 		return h, certifiedFor
 	}
 	if _, ok := RangeOf(location.AOR(aor)); ok {
-		return nil, rangeFor
+		return nil, foundFor
 	}
 	return nil, missingFor
 }

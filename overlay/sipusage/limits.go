@@ -56,9 +56,9 @@ const (
 	// that has just registered at another gateway, while others of the same user ring, here or elsewhere.
 	foundFor   = 5 * time.Second
 	missingFor = 2 * time.Second
-	// rangeFor is how long a number range is known to be somebody's or nobody's: ranges are given out by the year. What a gateway does that stops
-	// serving one, the others notice so much later.
-	rangeFor   = 30 * time.Second
+	// rangeFor is how long a number range is known to be somebody's: it may have many numbers, and all who call them ask for its one record. So much
+	// later the others notice that a gateway has stopped serving it in order.
+	rangeFor   = 10 * time.Second
 	addressFor = 60 * time.Second
 	// certifiedFor is how long a user is known to exist: certificates come and go with subscriptions.
 	certifiedFor = 60 * time.Second

@@ -85,7 +85,7 @@ func TestARangeCostsNoSecondRoundTrip(t *testing.T) {
 		ask("232", 1, time.Second) // who may have it as an address-of-record of its own
 		ask("alice", 1, time.Second)
 		time.Sleep(foundFor)
-		ask("231", 1, time.Second)
+		ask("231", 3, time.Second) // 2xx is known for longer
 		gw2.registerHere(at("299"))
 		ask("299", 2, time.Second) // 299, 29x
 		ask("299", 0, 0)
@@ -144,6 +144,25 @@ func TestOurOwnRangeBeatsAShorterOneElsewhere(t *testing.T) {
 		want(t, remote(t, s, at("231")))
 		if name, err := s.Name(t.Context(), at("231")); name != at("23x") || err != nil {
 			t.Errorf("%s %v", name, err)
+		}
+	})
+}
+
+// TestANumberOfARangeIsKnown: when nobody serves a range that there is, its numbers are those of users who are not there, but none of them is a user.
+func TestANumberOfARangeIsKnown(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *ring, gw1, gw2 *gateway, s *Service) {
+		r.planOf(t, "2xx")
+		gw2.certify(at("2xx"))
+		for user, want := range map[string]bool{"231": true, "331": false, "alice": false} {
+			if _, known := s.CertifiedCached(at(user)); known {
+				t.Errorf("%s is known before anybody asked", user)
+			}
+			if got, err := s.Certified(t.Context(), at(user)); got != want || err != nil {
+				t.Errorf("%s: %v %v", user, got, err)
+			}
+			if got, known := s.CertifiedCached(at(user)); got != want || !known || s.CertifiedUserCached(at(user)) {
+				t.Errorf("%s from memory: %v %v", user, got, known)
+			}
 		}
 	})
 }

@@ -72,11 +72,11 @@ func (s *Service) record(aor location.AOR, values []overlay.Value) (entries, tim
 		s.suspects.seen(n.id, n.since)
 		s.secure.note(n.id, n.sips)
 	}
-	if _, ok := RangeOf(aor); ok {
-		return e, rangeFor
-	}
-	// A number in a range is known for as long as one that is somebody's own.
-	if e.any() || s.mayBeInRange(aor) {
+	_, isRange := RangeOf(aor)
+	switch {
+	case isRange && e.any():
+		return e, max(rangeFor, s.foundFor)
+	case e.any(), isRange, s.mayBeInRange(aor): // a number in a range is known for as long as one that is somebody's own
 		return e, s.foundFor
 	}
 	return e, missingFor
