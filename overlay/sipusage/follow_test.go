@@ -33,11 +33,12 @@ func TestRFC7904_4_2_ForwardingsThatLeadNowhereAreNamed(t *testing.T) {
 		gw1.forward(aor("a"), string(aor("b")))
 		gw2.forward(aor("b"), "sip:"+string(aor("a")))
 		gw1.forward(aor("self"), string(aor("self")))
-		gw1.forward(aor("x"), string(aor("y"))) // two ways to one who is not there are no loop
+		gw1.forward(aor("in"), string(aor("a"))) // into the circle
+		gw1.forward(aor("x"), string(aor("y")))  // two ways to one who is not there are no loop
 		gw2.forward(aor("x"), string(aor("z")))
 		gw1.forward(aor("y"), string(aor("nobody")))
 		gw1.forward(aor("z"), string(aor("nobody")))
-		for user, want := range map[string]error{"six0": location.ErrForwardDepth, "a": location.ErrForwardLoop, "b": location.ErrForwardLoop,
+		for user, want := range map[string]error{"six0": location.ErrForwardDepth, "a": location.ErrForwardLoop, "b": location.ErrForwardLoop, "in": location.ErrForwardLoop,
 			"self": location.ErrForwardLoop, "x": nil, "five0": nil, "six1": nil} {
 			got, err := s.Remote(t.Context(), aor(user))
 			if !errors.Is(err, want) || want != nil && len(got) > 0 {
