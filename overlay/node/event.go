@@ -27,6 +27,7 @@ const (
 	EventAnswerRefused  EventType = "answer_refused"  // an answer from a node that was not asked
 	EventAttachFailed   EventType = "attach_failed"   // Text says how
 	EventReplicaRefused EventType = "replica_refused" // Peer would not take a copy; Text is the error
+	EventCopyDiffers    EventType = "copy_differs"    // Peer holds something else than we do, as a survey has found; it is made the same
 	EventFlood          EventType = "flood"           // Peer sent more than a link may carry, and lost its links
 	EventConfigured     EventType = "configured"      // a new configuration is in force; Text names its sequence
 	EventConfigRefused  EventType = "config_refused"  // a configuration document from Peer; Text is the reason

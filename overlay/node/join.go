@@ -192,6 +192,7 @@ func (n *Node) enterRing() {
 	n.startTuning()
 	n.timers[timerFingers] = n.now.Add(n.jitter(n.c.Overlay.ChordPingInterval))
 	n.timers[timerProbe] = n.now.Add(n.jitter(n.c.ProbeInterval))
+	n.startSurvey()
 	n.announced = announced{changed: true}
 	n.wakeUpkeep()
 	n.checkAll()

@@ -121,6 +121,10 @@ const (
 	// a Fetch does: its lifetime is 15 s, and it may have waited before.
 	bereftTime = 20 * time.Second
 	bereftWait = 8 * time.Second
+	// surveyTime is how long it takes to compare all copies with those of the other holders, if they are few; there is one comparison in
+	// surveyPause at most, which costs some 150 octets a second on either side, and none while surveyBusy requests are under way.
+	surveyTime  = 10 * time.Minute
+	surveyPause = 5 * time.Second
 	// suspectWait is how long a request may wait for what becomes of a peer that does not acknowledge anything, and loopWait
 	// how long one that has come back.
 	suspectWait = 5 * time.Second
@@ -186,11 +190,13 @@ const (
 	maxLearned          = 256      // Node-IDs of one Update that are looked at
 	maxKnown            = 10       // RFC 6940 §11.4: "The suggested number of peers to cache is 10."
 	maxHeldBack         = 128      // requests that would go around in circles
-	maxLostOnes         = 128      // near peers that were lost lately
-	maxBereaved         = 512      // Fetches that wait for what was lost to be stored again
-	maxLost             = 16       // peers that were lost, whose addresses are tried
-	maxFound            = 32       // addresses that were found while the node runs
-	maxBootstrap        = 64       // addresses
-	maxJoinRefusals     = 8        // of one attempt to join, before it pauses
-	copyWindow          = 32       // copies of values on their way
+	surveyBusy          = 64
+	maxComparisons      = 4096 // in one survey: some six hours
+	maxLostOnes         = 128  // near peers that were lost lately
+	maxBereaved         = 512  // Fetches that wait for what was lost to be stored again
+	maxLost             = 16   // peers that were lost, whose addresses are tried
+	maxFound            = 32   // addresses that were found while the node runs
+	maxBootstrap        = 64   // addresses
+	maxJoinRefusals     = 8    // of one attempt to join, before it pauses
+	copyWindow          = 32   // copies of values on their way
 )

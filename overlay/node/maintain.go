@@ -30,6 +30,7 @@ const (
 	timerHeldBack
 	timerUncertain
 	timerBereft
+	timerSurvey
 	timerCount
 )
 
@@ -37,7 +38,7 @@ const (
 func (n *Node) runTimers() {
 	for t, f := range [timerCount]func(){n.joinTimer, n.announceTimer, n.livenessTimer, n.updateTimer, n.fingersTimer,
 		n.copiesTimer, n.leaveTimer, n.soughtTimer, n.heldTimer, n.probeTimer, n.unnamedTimer, n.clientTimer, n.upkeepTimer, n.spreadTimer,
-		n.acknowledgeTimer, n.heldBackTimer, n.uncertainTimer, n.bereftTimer} {
+		n.acknowledgeTimer, n.heldBackTimer, n.uncertainTimer, n.bereftTimer, n.surveyTimer} {
 		if at := n.timers[t]; !at.IsZero() && !at.After(n.now) {
 			n.timers[t] = time.Time{}
 			f()

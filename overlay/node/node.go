@@ -131,6 +131,7 @@ type Node struct {
 	tuning      tuning
 	uncertain   uncertain
 	bereft      bereft
+	survey      survey
 	heldBack    []heldBack
 	again       bool // what is being received was held back
 }

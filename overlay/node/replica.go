@@ -318,7 +318,7 @@ func (n *Node) sendCopy(res wire.ResourceID, to wire.NodeID, replica uint8, done
 		if r.refused != nil {
 			n.event(EventReplicaRefused, r.from, r.refused.ErrorCode.String())
 			if c := r.refused.ErrorCode; c == wire.ErrorDataTooOld || c == wire.ErrorGenerationCounterTooLow {
-				n.adopt(req, r.from)
+				n.adopt(res, r.from)
 			}
 		}
 		// What it has answered in an earlier life says nothing: its answer may have been looked at when it was gone already.
@@ -331,20 +331,15 @@ func (n *Node) sendCopy(res wire.ResourceID, to wire.NodeID, replica uint8, done
 // adopt gets what is newer at a peer that refused our copy as too old. RFC 6940 §7.4.1.1: it "MUST fetch the newer data
 // from the peer generating the error and use that to replace its own copy. This rule allows resynchronization after
 // partitions heal."
-func (n *Node) adopt(req *wire.StoreReq, from wire.NodeID) {
-	fetch := &wire.FetchReq{Resource: req.Resource}
-	for _, k := range req.Kinds {
-		kind, _ := n.c.Overlay.Kind(k.Kind)
-		s := wire.Specifier{Kind: k.Kind, Model: kind.Model}
-		if kind.Model == wire.Array {
-			s.Ranges = []wire.ArrayRange{{First: 0, Last: 0xffffffff}}
-		}
-		fetch.Specifiers = append(fetch.Specifiers, s)
+func (n *Node) adopt(res wire.ResourceID, from wire.NodeID) {
+	fetch := &wire.FetchReq{Resource: res, Specifiers: n.store.Specifiers(res)}
+	if len(fetch.Specifiers) == 0 {
+		return // it has expired
 	}
-	n.request(outgoing{dest: toNode(from), body: fetch, asked: req.Resource, done: func(r result) {
-		if r.body != nil && n.store.Adopt(n.now, req.Resource, r.v) > 0 {
+	n.request(outgoing{dest: toNode(from), body: fetch, asked: res, done: func(r result) {
+		if r.body != nil && n.store.Adopt(n.now, res, r.v) > 0 {
 			// What made it refuse our copy was one value; others may be newer here. So all of them are sent again.
-			n.stored(req.Resource, from, false, false)
+			n.stored(res, from, false, false)
 		}
 	}})
 }
