@@ -120,8 +120,18 @@ func (w *World) Fell(x *Wall) {
 		}
 	}
 	for _, h := range w.hosts {
+		h.within = h.side&x.bit != 0
 		h.side &^= x.bit
 	}
+	w.felled = w.Elapsed()
+}
+
+// meeting is for how long after the end of a partition the two sides are said to have just met.
+const meeting = time.Minute
+
+// justMet reports whether two hosts were on different sides of the wall that was taken away last, not long ago.
+func (w *World) justMet(a, b *Host) bool {
+	return w.felled > 0 && w.Elapsed()-w.felled < meeting && a.within != b.within
 }
 
 // blocked reports whether a wall keeps packets of one host from another.

@@ -161,6 +161,11 @@ func (r *run) lookUpAny() {
 // partition, when it was asked for.
 const NoCopyLeft = "no copy left"
 
+// OtherHalf is in Result.FailedWhy, and counted in Result.Failed, for lookups that found nothing, or what was there before a partition,
+// within a minute of its end, by peers that were on the other side of it than the gateway of the user: until the rings are one, there is
+// no way to what has been stored there meanwhile.
+const OtherHalf = "not found, from the other half"
+
 // found is how a lookup ended.
 type found struct {
 	ok       bool
@@ -186,6 +191,8 @@ func (r *run) lookUp(u *user, from *Host, done func(found)) {
 			f.ok = true
 		case away || r.goneFor(from, record.Resource):
 			f.why = NoCopyLeft
+		case r.justMet(from, record.Home):
+			f.why = OtherHalf
 		default:
 			f.why = "not found"
 		}

@@ -64,6 +64,7 @@ type World struct {
 	trust     *authority
 	parted    map[[2]*Host]bool // that cannot reach each other
 	walls     []*Wall
+	felled    time.Duration                  // when the last wall was taken away
 	lookups   map[wire.TransactionID]*lookup // that are under way and watched
 	hash      digest
 	violated  error          // the first invariant that was broken while running
@@ -106,6 +107,7 @@ type Host struct {
 	skew    time.Duration // of its clock
 	traffic Traffic
 	side    uint64   // of each wall: a bit
+	within  bool     // it was in that which was taken away last
 	silent  bool     // dead without anybody noticing
 	joined  bool     // in this life it has been a peer
 	known   []string // addresses that it was started with
