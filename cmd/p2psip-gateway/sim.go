@@ -255,14 +255,20 @@ func withSeed(args []string, seed uint64) []string {
 	return out
 }
 
-// largeWorld is from how many peers on memory counts for more than time.
-const largeWorld = 3000
+// largeWorld is from how many peers on memory counts for more than time, and hugeWorld from how many on for much more.
+const (
+	largeWorld = 3000
+	hugeWorld  = 30_000
+)
 
 // playTimed plays a scenario and measures how fast that was.
 func playTimed(ctx context.Context, progress io.Writer, s sim.Scenario, strict bool) (sim.Result, error) {
 	// Small worlds make much garbage and hold little; large ones are to fit into the machine.
 	percent := 400
-	if s.Peers > largeWorld {
+	switch {
+	case s.Peers > hugeWorld:
+		percent = 20
+	case s.Peers > largeWorld:
 		percent = 60
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(percent))

@@ -39,6 +39,7 @@ func (n *Node) Born(now time.Time, links []BornLink) {
 	}
 	slices.SortFunc(n.order, func(a, b *peer) int { return a.id.Compare(b.id) })
 	n.enterRing()
+	n.refusedBefore()
 	n.announced = announced{ready: true, neighbors: n.neighborhood()}
 	n.announced.predecessor, _ = n.ring.Predecessor()
 	n.timers[timerLiveness] = now.Add(n.within(n.c.PingInterval))

@@ -137,6 +137,8 @@ const (
 	seekPause      = 10 * time.Minute
 	// refusedPause is the same for a part in which the peer that was asked has enough links.
 	refusedPause = 3 * time.Minute
+	// maxRefusedPause bounds it: it doubles each time.
+	maxRefusedPause = time.Hour
 	// clockInterval is how often our clock is compared with those of more than clockFew peers: the median of many takes time.
 	clockInterval = 10 * time.Second
 	clockFew      = 16
@@ -192,6 +194,7 @@ const (
 	maxHeldBack         = 128      // requests that would go around in circles
 	surveyBusy          = 64
 	maxComparisons      = 4096 // in one survey: some six hours
+	maxRefusals         = 5    // that are counted
 	maxLostOnes         = 128  // near peers that were lost lately
 	maxBereaved         = 512  // Fetches that wait for what was lost to be stored again
 	maxLost             = 16   // peers that were lost, whose addresses are tried

@@ -11,9 +11,15 @@ import (
 // linkage is the search for links that make paths shorter. RFC 6940 §10.7.4.2: "A peer MAY choose to keep connections to
 // multiple peers that can act for a given Finger Table entry."
 type linkage struct {
-	seeking int                       // Attaches under way
-	paused  map[chord.Point]time.Time // parts of the ring, by where they begin, in which nobody new was found
-	size    int                       // of the ring when they were paused
+	seeking int                   // Attaches under way
+	paused  map[chord.Point]pause // parts of the ring, by where they begin, in which nobody new was found
+	size    int                   // of the ring when they were paused
+}
+
+// pause is for how long a part of the ring is left alone, and how often in a row who was asked there had enough links.
+type pause struct {
+	until time.Time
+	times int
 }
 
 // wakeUpkeep has the links looked at soon: something has changed.
@@ -68,18 +74,19 @@ func (n *Node) seekGaps() bool {
 	}
 	l := &n.links
 	if size := n.ring.SizeEstimate(); size > 2*l.size || l.size > 2*size {
-		l.paused, l.size = make(map[chord.Point]time.Time), size
+		l.paused, l.size = make(map[chord.Point]pause), size
 	}
 	more := false
 	for _, g := range n.ring.Gaps() {
-		if l.paused[g.Start].After(n.now) {
+		p := l.paused[g.Start]
+		if p.until.After(n.now) {
 			continue
 		}
 		more = true
 		if l.seeking >= maxSeeking || len(n.attaches) >= maxAttaches/2 {
 			return true
 		}
-		l.paused[g.Start] = n.now.Add(askUpdateInterval) // one at a time
+		l.paused[g.Start] = pause{n.now.Add(askUpdateInterval), p.times} // one at a time
 		n.seekGap(g)
 	}
 	return more
@@ -93,9 +100,11 @@ func (n *Node) seekGap(g chord.Gap) {
 		var refused *refusedError
 		switch {
 		case err == nil && n.ring.Len() <= before && n.ring.Has(id):
-			n.links.paused[g.Start] = n.now.Add(seekPause) // it is one that we know: there is nobody in between
+			n.links.paused[g.Start] = pause{until: n.now.Add(seekPause)} // it is one that we know: there is nobody in between
 		case errors.As(err, &refused):
-			n.links.paused[g.Start] = n.now.Add(refusedPause) // they have enough, as has everybody in a ring that is at rest
+			// They have enough, as has everybody in a ring that is at rest.
+			times := n.links.paused[g.Start].times
+			n.links.paused[g.Start] = pause{n.now.Add(n.jitter(min(maxRefusedPause, refusedPause<<times))), min(times+1, maxRefusals)}
 		}
 		n.wakeUpkeep()
 	})
@@ -106,3 +115,12 @@ func (n *Node) seekGap(g chord.Gap) {
 
 // randomPart draws a point below limit.
 func (n *Node) randomPart(limit chord.Point) chord.Point { return limit.Scale(n.c.Rand.Float64()) }
+
+// refusedBefore is for a node that has been in its ring for long: where it lacks somebody, it has been refused often.
+func (n *Node) refusedBefore() {
+	l := &n.links
+	l.paused, l.size = make(map[chord.Point]pause), n.ring.SizeEstimate()
+	for _, g := range n.ring.Gaps() {
+		l.paused[g.Start] = pause{n.now.Add(n.within(maxRefusedPause)), maxRefusals}
+	}
+}

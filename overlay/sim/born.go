@@ -51,6 +51,9 @@ func ends(ring []*Host, h *Host, id wire.NodeID) (predecessors, successors []wir
 	return []wire.NodeID{at(-1), at(-far)}, []wire.NodeID{at(far)}
 }
 
+// bornTries is how often the hosts of a ring that has settled have tried to fill a gap.
+const bornTries = 4
+
 // tables lists those with whom each host of a ring, in order of Node-IDs, has links.
 func (w *World) tables(ring []*Host) [][]int32 {
 	n := len(ring)
@@ -68,8 +71,10 @@ func (w *World) tables(ring []*Host) [][]int32 {
 			link(i, (i+d)%n)
 		}
 	}
-	for _, i := range w.rand.Perm(n) {
-		w.fingers(ring, t, i, link)
+	for range bornTries { // who was refused has asked others later
+		for _, i := range w.rand.Perm(n) {
+			w.fingers(ring, t, i, link)
+		}
 	}
 	return t
 }
