@@ -75,6 +75,9 @@ func (p *Proxy) determine(in *inbound) (plan, code) {
 		}
 		return plan{one: target{uri: in.msg.RequestURI, q: wholeQ}}, fine
 	}
+	if p.lent(in) {
+		return plan{dial: true, user: in.uri.User}, fine
+	}
 	aor, ok := p.c.AOR(in.uri)
 	if !ok || in.uri.User == "" {
 		return plan{}, unknownUser // RFC 3261 §16.5: "a resource at this proxy that does not exist": "MUST return a 404"

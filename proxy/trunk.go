@@ -94,7 +94,7 @@ func (c *call) dialled(user, domain string) *sip.Dialled {
 		c.trunk = &trunked{}
 	}
 	d := &c.trunk.dialled
-	*d = sip.Dialled{User: user, Domain: domain, Origin: in.origin.Trunk, Caller: in.caller, Emergency: sos(in.uri), Request: in.req}
+	*d = sip.Dialled{User: user, Domain: domain, Origin: in.origin.Trunk, Caller: in.caller, Node: in.src.Node, Emergency: sos(in.uri), Request: in.req}
 	switch {
 	case c.trunk.payer != "":
 		d.Standing, d.Caller = sip.Known, c.trunk.payer
@@ -127,6 +127,15 @@ func (p *Proxy) elsewhere(in *inbound) bool {
 	_, ok := p.c.Trunks.Route(&sip.Dialled{User: in.uri.User, Domain: strings.ToLower(in.uri.Host), Request: in.req})
 	return ok
 }
+
+// lent reports whether another gateway has this one send a request over an account that both have: then it goes nowhere else.
+func (p *Proxy) lent(in *inbound) bool {
+	_, account := in.uri.Param(accountParam)
+	return account && in.overlay() && p.trunking()
+}
+
+// accountParam names the account in the Request-URI of such a request.
+const accountParam = "account"
 
 // receive counts a call that comes from a trunk; drop takes that back.
 func (p *Proxy) receive(in *inbound) *sip.Refusal {
@@ -198,6 +207,11 @@ func (c *call) addWays(ways []sip.Way) *sip.Refusal {
 
 // wayTarget makes a target of a way.
 func (p *Proxy) wayTarget(w *sip.Way, sips bool) (target, bool) {
+	if w.Node != "" {
+		t := nodeTarget(w.URI, w.Node)
+		t.way, t.known = w, false
+		return t, true
+	}
 	if w.Binding == nil {
 		return target{uri: w.URI, next: w.Next, way: w, q: wholeQ}, true
 	}
@@ -212,6 +226,9 @@ func (p *Proxy) wayTarget(w *sip.Way, sips bool) (target, bool) {
 // rests reports whether the only address of a target has failed a short time ago and it is not its turn to be tried again.
 func (p *Proxy) rests(t *target, now time.Time) bool {
 	hop := t.hop
+	if hop.Node != "" {
+		return false // how gateways are is known elsewhere
+	}
 	if (hop == location.Hop{}) {
 		uri, err := message.ParseURI(cmp.Or(t.next, t.uri))
 		if err != nil {

@@ -29,6 +29,7 @@ type Dialled struct {
 	User, Domain string // of the Request-URI; Domain is "" when it is ours
 	Origin       string // the trunk that it comes from
 	Caller       location.AOR
+	Node         string // gr value of the gateway that it comes from; "": it comes from elsewhere
 	Standing     Standing
 	Emergency    bool // urn:service:sos or one of its services (RFC 5031)
 	Request      *message.Message
@@ -59,6 +60,7 @@ type Way struct {
 	Trunk   string
 	URI     string            // Request-URI
 	Next    string            // URI to be resolved in its place; "": none
+	Node    string            // gr value of the gateway that sends it on, in the place of a target of its own; "": none
 	Binding *location.Binding // of the PBX when it registered here: the way is that to a phone
 	Wait    time.Duration     // for any response; then the next way has its turn
 	Down    bool              // known to be down

@@ -29,6 +29,8 @@ type Claim interface {
 	Held() bool
 	// Holder is the gr value of the gateway that uses it; "" when it is this one, or none is known.
 	Holder() string
+	// Member reports whether another gateway, by its gr value, may use the account too.
+	Member(gr string) bool
 	// Err is what keeps this gateway from taking part; nil: nothing.
 	Err() error
 	// Release gives the account back, which must not be in use any more. It blocks until that is done, or ctx ends.
@@ -362,6 +364,15 @@ func (a *Accounts) Usable(trunk string) (ok bool, holder string) {
 		return true, ""
 	}
 	return false, acc.claim.Holder()
+}
+
+// Admits reports whether another gateway, by its gr value, may send calls to the account of a trunk through this one: it may use the account itself
+// when its turn comes.
+func (a *Accounts) Admits(trunk, node string) bool {
+	a.mu.Lock()
+	acc := a.all[trunk]
+	a.mu.Unlock()
+	return acc != nil && acc.claim != nil && acc.claim.Member(node)
 }
 
 // contactToken is the user part of our contact: the same at each gateway that has the account, so that one finds what another left at

@@ -218,7 +218,8 @@ func (c *oneClaim) Holder() string {
 	}
 	return "another"
 }
-func (c *oneClaim) Err() error { return nil }
+func (c *oneClaim) Member(gr string) bool { return gr == "member" }
+func (c *oneClaim) Err() error            { return nil }
 func (c *oneClaim) Release(context.Context) {
 	c.o.mu.Lock()
 	defer c.o.mu.Unlock()

@@ -74,6 +74,8 @@ type RegisterConfig struct {
 	Expires  time.Duration
 	// Owner is the name of the account among the gateways that have it, of which one uses it at a time; "": no other has it.
 	Owner string
+	// CalledParty: the number that was called stands in P-Called-Party-ID, when that is there, instead of To.
+	CalledParty bool
 }
 
 // Route leads numbers to trunks.

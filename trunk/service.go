@@ -26,6 +26,8 @@ type Options struct {
 	// Answer makes credentials of an account for the challenge in res, to a request with this method and Request-URI; the field says where they
 	// belong. Optional: nothing is answered.
 	Answer func(a *RegisterConfig, res *message.Message, method, uri string) (field message.Name, value string, err error)
+	// Accounts knows the accounts that several gateways have. Optional: there are none.
+	Accounts Shares
 	// Called is told what became of a request to an address. It must not block. Optional.
 	Called func(at location.Hop, status int, err error)
 	// Failed is told of a trunk that did not take a request, or refused what it was told, and why. It must not block. Optional.
@@ -81,7 +83,11 @@ func (s *Service) Active() bool { return len(s.plan.Load().c.Trunks) > 0 }
 func (s *Service) Origin(req *message.Message, from location.Hop) (o sip.Origin) {
 	p := s.plan.Load()
 	caller, ok := addressOf(req.Get(message.From))
-	t := p.Identify(s.source(req, from))
+	t, number := s.contact(p, req)
+	ours := t != nil
+	if t == nil {
+		t = p.Identify(s.source(req, from))
+	}
 	if t == nil {
 		if ok && p.claims(req, caller.Host) {
 			s.count(notTheTrunk)
@@ -92,8 +98,11 @@ func (s *Service) Origin(req *message.Message, from location.Hop) (o sip.Origin)
 	o.Trunk, o.Trusted = t.Name, t.TrustIdentity
 	if uri, err := message.ParseURI(req.RequestURI); err == nil {
 		at, numeric := message.Addr(uri.Host)
-		o.Ours = t.isAt(uri.Host, from.Remote.Addr()) || numeric && at.Unmap() == from.Local.Addr().Unmap()
-		o.User = t.Inbound.Apply(Number(uri.User), t.Country)
+		o.Ours = ours || t.isAt(uri.Host, from.Remote.Addr()) || numeric && at.Unmap() == from.Local.Addr().Unmap()
+		if !ours {
+			number = Number(uri.User)
+		}
+		o.User = t.Inbound.Apply(number, t.Country)
 	}
 	if ok && t.isAt(caller.Host, from.Remote.Addr()) && p.owns(t, Number(caller.User)) {
 		o.From = rewritten(req.Get(message.From), message.URI{Scheme: "sip", User: Number(caller.User), Host: p.c.Domain})
@@ -203,6 +212,9 @@ func (s *Service) Emergency(user string, service bool) bool {
 // Route implements proxy.Trunks.
 func (s *Service) Route(d *sip.Dialled) (sip.TrunkRoute, bool) {
 	p := s.plan.Load()
+	if lent, ok := s.lent(p, d); ok {
+		return lent, true
+	}
 	r, why := p.decide(d)
 	if r == nil && why == nil {
 		return sip.TrunkRoute{}, false
@@ -332,6 +344,9 @@ func (s *Service) waysOf(p *Plan, t *Trunk, l *leaving) (out []sip.Way) {
 		if user := callerOf(l.call); user != "" && l.call.Origin == "" {
 			base.Charge = location.AOR(user + "@" + p.c.Domain)
 		}
+	}
+	if way, ok := s.borrowed(p, t, l.number, base); ok {
+		return []sip.Way{way}
 	}
 	if t.RegisteredAs != "" {
 		for _, b := range s.o.Bindings(t.RegisteredAs) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"regexp"
 	"strings"
@@ -13,15 +14,18 @@ import (
 // accountRing is three gateways that have one account at a provider, which is Kamailio.
 type accountRing struct {
 	*ring
-	itsp *buffer // what the provider writes
-	addr string
+	itsp  *buffer    // what the provider writes
+	phone *softPhone // of the provider
 }
 
-// newAccountRing makes them, with more lines of configuration. phone is the port of the provider's own phone.
-func newAccountRing(t *testing.T, phone int, more string) *accountRing {
+// newAccountRing makes them, with more lines of configuration.
+func newAccountRing(t *testing.T, more string) *accountRing {
 	t.Helper()
-	a := &accountRing{ring: newRing(t, program(t, ""), 3, []string{"2001", "itsp"})}
-	a.addr, a.itsp = runKamailio(t, "testdata/kamailio-itsp.cfg", "PHONE", fmt.Sprint(phone))
+	port := freePort(t)
+	address := fmt.Sprint("127.0.0.1:", port)
+	a := &accountRing{ring: newRing(t, program(t, ""), 3, []string{"2001", "itsp"}), phone: newSoftPhone(t, "provider", address)}
+	_, phone, _ := net.SplitHostPort(a.phone.conn.LocalAddr().String())
+	_, a.itsp = runKamailioAt(t, port, "testdata/kamailio-itsp.cfg", "PHONE", phone)
 	for _, m := range a.members {
 		b, err := os.ReadFile(m.file)
 		if err != nil {
@@ -32,7 +36,7 @@ trunks:
   itsp:
     register: {server: "sip:%s", user: "49301234", secret: s3cret, realm: itsp.test}
     domain: itsp.test
-%s`, a.addr, more))
+%s`, address, more))
 	}
 	for _, m := range a.members {
 		a.start(t, m)
@@ -78,7 +82,7 @@ func (a *accountRing) owner(t *testing.T, limit time.Duration, not *ringNode) (o
 // Feature: TRK-05
 func TestOneGatewayOwnsAnAccount(t *testing.T) {
 	t.Parallel()
-	a := newAccountRing(t, freePort(t), "")
+	a := newAccountRing(t, "")
 	first := a.owner(t, e2eWait, nil)
 	// Refreshed every 8 s: who would register beside it would be seen.
 	within(t, e2eWait, "the registration to be refreshed", func() error {
@@ -132,4 +136,49 @@ func (a *accountRing) checkTurns(t *testing.T, order ...*ringNode) {
 	if got = strings.ReplaceAll(got, "2 -1", "2"); got != "1 2 -2 3" {
 		t.Errorf("turns at the provider: %q", turns)
 	}
+}
+
+// Calls to and from the account, with credentials: of a user at the gateway that owns it, and of one at a gateway that does not, from where the owner
+// takes them over.
+//
+// Feature: TRK-05 TRK-06
+func TestCallsOverAnAccount(t *testing.T) {
+	t.Parallel()
+	a := newAccountRing(t, `    inbound: [{match: "49301234", to: "2001"}]
+routes:
+  - {match: "0*", to: itsp}
+`)
+	owner := a.owner(t, e2eWait, nil)
+	for _, m := range a.members {
+		p := newSoftPhone(t, "2001", m.sip)
+		if err := p.register(600); err != nil {
+			t.Fatal(err)
+		}
+		// A gateway that does not own the account may not know yet who does, and the owner not yet who else may use it.
+		eventually(t, "a call to the provider", func() error { return p.call("sip:0301234@p2psip.test") })
+		before := a.phone.answers()
+		if err := p.call("sip:0301234@p2psip.test"); err != nil {
+			t.Errorf("from %s, owner %s: %v", m.sip, owner.sip, err)
+		}
+		if n := a.phone.answers() - before; n != 1 {
+			t.Errorf("from %s: %d calls reached the provider's phone", m.sip, n)
+		}
+		before = p.answers()
+		if err := a.phone.call("sip:49301234@itsp.test"); err != nil {
+			t.Errorf("to %s, owner %s: %v", m.sip, owner.sip, err)
+		}
+		if n := p.answers() - before; n != 1 {
+			t.Errorf("%d calls reached the phone at %s", n, m.sip)
+		}
+		if err := p.register(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// answers is how many calls the phone has had hung up on it.
+func (p *softPhone) answers() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.byes
 }

@@ -21,11 +21,16 @@ func startKamailio(t *testing.T, d *devRun) string {
 // runKamailio runs Kamailio with a configuration in which PORT, and each of the words, is replaced. It returns its address and what it writes.
 func runKamailio(t *testing.T, file string, words ...string) (string, *buffer) {
 	t.Helper()
+	return runKamailioAt(t, freePort(t), file, words...)
+}
+
+func runKamailioAt(t *testing.T, port int, file string, words ...string) (string, *buffer) {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, port := t.TempDir(), freePort(t)
+	dir := t.TempDir()
 	config := filepath.Join(dir, "kamailio.cfg")
 	write(t, config, strings.NewReplacer(append(words, "PORT", fmt.Sprint(port))...).Replace(string(text)))
 	_, out := kamailioProcess(t, config, dir)

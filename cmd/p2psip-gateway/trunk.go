@@ -38,7 +38,7 @@ func (q query) trunks(ctx context.Context) int {
 		return exitOK
 	}
 	w := tabwriter.NewWriter(q.std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "TRUNK\tSTATE\tCALLS\tTARGET\tSTATE\tRTT\tLAST ERROR")
+	fmt.Fprintln(w, "TRUNK\tSTATE\tACCOUNT\tCALLS\tTARGET\tSTATE\tRTT\tLAST ERROR")
 	for _, t := range r.Trunks {
 		calls, last := fmt.Sprint(t.Calls), ""
 		if t.MaxCalls > 0 {
@@ -47,9 +47,9 @@ func (q query) trunks(ctx context.Context) int {
 		if t.LastError != "" {
 			last = fmt.Sprintf("%s, %d s ago", t.LastError, t.ErrorAge)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", t.Name, t.State, calls, targetColumns(t.Targets, 0, last))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", t.Name, t.State, t.Account, calls, targetColumns(t.Targets, 0, last))
 		for i := 1; i < len(t.Targets); i++ {
-			fmt.Fprintf(w, "\t\t\t%s\n", targetColumns(t.Targets, i, ""))
+			fmt.Fprintf(w, "\t\t\t\t%s\n", targetColumns(t.Targets, i, ""))
 		}
 	}
 	if code := flush(w); code != exitOK || len(r.Published) == 0 {

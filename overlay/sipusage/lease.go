@@ -70,8 +70,10 @@ type Claim struct {
 	mu     sync.Mutex
 	clock  clock
 	lease  *lease.Lease
-	stored uint64 // storage time of what stands there
-	err    error  // of the last operation
+	stored uint64               // storage time of what stands there
+	others map[wire.NodeID]bool // nodes with a certificate for the account
+	asked  time.Time            // when they were looked for
+	err    error                // of the last operation
 
 	told  string // what changed was called for; of run alone
 	heard error
@@ -106,6 +108,46 @@ func (c *Claim) Holder() string {
 	return NodeGR(node)
 }
 
+// Member reports whether the gateway of a gr value has a certificate for the account, as far as it was seen within the last half minute.
+func (c *Claim) Member(gr string) bool {
+	dest, err := ParseGR(gr, c.s.peer.NodeID().Len())
+	if err != nil {
+		return false
+	}
+	node, _ := Terminal(dest)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.others[node]
+}
+
+// membersDue reports whether the holder is to look who else may use the account, now and again: it is asked for each call that comes from them.
+// The caller holds c.mu.
+func (c *Claim) membersDue(now time.Time) bool {
+	due := c.lease.Held(now) && now.Sub(c.asked) >= membersFor
+	if due {
+		c.asked = now
+	}
+	return due
+}
+
+// lookForMembers finds out who else may use the account.
+func (c *Claim) lookForMembers() {
+	ctx, cancel := context.WithTimeout(c.ctx, lease.Patience)
+	defer cancel()
+	// Whoever has such a certificate stored it there, signed with it (RFC 6940 §8).
+	values, _, err := c.s.peer.FetchCounted(ctx, resource(c.account), wire.KindCertificateByUser)
+	if err != nil {
+		return // those that were known stay
+	}
+	others := make(map[wire.NodeID]bool, len(values))
+	for i := range values {
+		others[values[i].Signer.Node] = true
+	}
+	c.mu.Lock()
+	c.others = others
+	c.mu.Unlock()
+}
+
 // Err is what kept the last operation on the lease from being done; nil: nothing.
 func (c *Claim) Err() error {
 	c.mu.Lock()
@@ -137,6 +179,7 @@ func (c *Claim) run() {
 	case <-c.ctx.Done():
 		return
 	}
+	c.showCertificate()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	ended := make(chan func(now time.Time), 1)
@@ -152,6 +195,13 @@ func (c *Claim) run() {
 		if op, ok := c.lease.Next(now); ok {
 			running++
 			go func() { ended <- c.carryOut(op) }()
+		}
+		if c.membersDue(now) {
+			running++
+			go func() {
+				c.lookForMembers()
+				ended <- func(time.Time) {}
+			}()
 		}
 		deadline, left := c.lease.Deadline(now), c.lease.Left()
 		c.mu.Unlock()
@@ -174,6 +224,13 @@ func (c *Claim) run() {
 		case <-c.ctx.Done():
 			return
 		}
+	}
+}
+
+// showCertificate has others see that this gateway may use the account.
+func (c *Claim) showCertificate() {
+	if by, err := c.s.keys.Signer(string(c.account)); err == nil && c.s.show != nil {
+		c.s.show(by)
 	}
 }
 
@@ -238,9 +295,6 @@ func (c *Claim) write(ctx context.Context, op lease.Op) (lease.Outcome, error) {
 	}
 	if time.Until(by.Chain()[0].NotAfter) < lease.Lifetime { // its record would end before we think so (RFC 6940 §7.1)
 		return lease.Denied, fmt.Errorf("sipusage: certificate of %s: %w: %w", c.account, location.ErrForbidden, errExpired)
-	}
-	if c.s.show != nil {
-		c.s.show(by)
 	}
 	state := byte(leaseHeld)
 	if op.Vacate {

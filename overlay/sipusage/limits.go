@@ -39,6 +39,9 @@ const (
 	// overlay says otherwise, and one place is for our next certificate.
 	maxUserCertificates = 30
 
+	// membersFor is how long a gateway goes by what it knows of who else may use an account; one that was given a certificate waits as long.
+	membersFor = 20 * time.Second
+
 	maxTargets   = 16 // of one lookup (RFC 7904 §8.2.1: forks are to be limited)
 	maxDepth     = 5  // of addresses-of-record that forward to one another
 	maxFollowed  = 16 // addresses-of-record looked up for one

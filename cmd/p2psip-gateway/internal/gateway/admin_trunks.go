@@ -25,7 +25,9 @@ type TrunksReport struct {
 type TrunkReport struct {
 	Name string `json:"name"`
 	// State is up, partly (some targets are down), down, unregistered (a PBX that is to register here), or unwatched.
-	State     string              `json:"state"`
+	State string `json:"state"`
+	// Account is how its account at a provider stands: registered, registering, failed (REASON), standby (owner NODE); empty: there is none.
+	Account   string              `json:"account"`
 	Calls     int                 `json:"calls"`
 	MaxCalls  int                 `json:"max_calls"` // 0: any number
 	Targets   []TrunkTargetReport `json:"targets"`
@@ -90,12 +92,13 @@ func (g *Gateway) trunkReports() TrunksReport {
 		watched[h.Trunk+" "+h.Target] = h
 	}
 	plan := g.trunks.Plan()
+	accounts := g.accountWords()
 	for _, st := range g.trunks.Status() {
 		t := plan.Trunk(st.Name)
 		if t == nil {
 			continue // of another plan than a moment ago
 		}
-		out := TrunkReport{Name: st.Name, Calls: st.Calls, MaxCalls: t.MaxCalls, Targets: []TrunkTargetReport{}, Results: st.Results,
+		out := TrunkReport{Name: st.Name, Account: accounts[st.Name], Calls: st.Calls, MaxCalls: t.MaxCalls, Targets: []TrunkTargetReport{}, Results: st.Results,
 			Failovers: st.Failovers, LastError: st.LastError, ErrorAge: st.ErrorAge}
 		for _, b := range st.Registered {
 			out.Targets = append(out.Targets, TrunkTargetReport{URI: b.Contact, State: "registered", Addresses: []TrunkAddressReport{}})

@@ -76,6 +76,22 @@ func (g *Gateway) ownerName(gr string) string {
 	return n.Short()
 }
 
+// accountWords is how each account stands, for people, by trunk.
+func (g *Gateway) accountWords() map[string]string {
+	words := map[string]string{}
+	for _, r := range g.accounts.Report() {
+		word := string(r.State)
+		switch {
+		case r.State == trunk.AccountFailed:
+			word += " (" + r.Reason + ")"
+		case r.State == trunk.AccountStandby && r.Holder != "":
+			word += " (owner " + g.ownerName(r.Holder) + ")"
+		}
+		words[r.Trunk] = word
+	}
+	return words
+}
+
 // accountGauges adds how accounts stand.
 func (g *Gateway) accountGauges(m *metrics.Gauges) {
 	if g.accounts == nil {

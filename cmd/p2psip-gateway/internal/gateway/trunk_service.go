@@ -20,7 +20,7 @@ func (g *Gateway) openTrunks() {
 		Bindings: func(user string) []location.Binding {
 			return g.locator.Local(location.AOR(user + "@" + g.o.Config.Domain))
 		},
-		Answer: answerChallenge,
+		Answer: answerChallenge, Accounts: g.accounts,
 		Failed: func(trunk, why string) {
 			g.refusals.Warn().Str("component", "trunk").Str("code", codeTrunkFailed).Str("trunk", trunk).Str("reason", why).Msg("a trunk did not take a request")
 		},

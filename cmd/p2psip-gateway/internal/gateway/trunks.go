@@ -36,7 +36,7 @@ type TrunkConfig struct {
 }
 
 func (c *TrunkConfig) defaults() {
-	*c = TrunkConfig{LoadShare: "ordered", Timeout: trunk.DefaultTimeout, Health: HealthConfig{Down: 3, Up: 2}, Register: AccountConfig{Expires: time.Hour}}
+	*c = TrunkConfig{LoadShare: "ordered", Timeout: trunk.DefaultTimeout, Health: HealthConfig{Down: 3, Up: 2}, Register: AccountConfig{Expires: time.Hour, Called: "to"}}
 }
 
 // HealthConfig is the watching of a trunk by OPTIONS.
@@ -55,7 +55,8 @@ type AccountConfig struct {
 	SecretFile string        `yaml:"secret_file"`
 	Realm      string        `yaml:"realm"` // empty: host of server
 	Expires    time.Duration `yaml:"expires"`
-	Owner      Dial          `yaml:"owner"` // user of this domain that stands for it in the overlay; empty: the name of the trunk; none: no other gateway has it
+	Called     string        `yaml:"called"` // to | p-called-party-id: where calls from it say what was dialled
+	Owner      Dial          `yaml:"owner"`  // user of this domain that stands for it in the overlay; empty: the name of the trunk; none: no other gateway has it
 }
 
 // NumberConfig is one rule of a translation.
@@ -175,11 +176,14 @@ func (c *TrunkConfig) ranges(bad badKey) {
 // account looks at the account. Its server is the target when there is no other.
 func (c *TrunkConfig) account(t *trunk.Trunk, bad badKey) {
 	a := c.Register
-	if a == (AccountConfig{Expires: a.Expires}) {
+	if a == (AccountConfig{Expires: a.Expires, Called: a.Called}) {
 		return
 	}
 	r := &trunk.RegisterConfig{Server: a.Server, User: string(a.User), AuthUser: string(a.AuthUser), Secret: a.Secret, Realm: a.Realm, Expires: a.Expires}
 	t.Register = r
+	if r.CalledParty = a.Called == "p-called-party-id"; !r.CalledParty && a.Called != "to" {
+		bad("register.called", "%q is none of to, p-called-party-id", a.Called)
+	}
 	if r.AuthUser == "" {
 		r.AuthUser = r.User
 	}
