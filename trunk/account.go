@@ -156,6 +156,12 @@ func (acc *account) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		select {
+		case <-acc.stop: // also while there is something due, which does not begin any more
+			acc.leave()
+			return
+		default:
+		}
 		next, due := acc.look(acc.held())
 		if due {
 			acc.send(context.Background())
