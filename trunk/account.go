@@ -360,6 +360,12 @@ func (a *Accounts) ByContact(user string) (trunk string, ok bool) {
 	return "", false
 }
 
+// IsContact reports whether a user part is that of our contact at a registrar.
+func (a *Accounts) IsContact(user string) bool {
+	_, ok := a.ByContact(user)
+	return ok
+}
+
 // Usable says whether this gateway may send calls to the account of a trunk, and if not, the gr value of the gateway that may; "" when none is
 // known. A trunk without an account may be used.
 func (a *Accounts) Usable(trunk string) (ok bool, holder string) {

@@ -121,6 +121,9 @@ func (g *Gateway) openSIP() error {
 	if err != nil {
 		return err
 	}
+	if g.accounts != nil {
+		g.guard.account = g.accounts.IsContact
+	}
 	layer.Serve(h)
 	g.layer, g.guard.next = layer, layer
 	if g.redirect != nil {

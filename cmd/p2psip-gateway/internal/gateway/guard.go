@@ -21,7 +21,7 @@ const (
 	guardFlows   = 1 << 17          // phones that are known to be registered
 	guardWindow  = 10 * time.Second // an address over its rate gets one 503 in each
 	guardPrivate = 20               // a private network may do so many times as much: a whole LAN restarts at once behind its router
-	guardCredit  = 10               // requests that a successful REGISTER earns its address, besides its own
+	guardCredit  = 10               // requests that a successful REGISTER, or a call of a provider, earns its address, besides its own
 	guardFlowFor = 2 * time.Hour    // how long a phone is known after its last REGISTER
 	guardRefused = 1024             // requests with bad credentials whose answer is on its way
 	weakEvidence = 0.25             // a failure over UDP: its source may be forged, and a ban a weapon
@@ -58,8 +58,10 @@ type guardConfig struct {
 type guard struct {
 	conf  atomic.Pointer[guardConfig]
 	names *names // what is no probe names us
-	next  flow.Receiver
-	send  func(m *message.Message, from location.Hop, answer []byte)
+	// account reports whether a provider knows us by a user part, as our contact. nil: no provider does.
+	account func(user string) bool
+	next    flow.Receiver
+	send    func(m *message.Message, from location.Hop, answer []byte)
 
 	dropped map[string]*atomic.Uint64 // by code
 	bans    atomic.Int64              // at most so many addresses are banned
@@ -95,7 +97,7 @@ func (g *guard) set(c guardConfig) { g.conf.Store(&c) }
 
 // Deliver implements flow.Receiver.
 func (g *guard) Deliver(m *message.Message, from location.Hop) {
-	if !m.IsRequest() || from.Node != "" || g.isTrusted(from.Remote.Addr()) {
+	if !m.IsRequest() || from.Node != "" || g.isTrusted(from.Remote.Addr()) || g.isProviders(m, from) {
 		g.next.Deliver(m, from)
 		return
 	}
@@ -112,6 +114,30 @@ func (g *guard) Deliver(m *message.Message, from location.Hop) {
 		g.dropped[code].Add(1)
 		g.conf.Load().refused(&sip.Refusal{Word: code}, m, from)
 	}
+}
+
+// isProviders reports whether a request is for the contact under which we are registered at a provider, which may send from any address: nobody else
+// knows it. What follows within the dialog has another Request-URI, so that each earns its address some requests.
+func (g *guard) isProviders(m *message.Message, from location.Hop) bool {
+	if g.account == nil {
+		return false
+	}
+	uri, err := message.ParseURI(m.RequestURI)
+	if err != nil || !g.account(uri.User) {
+		return false
+	}
+	now := g.conf.Load().now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.earn(from.Remote.Addr(), now)
+	return true
+}
+
+// earn gives an address some more requests. The caller holds mu.
+func (g *guard) earn(a netip.Addr, now time.Time) *source {
+	s, most := g.source(a, now)
+	s.tokens = min(most, s.tokens+guardCredit)
+	return s
 }
 
 // judge tells why a request goes no further; "": it does.
@@ -210,8 +236,7 @@ func (g *guard) Registered(from location.Hop) {
 		}
 	}
 	g.flows[flowOf(from)] = now.Add(guardFlowFor)
-	s, most := g.source(from.Remote.Addr(), now)
-	s.tokens, s.failures = min(most, s.tokens+guardCredit), 0
+	g.earn(from.Remote.Addr(), now).failures = 0
 }
 
 // Wrong tells that a request had wrong credentials; Checked, which follows, knows where it came from.

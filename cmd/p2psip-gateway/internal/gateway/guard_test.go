@@ -228,6 +228,35 @@ func TestWhoDoesNotKnowTheDomainGetsNoAnswer(t *testing.T) {
 	}
 }
 
+// A provider that knows this gateway by the contact of an account alone may send from anywhere, as much as it has calls, and call itself what it likes.
+//
+// Feature: SEC-03 TRK-05
+func TestAProvidersCallsPass(t *testing.T) {
+	g := newGuarded(t, nil)
+	g.account = func(user string) bool { return user == "token" }
+	const calls = 1000
+	for i := range calls {
+		invite := requestedOf(t, "INVITE", "sip:token@203.0.113.1:5060", "sip:+4989@192.0.2.1", "To: <sip:49301234@itsp.example>", "User-Agent: sipcli/1")
+		if !g.ask(invite, from("192.0.2.1", 5060+i)) {
+			t.Fatalf("call %d is dropped: %v", i, g.Dropped())
+		}
+		for _, method := range []string{"ACK", "BYE"} {
+			within := requestedOf(t, method, "sip:1001@10.0.0.5", "sip:+4989@192.0.2.1", "To: <sip:49301234@itsp.example>;tag=2")
+			if !g.ask(within, from("192.0.2.1", 5060+i)) {
+				t.Fatalf("%s of call %d is dropped: %v", method, i, g.Dropped())
+			}
+		}
+	}
+	for _, user := range []string{"other", "token1"} {
+		if g.ask(requestedOf(t, "INVITE", "sip:"+user+"@203.0.113.1:5060", "sip:+4989@192.0.2.1"), from("192.0.2.2", 5060)) {
+			t.Errorf("a call to %q passes", user)
+		}
+	}
+	if len(g.told) > 0 || g.Phone(from("192.0.2.1", 5060)) {
+		t.Errorf("the provider is told %q, or counts as a phone", g.told)
+	}
+}
+
 // Feature: SEC-02
 func TestGuessingPasswordsBansAnAddress(t *testing.T) {
 	g := newGuarded(t, nil)
