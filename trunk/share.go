@@ -22,6 +22,9 @@ type Shares interface {
 // NAME is the user that stands for the account in the overlay, NUMBER the number as the trunk is to see it.
 const AccountParam = "account"
 
+// EmergencyParam beside it says that the call is one to an emergency service. Whoever may use the account may say so.
+const EmergencyParam = "emergency"
+
 // Refusals of calls between gateways that have the same account.
 var (
 	notSharing = &sip.Refusal{Status: 403, Word: "TRK403O", Text: "this gateway may not use the account"}
@@ -68,6 +71,7 @@ func (s *Service) lent(p *Plan, d *sip.Dialled) (r sip.TrunkRoute, ok bool) {
 		return r, false
 	}
 	r.Pattern, r.Prefix = AccountParam+"="+name, -1
+	_, r.Emergency = uri.Param(EmergencyParam)
 	var t *Trunk
 	for i := range p.c.Trunks {
 		if a := p.c.Trunks[i].Register; a != nil && a.Owner != "" && userOf(a.Owner) == name {
@@ -82,7 +86,7 @@ func (s *Service) lent(p *Plan, d *sip.Dialled) (r sip.TrunkRoute, ok bool) {
 			r.Refusal = notOwner
 			break
 		}
-		r.Ways = s.waysOf(p, t, &leaving{route: &Route{}, number: Number(d.User), call: d})
+		r.Ways = s.waysOf(p, t, &leaving{route: &Route{Emergency: r.Emergency}, number: Number(d.User), call: d})
 		for i := range r.Ways {
 			r.Ways[i].Charge = "" // who sent it has charged somebody
 		}
@@ -105,7 +109,11 @@ func (s *Service) borrowed(p *Plan, t *Trunk, number string, base sip.Way) (way 
 	way = base
 	way.Write = nil // that gateway does it
 	way.Node, way.Down = holder, holder == ""
-	way.URI = message.URI{Scheme: "sip", User: number, Host: p.c.Domain, Params: ";" + AccountParam + "=" + userOf(t.Register.Owner)}.String()
+	params := ";" + AccountParam + "=" + userOf(t.Register.Owner)
+	if base.Emergency {
+		params += ";" + EmergencyParam
+	}
+	way.URI = message.URI{Scheme: "sip", User: number, Host: p.c.Domain, Params: params}.String()
 	return way, true
 }
 

@@ -1,6 +1,7 @@
 package trunk
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,43 @@ func TestCallForTheOwner(t *testing.T) {
 	d.Standing = sip.Stranger
 	if r, _ := s.Route(d); r.Refusal == nil || r.Refusal.Word != "TRK403A" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// An emergency call over the account of another gateway is one there, too: it takes a line when none is left.
+//
+// Feature: TRK-05 TRK-13
+func TestEmergencyCallOverAnothersAccount(t *testing.T) {
+	account := itsp()
+	account.Register.Owner, account.MaxCalls, account.Prefixes = "itsp@example.org", 1, []Pattern{mustPattern(t, "030*")}
+	account.Targets = []Target{{URI: "sip:itsp.example", Weight: 1}}
+	plan := NewPlan(Config{Domain: "example.org", Trunks: []Trunk{account}, Routes: []Route{
+		{Match: mustPattern(t, "112"), To: []string{"itsp"}, Emergency: true}, {Match: mustPattern(t, "0*"), To: []string{"itsp"}}}})
+	gateway := func(a *shares) *Service {
+		return New(Options{Plan: plan, Accounts: a, Bindings: func(string) []location.Binding { return nil }, Now: time.Now})
+	}
+	there, owner := gateway(&shares{holder: "owner"}), gateway(&shares{usable: true})
+	for i, c := range []struct{ number, uri, want string }{
+		{"0301234", "sip:0301234@example.org;account=itsp", ""},
+		{"0301235", "sip:0301235@example.org;account=itsp", "TRK503B"},
+		{"112", "sip:112@example.org;account=itsp;emergency", ""},
+		{"112", "sip:112@example.org;account=itsp;emergency", ""},
+	} {
+		r, _ := there.Route(&sip.Dialled{User: c.number, Standing: sip.Known, Request: invite("sip:"+c.number+"@example.org", "sip:x@example.org")})
+		if len(r.Ways) != 1 || r.Ways[0].URI != c.uri {
+			t.Fatalf("%+v", r)
+		}
+		d := &sip.Dialled{User: c.number, Standing: sip.Peer, Node: "member", Request: invite(r.Ways[0].URI, "sip:x@example.org")}
+		if r, _ = owner.Route(d); len(r.Ways) != 1 || r.Refusal != nil {
+			t.Fatalf("%+v", r)
+		}
+		got := ""
+		if why := owner.Take(strconv.Itoa(i), &r.Ways[0], d); why != nil {
+			got = why.Word
+		}
+		if got != c.want || r.Emergency != (c.number == "112") {
+			t.Errorf("call %d, %s: %q, want %q", i, c.number, got, c.want)
+		}
 	}
 }
 

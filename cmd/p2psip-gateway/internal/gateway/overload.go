@@ -17,6 +17,7 @@ import (
 
 	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/message"
+	"github.com/p2psip/p2psip-gateway/trunk"
 )
 
 // Overload control. What is measured is how long a message waits before it is looked at, for that is what phones suffer from: past T1
@@ -62,7 +63,7 @@ func (o *overload) admit(req *message.Message) bool {
 	return share >= allLoad || rand.Int64N(allLoad) < share || message.Tag(req.Get(message.To)) != "" || o.urgent(req)
 }
 
-// urgent reports whether a request is about an emergency: RFC 3261 §20.26, RFC 5031, or a number of the configuration.
+// urgent reports whether a request is about an emergency: RFC 3261 §20.26, RFC 5031, a number of the configuration, or what another gateway calls one.
 func (o *overload) urgent(req *message.Message) bool {
 	if message.EqualFold(req.Other("Priority"), "emergency") {
 		return true
@@ -72,6 +73,9 @@ func (o *overload) urgent(req *message.Message) bool {
 		return false
 	}
 	const sos = "service:sos"
+	if _, ok := uri.Param(trunk.EmergencyParam); ok { // another gateway has us send it over an account
+		return true
+	}
 	return uri.Scheme == "urn" && len(uri.Rest) >= len(sos) && message.EqualFold(uri.Rest[:len(sos)], sos) || slices.Contains(o.bounds.Load().emergency, uri.User)
 }
 

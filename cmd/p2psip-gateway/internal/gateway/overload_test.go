@@ -49,6 +49,7 @@ func TestRFC3261_21_5_4_OverloadIs503ButDialogsAndEmergenciesGoOn(t *testing.T) 
 	for i, req := range []*message.Message{
 		ask(t, "INVITE sip:bob@example.org", inside), ask(t, "BYE sip:bob@example.org", inside), ask(t, "INVITE sip:112@example.org", new),
 		ask(t, "INVITE urn:service:sos.police", new), ask(t, "INVITE sip:bob@example.org", new+"Priority: Emergency\r\n"),
+		ask(t, "INVITE sip:+49112@example.org;account=itsp;emergency", new),
 	} {
 		if h.Request(&asked{req: req}); core.requests != i+1 {
 			t.Errorf("%s %s was refused", req.Method, req.RequestURI)
