@@ -118,7 +118,7 @@ func (p *provider) answer(req *message.Message) *message.Message {
 		}
 	case r.Verdict != digest.OK:
 		res.StatusCode = 401
-		for _, v := range p.server.Challenge(time.Now(), r.Verdict == digest.Stale, digest.MD5) {
+		for _, v := range p.server.Challenge(req, time.Now(), r.Verdict == digest.Stale, digest.MD5) {
 			res.Add(message.WWWAuthenticate, v)
 		}
 	case what == "register" && expires < p.min:

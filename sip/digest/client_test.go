@@ -48,8 +48,8 @@ func TestClientAndServerAgree(t *testing.T) {
 	c := Client{User: "alice", Password: "secret", Realm: realm}
 	for _, alg := range []Algorithm{MD5, SHA256} {
 		for _, challenge := range []message.Name{message.WWWAuthenticate, message.ProxyAuthenticate} {
-			value := s.Challenge(start, false, alg)[0]
-			for _, v := range []string{value, strings.Replace(s.Challenge(start, false, alg)[0], `, qop="auth"`, "", 1)} {
+			value := s.Challenge(another(), start, false, alg)[0]
+			for _, v := range []string{value, strings.Replace(s.Challenge(another(), start, false, alg)[0], `, qop="auth"`, "", 1)} {
 				ch, err := c.Choose(challengeWith(challenge, v))
 				if err != nil {
 					t.Fatal(err)

@@ -3,7 +3,9 @@ package digest
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +40,15 @@ func register(t testing.TB, values ...string) *message.Message {
 	}
 	return m
 }
+
+// another is a request that is no repetition of any other.
+func another() *message.Message {
+	m := &message.Message{Method: "REGISTER"}
+	m.Add(message.CallID, strconv.FormatUint(requests.Add(1), 10))
+	return m
+}
+
+var requests atomic.Uint64
 
 // answer computes credentials by another implementation than ours.
 func answer(t testing.TB, challenge, user, password string, count int) string {
@@ -89,14 +100,14 @@ func TestRFC7616_3_9_1_Vectors(t *testing.T) {
 func TestVerify(t *testing.T) {
 	s := testServer(t)
 	for _, alg := range []Algorithm{MD5, SHA256} {
-		ch := s.Challenge(start, false, alg)[0]
+		ch := s.Challenge(another(), start, false, alg)[0]
 		r := s.Verify(register(t, answer(t, ch, "alice", "secret", 1)), message.Authorization, start)
 		expect(t, alg.String(), r, OK)
 		if r.User != "alice" || r.OtherURI {
 			t.Errorf("%+v", r)
 		}
 	}
-	ch := s.Challenge(start, false)[0]
+	ch := s.Challenge(another(), start, false)[0]
 	good := answer(t, ch, "alice", "secret", 1)
 	expect(t, "none", s.Verify(register(t), message.Authorization, start), NoCredentials)
 	expect(t, "other field", s.Verify(register(t, good), message.ProxyAuthorization, start), NoCredentials)
@@ -109,14 +120,14 @@ func TestVerify(t *testing.T) {
 	expect(t, "right after the wrong ones", s.Verify(register(t, good), message.Authorization, start), OK)
 
 	proxied := register(t)
-	proxied.Set(message.ProxyAuthorization, answer(t, s.Challenge(start, false)[0], "bob", "hunter2", 1))
+	proxied.Set(message.ProxyAuthorization, answer(t, s.Challenge(another(), start, false)[0], "bob", "hunter2", 1))
 	expect(t, "407", s.Verify(proxied, message.ProxyAuthorization, start), OK)
 }
 
 // RFC 7616 §3.3: any change to what the response was computed over is a wrong password.
 func TestTampering(t *testing.T) {
 	s := testServer(t)
-	good := answer(t, s.Challenge(start, false)[0], "alice", "secret", 1)
+	good := answer(t, s.Challenge(another(), start, false)[0], "alice", "secret", 1)
 	for _, p := range []string{"nonce", "uri", "cnonce", "response", "username"} {
 		re := regexp.MustCompile(`(\b` + p + `=")(.)`)
 		bad := re.ReplaceAllStringFunc(good, func(m string) string {
@@ -137,7 +148,7 @@ func TestTampering(t *testing.T) {
 
 func TestMalformedCredentials(t *testing.T) {
 	s := testServer(t)
-	good := answer(t, s.Challenge(start, false)[0], "alice", "secret", 1)
+	good := answer(t, s.Challenge(another(), start, false)[0], "alice", "secret", 1)
 	for _, p := range []string{"nonce", "uri", "cnonce", "response", "username", "nc"} {
 		bad := regexp.MustCompile(`\b`+p+`=[^,]*,?`).ReplaceAllString(good, "")
 		expect(t, "without "+p, s.Verify(register(t, bad), message.Authorization, start), Refused)
@@ -161,7 +172,7 @@ func TestAlgorithmTokens(t *testing.T) {
 	for _, alg := range []Algorithm{MD5, SHA256} {
 		tok := alg.String()
 		for _, v := range []string{tok, strings.ToLower(tok), `"` + tok + `"`, `"` + strings.ToLower(tok) + `"`} {
-			good := answer(t, s.Challenge(start, false, alg)[0], "alice", "secret", 1)
+			good := answer(t, s.Challenge(another(), start, false, alg)[0], "alice", "secret", 1)
 			good = regexp.MustCompile(`algorithm="?`+tok+`"?`).ReplaceAllString(good, "algorithm="+v)
 			if !strings.Contains(good, "algorithm="+v) {
 				t.Fatal(good)
@@ -169,7 +180,7 @@ func TestAlgorithmTokens(t *testing.T) {
 			expect(t, v, s.Verify(register(t, good), message.Authorization, start), OK)
 		}
 	}
-	good := answer(t, s.Challenge(start, false)[0], "alice", "secret", 1)
+	good := answer(t, s.Challenge(another(), start, false)[0], "alice", "secret", 1)
 	none := regexp.MustCompile(`algorithm="?MD5"?,? ?`).ReplaceAllString(good, "")
 	expect(t, "none", s.Verify(register(t, none), message.Authorization, start), OK)
 	for _, v := range []string{"MD5-sess", "SHA-512-256", "SHA1", "x"} {
@@ -181,10 +192,10 @@ func TestAlgorithmTokens(t *testing.T) {
 // A challenge with SHA-256 alone is not to be answered with the weaker hash.
 func TestRFC8760_NoDowngrade(t *testing.T) {
 	s := testServer(t)
-	ch := strings.Replace(s.Challenge(start, false, SHA256)[0], "SHA-256", "MD5", 1)
+	ch := strings.Replace(s.Challenge(another(), start, false, SHA256)[0], "SHA-256", "MD5", 1)
 	r := s.Verify(register(t, answer(t, ch, "alice", "secret", 1)), message.Authorization, start)
 	expect(t, "MD5 for SHA-256", r, Refused)
-	both := s.Challenge(start, false, SHA256, MD5)
+	both := s.Challenge(another(), start, false, SHA256, MD5)
 	if len(both) != 2 || !strings.Contains(both[0], "algorithm=SHA-256,") || !strings.Contains(both[1], "algorithm=MD5,") {
 		t.Fatal(both)
 	}
@@ -193,13 +204,33 @@ func TestRFC8760_NoDowngrade(t *testing.T) {
 	}
 }
 
+// A UAS that keeps nothing answers a repeated request as it answered the first one.
+func TestRFC3261_8_2_7_ARepeatedRequestGetsTheSameChallenge(t *testing.T) {
+	s, at := testServer(t), start.Truncate(nonceStep)
+	first := s.Challenge(register(t), at, false)[0]
+	if again := s.Challenge(register(t), at.Add(nonceStep-1), false)[0]; again != first {
+		t.Errorf("%s, then %s", first, again)
+	}
+	for name, change := range map[string]func(*message.Message){
+		"another call":        func(m *message.Message) { m.Set(message.CallID, "2") },
+		"another CSeq":        func(m *message.Message) { m.Set(message.CSeq, "2 REGISTER") },
+		"another transaction": func(m *message.Message) { m.Set(message.Via, "SIP/2.0/UDP h;branch=2") },
+	} {
+		m := register(t)
+		change(m)
+		if s.Challenge(m, at, false)[0] == first {
+			t.Errorf("%s has the same nonce", name)
+		}
+	}
+}
+
 func TestChallenge(t *testing.T) {
 	s := testServer(t)
-	got := s.Challenge(start, false)
+	got := s.Challenge(another(), start, false)
 	if len(got) != 1 || !regexp.MustCompile(`^Digest realm="example.org", nonce="[\w-]{44}", algorithm=MD5, qop="auth"$`).MatchString(got[0]) {
 		t.Error(got)
 	}
-	if again := s.Challenge(start, true); !strings.HasSuffix(again[0], `, qop="auth", stale=true`) || again[0][:70] == got[0][:70] {
+	if again := s.Challenge(another(), start, true); !strings.HasSuffix(again[0], `, qop="auth", stale=true`) || again[0][:70] == got[0][:70] {
 		t.Error(again)
 	}
 }
@@ -209,17 +240,17 @@ func TestChallenge(t *testing.T) {
 // Feature: REG-12
 func TestStale(t *testing.T) {
 	s := testServer(t)
-	good := answer(t, s.Challenge(start, false)[0], "alice", "secret", 1)
-	wrong := answer(t, s.Challenge(start, false)[0], "alice", "x", 1)
+	good := answer(t, s.Challenge(another(), start, false)[0], "alice", "secret", 1)
+	wrong := answer(t, s.Challenge(another(), start, false)[0], "alice", "x", 1)
 	late := start.Add(NonceLife + time.Second)
 	expect(t, "late", s.Verify(register(t, good), message.Authorization, late), Stale)
 	expect(t, "late and wrong", s.Verify(register(t, wrong), message.Authorization, late), Refused)
 	expect(t, "just in time", s.Verify(register(t, good), message.Authorization, start.Add(NonceLife)), OK)
-	future := answer(t, s.Challenge(start.Add(time.Minute), false)[0], "alice", "secret", 1)
+	future := answer(t, s.Challenge(another(), start.Add(time.Minute), false)[0], "alice", "secret", 1)
 	expect(t, "from the future", s.Verify(register(t, future), message.Authorization, start), Stale)
 
 	other := testServer(t)
-	expect(t, "another gateway", other.Verify(register(t, answer(t, s.Challenge(start, false)[0], "alice", "secret", 1)), message.Authorization, start), Stale)
+	expect(t, "another gateway", other.Verify(register(t, answer(t, s.Challenge(another(), start, false)[0], "alice", "secret", 1)), message.Authorization, start), Stale)
 	for _, nonce := range []string{"x", strings.Repeat("A", 44), strings.Repeat("!", 44)} {
 		ch := `Digest realm="example.org", nonce="` + nonce + `", algorithm=MD5, qop="auth"`
 		expect(t, nonce, s.Verify(register(t, answer(t, ch, "alice", "secret", 1)), message.Authorization, start), Stale)
@@ -231,7 +262,7 @@ func TestStale(t *testing.T) {
 // Feature: REG-12
 func TestRFC7616_3_4_CountDetectsReplay(t *testing.T) {
 	s := testServer(t)
-	ch := s.Challenge(start, false)[0]
+	ch := s.Challenge(another(), start, false)[0]
 	verify := func(n int) Verdict {
 		return s.Verify(register(t, answer(t, ch, "alice", "secret", n)), message.Authorization, start).Verdict
 	}
@@ -250,7 +281,7 @@ func TestRFC7616_3_4_CountDetectsReplay(t *testing.T) {
 // Feature: REG-12
 func TestNoQop(t *testing.T) {
 	s := testServer(t)
-	ch := strings.Replace(s.Challenge(start, false)[0], `, qop="auth"`, "", 1)
+	ch := strings.Replace(s.Challenge(another(), start, false)[0], `, qop="auth"`, "", 1)
 	old := answer(t, ch, "alice", "secret", 0)
 	if strings.Contains(old, "qop") {
 		t.Fatal(old)
@@ -262,21 +293,21 @@ func TestNoQop(t *testing.T) {
 // A phone that follows a redirect repeats its first credentials in front of the new ones.
 func TestAllCredentialsOfOurRealmAreTried(t *testing.T) {
 	s := testServer(t)
-	used := answer(t, s.Challenge(start, false)[0], "alice", "secret", 1)
+	used := answer(t, s.Challenge(another(), start, false)[0], "alice", "secret", 1)
 	expect(t, "first", s.Verify(register(t, used), message.Authorization, start), OK)
-	fresh := answer(t, s.Challenge(start, false)[0], "alice", "secret", 1)
+	fresh := answer(t, s.Challenge(another(), start, false)[0], "alice", "secret", 1)
 	foreign := strings.ReplaceAll(used, realm, "other.example")
 	expect(t, "used, foreign, fresh", s.Verify(register(t, used, foreign, fresh), message.Authorization, start), OK)
-	wrong := answer(t, s.Challenge(start, false)[0], "alice", "x", 1)
+	wrong := answer(t, s.Challenge(another(), start, false)[0], "alice", "x", 1)
 	expect(t, "used and wrong", s.Verify(register(t, used, wrong), message.Authorization, start), Stale)
-	many := []string{wrong, wrong, wrong, wrong, answer(t, s.Challenge(start, false)[0], "alice", "secret", 1)}
+	many := []string{wrong, wrong, wrong, wrong, answer(t, s.Challenge(another(), start, false)[0], "alice", "secret", 1)}
 	expect(t, "too many", s.Verify(register(t, many...), message.Authorization, start), Refused)
 }
 
 // RFC 3261 §22.4 point 5: the URI of the credentials need not be the Request-URI; the caller is told.
 func TestOtherURI(t *testing.T) {
 	s := testServer(t)
-	m := register(t, answer(t, s.Challenge(start, false)[0], "alice", "secret", 1))
+	m := register(t, answer(t, s.Challenge(another(), start, false)[0], "alice", "secret", 1))
 	m.RequestURI = "sip:gw1.example.org"
 	if r := s.Verify(m, message.Authorization, start); r.Verdict != OK || !r.OtherURI {
 		t.Errorf("%+v", r)
@@ -285,7 +316,7 @@ func TestOtherURI(t *testing.T) {
 
 func TestConcurrentReplaysPassOnce(t *testing.T) {
 	s := testServer(t)
-	req := register(t, answer(t, s.Challenge(start, false)[0], "alice", "secret", 1))
+	req := register(t, answer(t, s.Challenge(another(), start, false)[0], "alice", "secret", 1))
 	got := make(chan Verdict)
 	for range 16 {
 		go func() { got <- s.Verify(req, message.Authorization, start).Verdict }()
@@ -334,7 +365,7 @@ func TestCountsAreBoundedAndForgetNothingThatIsGood(t *testing.T) {
 func BenchmarkVerify(b *testing.B) {
 	s := testServer(b)
 	b.ReportAllocs()
-	req := register(b, answer(b, s.Challenge(start, false)[0], "alice", "secret", 1))
+	req := register(b, answer(b, s.Challenge(another(), start, false)[0], "alice", "secret", 1))
 	for b.Loop() {
 		s.Verify(req, message.Authorization, start)
 	}
@@ -343,7 +374,8 @@ func BenchmarkVerify(b *testing.B) {
 func BenchmarkChallenge(b *testing.B) {
 	s := testServer(b)
 	b.ReportAllocs()
+	req := register(b)
 	for b.Loop() {
-		s.Challenge(start, false)
+		s.Challenge(req, start, false)
 	}
 }

@@ -2,16 +2,20 @@ package digest
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
 	"time"
+
+	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
 // A nonce is base64(time | serial | algorithms | code): when it was made, what tells it from others of that time, the
 // algorithms of the challenge as bits, and a keyed code over these and the realm. So any nonce of ours is known
 // without a table of those handed out (RFC 7616 §3.3 asks for such a construction), and nobody answers with an
 // algorithm that was not offered.
+//
+// The serial is a keyed code of the request, and the time is in steps of nonceStep: who is challenged without a transaction and asks the same
+// again gets the same challenge, as RFC 3261 §8.2.7 has it for a stateless UAS, but for requests on either side of a step.
 const (
 	nonceBody = 8 + 8 + 1
 	nonceSize = nonceBody + macLen
@@ -24,10 +28,12 @@ type nonce struct {
 	offered uint8 // bit a stands for algorithm a
 }
 
-func (s *Server) newNonce(now time.Time, offered uint8) string {
+func (s *Server) newNonce(req *message.Message, now time.Time, offered uint8) string {
 	var b [nonceSize]byte
-	binary.BigEndian.PutUint64(b[:], uint64(now.UnixNano()))
-	_, _ = rand.Read(b[8:16]) // never fails
+	binary.BigEndian.PutUint64(b[:], uint64(now.Truncate(nonceStep).UnixNano()))
+	via, _ := req.FirstValue(message.Via)
+	serial := s.code.Of(b[:8], req.Get(message.CallID)+"\n"+req.Get(message.CSeq)+"\n"+via)
+	copy(b[8:16], serial[:])
 	b[16] = offered
 	code := s.code.Of(b[:nonceBody], s.realm)
 	copy(b[nonceBody:], code[:macLen])

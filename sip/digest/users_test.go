@@ -78,6 +78,6 @@ func TestMissingHA1IsNoUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := NewServer(realm, u.Lookup)
-	expect(t, "MD5", s.Verify(register(t, answer(t, s.Challenge(start, false)[0], "carol", "pw", 1)), message.Authorization, start), Refused)
-	expect(t, "SHA-256", s.Verify(register(t, answer(t, s.Challenge(start, false, SHA256)[0], "carol", "pw", 1)), message.Authorization, start), OK)
+	expect(t, "MD5", s.Verify(register(t, answer(t, s.Challenge(another(), start, false)[0], "carol", "pw", 1)), message.Authorization, start), Refused)
+	expect(t, "SHA-256", s.Verify(register(t, answer(t, s.Challenge(another(), start, false, SHA256)[0], "carol", "pw", 1)), message.Authorization, start), OK)
 }

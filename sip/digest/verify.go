@@ -70,9 +70,9 @@ func NewServer(realm string, lookup Lookup) *Server {
 }
 
 // Challenge returns the values for WWW-Authenticate or Proxy-Authenticate fields, one for each algorithm in that
-// order; none stands for MD5. All hold one nonce, which is good for NonceLife and for these algorithms only. stale
-// tells the client to try again without asking its user (RFC 7616 §3.3).
-func (s *Server) Challenge(now time.Time, stale bool, algs ...Algorithm) []string {
+// order; none stands for MD5. All hold one nonce, which is good for NonceLife, less up to 32 s, and for these algorithms only; the same
+// request gets the same within that time. stale tells the client to try again without asking its user (RFC 7616 §3.3).
+func (s *Server) Challenge(req *message.Message, now time.Time, stale bool, algs ...Algorithm) []string {
 	if len(algs) == 0 {
 		algs = []Algorithm{MD5}
 	}
@@ -80,7 +80,7 @@ func (s *Server) Challenge(now time.Time, stale bool, algs ...Algorithm) []strin
 	for _, a := range algs {
 		offered |= 1 << a
 	}
-	nonce := s.newNonce(now, offered)
+	nonce := s.newNonce(req, now, offered)
 	out := make([]string, 0, len(algs))
 	for _, a := range algs {
 		// RFC 7616 §3.3: realm, nonce and qop are quoted, algorithm and stale are not.

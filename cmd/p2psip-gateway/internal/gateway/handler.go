@@ -109,7 +109,7 @@ func (a *authenticator) Authenticate(req *message.Message) (user string, challen
 	if r.Verdict == digest.Refused {
 		a.refused(req, r.Err)
 	}
-	return "", a.server.Challenge(now, r.Verdict == digest.Stale, a.algorithms()...), false
+	return "", a.server.Challenge(req, now, r.Verdict == digest.Stale, a.algorithms()...), false
 }
 
 func algorithms(words []string) (out []digest.Algorithm) {
