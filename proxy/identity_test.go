@@ -172,6 +172,13 @@ func (h *holders) holds(node string, aor location.AOR) location.Holding {
 	return answer
 }
 
+// answers sets what comes before an answer from now on.
+func (h *holders) answers(f func(context.Context) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.answer = f
+}
+
 func (h *holders) HoldsCached(node string, aor location.AOR) (holds location.Holding, known bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -180,8 +187,11 @@ func (h *holders) HoldsCached(node string, aor location.AOR) (holds location.Hol
 
 func (h *holders) Holds(ctx context.Context, node string, aor location.AOR) (location.Holding, error) {
 	h.asked.Add(1)
-	if h.answer != nil {
-		if err := h.answer(ctx); err != nil {
+	h.mu.Lock()
+	answer := h.answer
+	h.mu.Unlock()
+	if answer != nil {
+		if err := answer(ctx); err != nil {
 			return 0, err
 		}
 	}
@@ -280,7 +290,7 @@ func TestRFC3325_5_AGatewayIsBelievedThatHoldsTheCertificateOfTheCaller(t *testi
 func TestACallerThatIsNotProvenInTimeIsUnverified(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, h, told := believing(t, nil)
-		h.answer = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		h.answers(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 		x := g.receive(request(t, "INVITE", bobURI, aliceURI, assertsAlice), location.Hop{Node: "other"})
 		pass(checkWait - time.Millisecond)
 		g.branches(0)
@@ -297,7 +307,7 @@ func TestACallerThatIsNotProvenInTimeIsUnverified(t *testing.T) {
 func TestACallIsCancelledWhileItsCallerIsLookedAt(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, h, _ := believing(t, nil)
-		h.answer = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		h.answers(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 		x := g.receive(request(t, "INVITE", bobURI, aliceURI, assertsAlice), location.Hop{Node: "other"})
 		g.p.Cancel(x, &message.Message{Method: "CANCEL"})
 		wait()
@@ -323,11 +333,11 @@ func TestAForgedCallerIsRefusedWhereThatIsAskedFor(t *testing.T) {
 				t.Errorf("Warning %q, refusals %+v", w, g.refusals)
 			}
 			g.branches(0)
-			h.answer = func(context.Context) error { return errors.New("no answer") }
+			h.answers(func(context.Context) error { return errors.New("no answer") })
 			x = g.receive(request(t, method, bobURI, "sip:dave@example.org"), location.Hop{Node: "other"})
 			wait()
 			wantStatuses(t, x, 504)
-			h.answer = nil
+			h.answers(nil)
 			g.receive(request(t, method, bobURI, aliceURI, assertsAlice), location.Hop{Node: "other"})
 			wait()
 			g.branches(1)[0].answer(200)
@@ -339,7 +349,7 @@ func TestAForgedCallerIsRefusedWhereThatIsAskedFor(t *testing.T) {
 func TestQuestionsAboutCallersLeaveRoom(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, h, told := believing(t, nil)
-		h.answer = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		h.answers(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 		for range maxChecks + 1 {
 			g.receive(request(t, "INVITE", bobURI, aliceURI, assertsAlice), location.Hop{Node: "other"})
 		}
@@ -348,7 +358,7 @@ func TestQuestionsAboutCallersLeaveRoom(t *testing.T) {
 		}
 		pass(checkWait)
 		g.branches(maxChecks + 1)
-		h.answer = nil
+		h.answers(nil)
 		g.receive(request(t, "INVITE", bobURI, aliceURI, assertsAlice), location.Hop{Node: "other"})
 		wait()
 		if !g.branches(maxChecks + 2)[maxChecks+1].req.Has(message.PAssertedIdentity) {
