@@ -257,11 +257,17 @@ func (in *inbound) via(hop location.Hop) location.Hop {
 func (c *call) send(branch int) {
 	l := &c.legs[branch]
 	hop := c.in.via(l.hops[l.at])
+	if c.around(l, hop) {
+		c.fork.end(branch, aroundRoutes)
+		c.p.turnedAwayBy(c.tx, aroundRoutes)
+		return
+	}
 	m := c.p.branchOf(c.in, &l.target, hop, c.fork.branches[branch].breadth)
 	if l.way != nil {
 		c.dress(l, m)
 	} else {
 		c.p.disclose(c.in, m, &l.target, hop)
+		m.RequestURI = unlent(m.RequestURI, hop)
 	}
 	if l.proof != "" {
 		m.Add(l.proofField, l.proof)

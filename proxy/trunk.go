@@ -22,6 +22,8 @@ type Trunks interface {
 	Emergency(user string, service bool) bool
 	// At names the trunk that has an address, "" when none does.
 	At(h location.Hop) string
+	// Named names the trunk that has a host: of a target, or its domain; "" when none does.
+	Named(host string) string
 	// Route finds the way for a request. ok is false when no route is for it: then it goes where it would without trunks.
 	Route(d *sip.Dialled) (r sip.TrunkRoute, ok bool)
 	// Receive takes note of a call from a trunk, Take of one that goes over a way; nil when there is room for it. Take before Drop of another
@@ -44,6 +46,7 @@ type Trunks interface {
 var (
 	trunkDown     = &sip.Refusal{Status: 503, Word: "TRK503", Text: "no target of the trunk answers"}
 	trunkPassword = &sip.Refusal{Status: 503, Word: "TRK503A", Text: "the trunk wants credentials that it does not get, or refuses them"}
+	aroundRoutes  = &sip.Refusal{Status: 403, Word: "TRK403R", Text: "the address of a trunk is reached by its numbers only"}
 )
 
 func (p *Proxy) trunking() bool { return p.c.Trunks != nil && p.c.Trunks.Active() }
@@ -52,7 +55,7 @@ func (p *Proxy) trunking() bool { return p.c.Trunks != nil && p.c.Trunks.Active(
 type trunked struct {
 	dialled sip.Dialled
 	counted bool         // Trunks has an entry for it
-	payer   location.AOR // who had the call forwarded; "": nobody
+	payer   location.AOR // the user of this gateway who had the call forwarded; "": nobody
 }
 
 // sos reports whether a Request-URI is an emergency service (RFC 5031 §4.2: "urn:service:sos" and its sub-services).
@@ -169,8 +172,8 @@ func (p *Proxy) turnedAwayBy(tx sip.ServerTransaction, why *sip.Refusal) {
 
 // overTrunk leads a request over trunks, if a route says so; it reports whether that decided. uri is the Request-URI that it stands for.
 func (c *call) overTrunk(user, domain string) bool {
-	if !c.p.trunking() || c.instance != "" || c.in.genuine {
-		return false
+	if !c.p.trunking() || c.instance != "" || c.in.inside {
+		return false // what says to be within a dialog opens none, whether it is or not: it would be a call that is not counted
 	}
 	r, ok := c.p.c.Trunks.Route(c.dialled(user, domain))
 	if !ok {
@@ -243,13 +246,16 @@ func (p *Proxy) rests(t *target, now time.Time) bool {
 	return p.outages.rests(hop, now)
 }
 
-// take has the trunk of a leg make room for the call; it reports whether there is. Without, the next way has its turn.
+// take has the trunk of a leg make room for the call; it reports whether there is. Without, the next way has its turn. What is no call takes no
+// room: nothing would tell when it ends.
 func (c *call) take(branch int) bool {
 	l := &c.legs[branch]
-	if l.way == nil || c.in.inside {
+	if l.way == nil || c.in.msg.Method != "INVITE" {
 		return true
 	}
-	why := c.p.c.Trunks.Take(c.id(), l.way, &c.trunk.dialled)
+	d := &c.trunk.dialled
+	d.Again = c.trunk.counted
+	why := c.p.c.Trunks.Take(c.id(), l.way, d)
 	if why == nil {
 		c.trunk.counted = true
 		return true
@@ -429,8 +435,9 @@ func (c *call) trunkOver(status int) {
 	c.p.c.Trunks.Drop(c.id())
 }
 
-// dial leads a request for aor, which is nobody's own, over trunks; it reports whether that decided. A user who has calls forwarded pays for
-// where they go.
+// dial leads a request for aor, which is nobody's own, over trunks; it reports whether that decided. A user of this gateway who has calls forwarded
+// pays for where they go. When it is one of another gateway, whoever calls must be somebody who may call there: the word of others opens no
+// trunk here.
 func (c *call) dial(aor location.AOR, depth int) bool {
 	if !c.p.trunking() || depth > 0 && len(c.seen) < 2 {
 		return false
@@ -438,7 +445,10 @@ func (c *call) dial(aor location.AOR, depth int) bool {
 	user, _, _ := strings.Cut(string(aor), "@")
 	if depth > 0 {
 		c.dialled(user, "") // makes room
-		c.trunk.payer = c.seen[len(c.seen)-2]
+		c.trunk.payer = ""
+		if from := c.seen[len(c.seen)-2]; c.here(from) {
+			c.trunk.payer = from
+		}
 	}
 	return c.overTrunk(user, "")
 }

@@ -32,6 +32,7 @@ type Dialled struct {
 	Node         string // gr value of the gateway that it comes from; "": it comes from elsewhere
 	Standing     Standing
 	Emergency    bool // urn:service:sos or one of its services (RFC 5031)
+	Again        bool // the request was counted before: it goes on to another way
 	Request      *message.Message
 }
 

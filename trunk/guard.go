@@ -130,6 +130,9 @@ func (s *Service) mayTake(p *Plan, e *entry, w *sip.Way, d *sip.Dialled) *sip.Re
 			return roundTrip
 		}
 	}
+	if w.Charge != "" && e.payer != "" && !d.Again {
+		return sameCall
+	}
 	if w.Charge != "" && e.payer == "" {
 		s.today()
 		switch u := s.users[w.Charge]; {

@@ -73,6 +73,7 @@ var (
 	overCalls    = &sip.Refusal{Status: 403, Word: "TRK403C", Text: "too many calls of this user at a time"}
 	overDaily    = &sip.Refusal{Status: 403, Word: "TRK403D", Text: "too many calls of this user in a day"}
 	roundTrip    = &sip.Refusal{Status: 482, Word: "TRK482", Text: "the call comes from the trunk that it would go to"}
+	sameCall     = &sip.Refusal{Status: 482, Word: "TRK482C", Text: "there is a call with this Call-ID already"}
 	noNumber     = &sip.Refusal{Status: 484, Word: "TRK484", Text: "nothing is left of the number"}
 )
 
@@ -187,6 +188,16 @@ func (s *Service) At(h location.Hop) string {
 			if t.Headers = nil; t.identifies(src) >= 0 {
 				return t.Name
 			}
+		}
+	}
+	return ""
+}
+
+// Named implements proxy.Trunks.
+func (s *Service) Named(host string) string {
+	for _, t := range s.plan.Load().c.Trunks {
+		if t.isAt(host, netip.Addr{}) {
+			return t.Name
 		}
 	}
 	return ""
@@ -308,7 +319,7 @@ func (s *Service) ways(p *Plan, r *Route, d *sip.Dialled) ([]sip.Way, *sip.Refus
 		switch {
 		case n == "":
 			why = noNumber
-		case len(t.Prefixes) > 0 && !r.Emergency && !slices.ContainsFunc(t.Prefixes, func(x Pattern) bool { return x.Match(n, "") }):
+		case !r.Emergency && !t.permits(n):
 			why = notPrefix
 		default:
 			why = nil
@@ -328,6 +339,11 @@ func (s *Service) ways(p *Plan, r *Route, d *sip.Dialled) ([]sip.Way, *sip.Refus
 		return 1
 	})
 	return out, nil
+}
+
+// permits reports whether a number, as it is sent, may be called over the trunk.
+func (t *Trunk) permits(number string) bool {
+	return len(t.Prefixes) == 0 || slices.ContainsFunc(t.Prefixes, func(x Pattern) bool { return x.Match(number, "") })
 }
 
 // leaving is a call on its way to a trunk.

@@ -86,6 +86,10 @@ func (s *Service) lent(p *Plan, d *sip.Dialled) (r sip.TrunkRoute, ok bool) {
 			r.Refusal = notOwner
 			break
 		}
+		if n := Number(d.User); !r.Emergency && !t.permits(n) {
+			r.Refusal = notPrefix
+			break
+		}
 		r.Ways = s.waysOf(p, t, &leaving{route: &Route{Emergency: r.Emergency}, number: Number(d.User), call: d})
 		for i := range r.Ways {
 			r.Ways[i].Charge = "" // who sent it has charged somebody
