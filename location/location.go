@@ -53,6 +53,8 @@ var (
 	ErrForbidden   = errors.New("not allowed")
 	ErrUnavailable = errors.New("location service unavailable") // the overlay did not answer: never the same as "not found"
 
+	ErrNotOffered = errors.New("the overlay does not offer this") // its document has to
+
 	ErrForwardLoop  = errors.New("forwarding leads back")       // all that is registered are forwardings, and they lead to each other
 	ErrForwardDepth = errors.New("forwarded more than 5 times") // likewise, and the way is too long
 )

@@ -227,6 +227,12 @@ func (p *Peer) Run(ctx context.Context) error {
 	return l.exit
 }
 
+// HasKind reports whether records of a Kind may be stored in the overlay.
+func (p *Peer) HasKind(kind wire.KindID) bool {
+	_, ok := p.Config().Kind(kind)
+	return ok
+}
+
 // AllowsUser reports whether the configuration lets user ("alice@example.org") register in this overlay (RFC 7904 §3.4).
 func (p *Peer) AllowsUser(user string) bool { return p.Config().AllowsUser(user) }
 

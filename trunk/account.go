@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -31,7 +32,7 @@ type Claim interface {
 	Holder() string
 	// Member reports whether another gateway, by its gr value, may use the account too.
 	Member(gr string) bool
-	// Err is what keeps this gateway from taking part; nil: nothing.
+	// Err is what keeps this gateway from taking part; nil: nothing. It is a location.ErrNotOffered when the overlay can not say who uses an account.
 	Err() error
 	// Release gives the account back, which must not be in use any more. It blocks until that is done, or ctx ends.
 	Release(ctx context.Context)
@@ -49,9 +50,11 @@ type AccountOptions struct {
 
 // AccountReport is how an account stands.
 type AccountReport struct {
-	Trunk   string
-	State   AccountState
-	Reason  string // with AccountFailed: the status of a response, "timeout", "dns", "realm", "credentials", "owner"
+	Trunk string
+	State AccountState
+	// Reason is, with AccountFailed, the status of a response, "timeout", "dns", "realm", "credentials", "owner"; with AccountStandby "document" when
+	// nobody can own it.
+	Reason  string
 	Since   time.Time
 	Until   time.Time // the end of the registration; zero: there is none
 	Holder  string    // with AccountStandby: the gr value of the gateway that uses it; "" when none is known
@@ -224,7 +227,10 @@ func (acc *account) report() AccountReport {
 	r := AccountReport{Trunk: acc.trunk.Name, State: acc.reg.state, Reason: acc.reg.reason, Since: acc.reg.since, Until: acc.reg.until}
 	if acc.claim != nil && r.State == AccountStandby {
 		r.Holder, r.Problem = acc.claim.Holder(), acc.claim.Err()
-		if r.Problem != nil && r.Holder == "" {
+		switch {
+		case errors.Is(r.Problem, location.ErrNotOffered):
+			r.Reason = "document"
+		case r.Problem != nil && r.Holder == "":
 			r.State, r.Reason = AccountFailed, "owner"
 		}
 	}

@@ -76,7 +76,11 @@ func examineIdentity(l *gateway.Loaded, now time.Time) (list []gateway.Problem) 
 		if node, err := identity.LoadNode(c.Overlay.Identity, doc, now); err != nil {
 			list = append(list, l.Wrong("overlay.identity", err))
 		} else {
-			list = append(list, examineRanges(l, doc, node)...)
+			certified, err := newCertifier(c.Overlay.Identity, doc, node)
+			if err != nil {
+				list = append(list, l.Wrong("overlay.identity", err))
+			}
+			list = append(append(list, examineRanges(l, doc, certified)...), examineAccounts(l, doc, certified)...)
 		}
 	}
 	users, err := loadUsers("registrar.users", c.Registrar.Users, domain)

@@ -161,6 +161,8 @@ func (n *natted) pair(s *site, of string) (pair string) {
 
 // Two gateways behind two different NATs, of which one is symmetric, and a public one with TURN: a phone behind each calls the
 // other one, in both directions, with no port forwarded.
+//
+// Feature: NAT-07
 func TestE2ECallsThroughTwoNATs(t *testing.T) {
 	n := newNatted(t)
 	n.start("public", "203.0.113.1", `

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
 	"github.com/p2psip/p2psip-gateway/numbers"
 	"github.com/p2psip/p2psip-gateway/overlay"
@@ -25,7 +26,7 @@ type publishOptions struct {
 	dir, from                   string
 	servers, bootstrap, badNode values
 	expires                     time.Duration
-	disruptive, push            bool
+	disruptive, push, accounts  bool
 	ranges                      string
 
 	edited *config.Overlay // from
@@ -44,6 +45,7 @@ func runEnrollPublish(ctx context.Context, std stdio, args []string) int {
 	fs.Var(&o.bootstrap, "bootstrap", "`host:port` of a bootstrap node, in the place of those that are named; may be given more than once")
 	fs.Var(&o.badNode, "bad-node", "`Node-ID` whose certificates are not good any more, besides those that are named; may be given more than once")
 	fs.StringVar(&o.ranges, "ranges", "", rangesUsage+", besides those that are already")
+	fs.BoolVar(&o.accounts, "accounts", false, "have gateways agree who of them uses an account at a provider: the Kind 0xf0000002, when it is not there")
 	fs.DurationVar(&o.expires, "expires", 0, "how long the document is good; 0: as the present one says")
 	fs.BoolVar(&o.disruptive, "disruptive", false, "publish a change that makes nodes leave the overlay, too")
 	fs.BoolVar(&o.push, "push", true, "hand the document to the overlay, through a bootstrap node")
@@ -123,6 +125,9 @@ func (o *publishOptions) change(c *config.Overlay) {
 		c.Bootstrap = o.nodes
 	}
 	c.Ranges = numbers.NewPlan(append(slices.Clone(o.plan), c.Ranges...)...)
+	if o.accounts && !gateway.HasLeases(c) {
+		c.Kinds = append(slices.Clone(c.Kinds), identity.AccountLease())
+	}
 	c.BadNodes = slices.Clone(c.BadNodes)
 	for _, id := range o.bad {
 		if !slices.Contains(c.BadNodes, id) {

@@ -105,22 +105,13 @@ func rangeTaken(taken *enroll.RangeTakenError) error {
 }
 
 // examineRanges looks whether the gateway may publish the numbers that its routes publish, and whether anybody would look for them.
-func examineRanges(l *gateway.Loaded, doc *config.Overlay, node *trust.Signer) (list []gateway.Problem) {
+func examineRanges(l *gateway.Loaded, doc *config.Overlay, certified certifier) (list []gateway.Problem) {
 	names, err := l.Config.PublishedNames(cmp.Or(l.Config.Domain, doc.InstanceName))
 	if err != nil {
 		return nil // gateway.Examine tells
 	}
-	_, enrolls, err := identity.LoadEnrollment(l.Config.Overlay.Identity)
-	if err != nil {
-		list = append(list, l.Wrong("overlay.identity", err))
-	}
-	keys := identity.OpenKeyring(l.Config.Overlay.Identity, doc, node)
 	for _, aor := range names {
-		_, err := keys.Signer(string(aor))
-		switch {
-		case errors.Is(err, identity.ErrNoCertificate) && enrolls:
-			// It is asked for when the gateway starts.
-		case err != nil:
+		if err := certified(aor); err != nil {
 			list = append(list, l.Wrong("routes", fmt.Errorf("E0112 routes: %s is published without a certificate: %w", aor, err)))
 		}
 		if !gateway.LookedFor(doc, aor) {

@@ -108,7 +108,13 @@ func (g *gateway) Joined() <-chan struct{} { return g.joined }
 func (g *gateway) Uncertain() <-chan struct{} { return g.uncertain }
 
 func (g *gateway) AllowsUser(user string) bool { return g.conf.AllowsUser(user) }
-func (g *gateway) Ranges() numbers.Plan        { return g.conf.Ranges }
+func (g *gateway) HasKind(kind wire.KindID) bool {
+	g.ring.mu.Lock()
+	defer g.ring.mu.Unlock()
+	_, ok := g.conf.Kind(kind)
+	return ok
+}
+func (g *gateway) Ranges() numbers.Plan { return g.conf.Ranges }
 
 var errNoCertificate = errors.New("no such file")
 

@@ -40,6 +40,7 @@ var createdAt = time.UnixMilli(1)
 type LeasePeer interface {
 	FetchCounted(ctx context.Context, res wire.ResourceID, kind wire.KindID) (values []overlay.Value, generation uint64, err error)
 	PutIf(ctx context.Context, what overlay.Put) (generation uint64, err error)
+	HasKind(kind wire.KindID) bool
 	NodeID() wire.NodeID
 	Joined() <-chan struct{}
 }
@@ -75,8 +76,7 @@ type Claim struct {
 	asked  time.Time            // when they were looked for
 	err    error                // of the last operation
 
-	told  string // what changed was called for; of run alone
-	heard error
+	told string // what changed was called for; of run alone
 }
 
 // Claim has this gateway want the account that account, a user name of the overlay, stands for. changed is called whenever Held, Holder
@@ -148,7 +148,8 @@ func (c *Claim) lookForMembers() {
 	c.mu.Unlock()
 }
 
-// Err is what kept the last operation on the lease from being done; nil: nothing.
+// Err is what kept the last operation on the lease from being done; nil: nothing. It is a location.ErrNotOffered while the document of the overlay
+// does not have leases.
 func (c *Claim) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -159,7 +160,11 @@ func (c *Claim) Err() error {
 func (c *Claim) Release(ctx context.Context) {
 	c.mu.Lock()
 	c.lease.Release(c.clock.now())
+	nothing := errors.Is(c.err, location.ErrNotOffered) // stands there
 	c.mu.Unlock()
+	if nothing {
+		c.stop()
+	}
 	c.wake <- struct{}{}
 	select {
 	case <-c.done:
@@ -237,16 +242,25 @@ func (c *Claim) showCertificate() {
 // tell calls changed when something is not what it was.
 func (c *Claim) tell() {
 	c.mu.Lock()
-	holder, err := c.lease.Holder(c.clock.now()), c.err
+	now := c.lease.Holder(c.clock.now())
+	switch {
+	case errors.Is(c.err, location.ErrNotOffered):
+		now += " not offered"
+	case c.err != nil:
+		now += " failed"
+	}
 	c.mu.Unlock()
-	if holder != c.told || (err == nil) != (c.heard == nil) {
-		c.told, c.heard = holder, err
+	if now != c.told {
+		c.told = now
 		c.changed()
 	}
 }
 
 // carryOut carries an operation out and returns how to tell the lease, with c.mu held.
 func (c *Claim) carryOut(op lease.Op) func(now time.Time) {
+	if !c.s.peer.HasKind(wire.KindAccountLease) {
+		return c.failed(fmt.Errorf("sipusage: Kind %#x: %w", uint32(wire.KindAccountLease), location.ErrNotOffered))
+	}
 	ctx, cancel := context.WithTimeout(c.ctx, lease.Patience)
 	defer cancel()
 	if op.Write {
@@ -258,11 +272,7 @@ func (c *Claim) carryOut(op lease.Op) func(now time.Time) {
 	}
 	values, generation, err := c.s.peer.FetchCounted(ctx, resource(c.account), wire.KindAccountLease)
 	if err != nil {
-		err = unavailable("lease of "+string(c.account), err)
-		return func(now time.Time) {
-			c.err = err
-			c.lease.Failed(now)
-		}
+		return c.failed(unavailable("lease of "+string(c.account), err))
 	}
 	return func(now time.Time) {
 		r := lease.Record{Generation: generation}
@@ -272,6 +282,14 @@ func (c *Claim) carryOut(op lease.Op) func(now time.Time) {
 			c.stored = values[0].StorageTime
 		}
 		c.lease.Read(now, r)
+	}
+}
+
+// failed is for an operation that was not carried out.
+func (c *Claim) failed(err error) func(now time.Time) {
+	return func(now time.Time) {
+		c.err = err
+		c.lease.Failed(now)
 	}
 }
 

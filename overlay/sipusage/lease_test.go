@@ -3,12 +3,14 @@ package sipusage
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/overlay"
+	"github.com/p2psip/p2psip-gateway/overlay/config"
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
@@ -150,6 +152,37 @@ func TestAccountWithoutCertificate(t *testing.T) {
 		time.Sleep(time.Minute)
 		if err := c.Err(); c.Held() || !errors.Is(err, location.ErrForbidden) || len(told) != 1 {
 			t.Errorf("held %v, told %d times, error %v", c.Held(), len(told), err)
+		}
+		c.Release(expired())
+	})
+}
+
+// Without the Kind in the document nothing is claimed, and nobody waits for it to be given back. A new document is enough.
+func TestAccountWithoutKind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRing(t)
+		g, with := r.gateway("gw"), r.conf
+		without := *with
+		without.Kinds = slices.DeleteFunc(slices.Clone(with.Kinds), func(k config.Kind) bool { return k.ID == wire.KindAccountLease })
+		r.set(func(r *ring) { r.conf = &without })
+		told := make(chan struct{}, 99)
+		claim := func() *Claim { return NewLeases(g, g, nil).Claim(account, func() { told <- struct{}{} }) }
+		c := claim()
+		time.Sleep(time.Minute)
+		if err := c.Err(); c.Held() || !errors.Is(err, location.ErrNotOffered) || len(told) != 1 {
+			t.Errorf("held %v, told %d times, error %v", c.Held(), len(told), err)
+		}
+		begin := time.Now()
+		c.Release(t.Context())
+		if d := time.Since(begin); d > 0 {
+			t.Errorf("released after %v", d)
+		}
+		c = claim()
+		time.Sleep(time.Minute)
+		r.set(func(r *ring) { r.conf = with })
+		time.Sleep(20 * time.Second)
+		if !c.Held() || c.Err() != nil {
+			t.Errorf("with the Kind: held %v, %v", c.Held(), c.Err())
 		}
 		c.Release(expired())
 	})

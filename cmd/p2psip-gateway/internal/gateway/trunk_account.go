@@ -2,21 +2,26 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/metrics"
+	"github.com/p2psip/p2psip-gateway/overlay/config"
 	"github.com/p2psip/p2psip-gateway/overlay/sipusage"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
 	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 	"github.com/p2psip/p2psip-gateway/sip/resolve"
 	"github.com/p2psip/p2psip-gateway/trunk"
 )
 
-// codeAccountFailed: an account is not registered. codeNoOwner: this gateway can not take part in who uses it.
+// codeAccountFailed: an account is not registered. codeNoOwner: this gateway can not take part in who uses it. codeNoLeases: nobody can, the document
+// of the overlay has to say how.
 const (
 	codeAccountFailed = "E0611"
 	codeNoOwner       = "E0612"
+	codeNoLeases      = "E0115"
 )
 
 // openAccounts makes what registers accounts at providers. None is before registerAccounts.
@@ -29,9 +34,45 @@ func (g *Gateway) openAccounts(sender sip.Sender, resolver *resolve.Resolver) {
 
 // registerAccounts has those accounts registered that are in force.
 func (g *Gateway) registerAccounts() {
-	if g.accounts != nil && !g.draining.Load() {
-		g.accounts.Set(g.inForce().plan.Trunks())
+	if g.accounts == nil || g.draining.Load() {
+		return
 	}
+	plan := g.inForce().plan
+	if !HasLeases(g.Overlay()) {
+		for _, a := range sharedAccounts(plan) {
+			g.o.Log.Warn().Str("component", "trunk").Str("trunk", a.Trunk).Str("code", codeNoLeases).
+				Msg("the document of the overlay has no Kind 0xf0000002: no gateway can own the account, it stays standby")
+		}
+	}
+	g.accounts.Set(plan.Trunks())
+}
+
+// HasLeases reports whether the document of an overlay has what gateways need to agree who uses an account.
+func HasLeases(o *config.Overlay) bool {
+	_, ok := o.Kind(wire.KindAccountLease)
+	return ok
+}
+
+// SharedAccount is the account of a trunk that other gateways may have as well.
+type SharedAccount struct {
+	Trunk string
+	Owner location.AOR // stands for it in the overlay
+}
+
+func sharedAccounts(p *trunk.Plan) (list []SharedAccount) {
+	for _, t := range p.Trunks() {
+		if r := t.Register; r != nil && r.Server != "" && r.Owner != "" {
+			list = append(list, SharedAccount{t.Name, location.AOR(r.Owner)})
+		}
+	}
+	return list
+}
+
+// SharedAccounts are those of a configuration, in a domain.
+func (c *Config) SharedAccounts(domain string) []SharedAccount {
+	inside := *c
+	inside.Domain = domain
+	return sharedAccounts(trunk.NewPlan(inside.trunking(func(string, string, ...any) {})))
 }
 
 // closeAccounts un-registers all of them and gives them back, so that other gateways take them over.
@@ -86,6 +127,8 @@ func (g *Gateway) accountWords() map[string]string {
 			word += " (" + r.Reason + ")"
 		case r.State == trunk.AccountStandby && r.Holder != "":
 			word += " (owner " + g.ownerName(r.Holder) + ")"
+		case errors.Is(r.Problem, location.ErrNotOffered):
+			word += " (" + codeNoLeases + ")"
 		}
 		words[r.Trunk] = word
 	}

@@ -1,10 +1,16 @@
 package gateway
 
 import (
+	"fmt"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
+	"github.com/p2psip/p2psip-gateway/overlay/config"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
@@ -41,6 +47,15 @@ func TestTrunkIsToldThatTheGatewayDrains(t *testing.T) {
 	bob.take("ACK", 0)
 }
 
+// withAccount gives a gateway an account at a provider.
+func withAccount(c *Config, server string, owner Dial) {
+	var account TrunkConfig
+	account.defaults()
+	r := &account.Register
+	r.Server, r.User, r.Secret, r.Owner = server, "49301234", "s3cret", owner
+	c.Trunks = map[string]TrunkConfig{"itsp": account}
+}
+
 // What comes to the contact that a gateway registers at a provider is not held up by its guard.
 //
 // Feature: SEC-03 TRK-05
@@ -51,11 +66,7 @@ func TestTheGuardKnowsTheContactOfAnAccount(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = itsp.Close() })
 	g := ringWith(t, 1, 1, func(_ int, c *Config) {
-		var account TrunkConfig
-		account.defaults()
-		r := &account.Register
-		r.Server, r.User, r.Secret, r.Owner = "sip:"+itsp.LocalAddr().String(), "49301234", "s3cret", "none"
-		c.Trunks = map[string]TrunkConfig{"itsp": account}
+		withAccount(c, "sip:"+itsp.LocalAddr().String(), "none")
 	})[0]
 	if err := itsp.SetReadDeadline(time.Now().Add(phoneWait)); err != nil {
 		t.Fatal(err)
@@ -80,4 +91,24 @@ func TestTheGuardKnowsTheContactOfAnAccount(t *testing.T) {
 	if !g.guard.isProviders(requestedOf(t, "INVITE", contact.URI, "sip:+4989@192.0.2.1"), from("192.0.2.1", 5060)) {
 		t.Errorf("a call to %s is not the provider's", contact.URI)
 	}
+}
+
+// Without the Kind for it in the document nobody owns an account: the start says so, and the account is standby.
+//
+// Feature: TRK-05
+func TestNobodyOwnsAnAccountWithoutTheKind(t *testing.T) {
+	lines := &kept{}
+	g := ringOf(t, 1, 1, func(_ int, o *Options) {
+		doc := *o.Overlay
+		doc.Kinds = slices.DeleteFunc(slices.Clone(doc.Kinds), func(k config.Kind) bool { return k.ID == wire.KindAccountLease })
+		o.Overlay, o.Log = &doc, zerolog.New(lines)
+		withAccount(&o.Config, "sip:127.0.0.1:9", "")
+	})[0]
+	lines.says(t, `"trunk":"itsp","code":"E0115"`)
+	eventually(t, "the state", func() error {
+		if words := g.accountWords(); words["itsp"] != "standby (E0115)" {
+			return fmt.Errorf("%v", words)
+		}
+		return nil
+	})
 }

@@ -30,8 +30,13 @@ func Template(domain string) *config.Overlay {
 		required(wire.KindCertificateByNode, 32, 2048),
 		required(wire.KindCertificateByUser, 32, 2048),
 		config.Kind{ID: wire.KindSIPGateway, Model: wire.SingleValue, Access: config.NodeMatch, MaxCount: 1, MaxSize: 1000},
-		config.Kind{ID: wire.KindAccountLease, Model: wire.SingleValue, Access: config.UserMatch, MaxCount: 1, MaxSize: 64})
+		AccountLease())
 	return o
+}
+
+// AccountLease is the Kind by which gateways agree who uses an account at a provider.
+func AccountLease() config.Kind {
+	return config.Kind{ID: wire.KindAccountLease, Model: wire.SingleValue, Access: config.UserMatch, MaxCount: 1, MaxSize: 64}
 }
 
 // WithICE makes o an overlay whose links go through NATs (RFC 6940 §6.5.1.3). Its links are DTLS over UDP, which is
