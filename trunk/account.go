@@ -68,6 +68,7 @@ type Accounts struct {
 
 	mu      sync.Mutex
 	all     map[string]*account // by trunk
+	closed  bool
 	running sync.WaitGroup
 }
 
@@ -96,6 +97,9 @@ func NewAccounts(o AccountOptions) *Accounts {
 func (a *Accounts) Set(trunks []Trunk) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.closed {
+		return // the configuration was read again while the gateway stops
+	}
 	wanted := map[string]*Trunk{}
 	for i := range trunks {
 		if r := trunks[i].Register; r != nil && r.Server != "" {
@@ -133,9 +137,10 @@ func (acc *account) end(ctx context.Context) {
 	close(acc.stop)
 }
 
-// Close un-registers all accounts and gives them back. It returns when that is done, or when ctx has ended.
+// Close un-registers all accounts and gives them back. It returns when that is done, or when ctx has ended. Set does nothing after it.
 func (a *Accounts) Close(ctx context.Context) {
 	a.mu.Lock()
+	a.closed = true
 	for name, acc := range a.all {
 		acc.end(ctx)
 		delete(a.all, name)

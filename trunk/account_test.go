@@ -291,6 +291,9 @@ func TestAccountRegistersRefreshesAndLeaves(t *testing.T) {
 		p.want()
 		a.Close(context.Background())
 		p.want("remove 200")
+		a.Set([]Trunk{itsp()}) // a reload while the gateway stops
+		time.Sleep(time.Minute)
+		p.want()
 	})
 }
 

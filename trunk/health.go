@@ -79,9 +79,11 @@ func NewHealth(o HealthOptions) *Health {
 	return h
 }
 
-// Close ends the watching and waits for it.
+// Close ends the watching and waits for it. Watch does nothing after it.
 func (h *Health) Close() {
+	h.mu.Lock()
 	h.stop()
+	h.mu.Unlock()
 	h.running.Wait()
 }
 
@@ -90,6 +92,9 @@ func (h *Health) Close() {
 func (h *Health) Watch(trunks []Trunk) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.ctx.Err() != nil {
+		return // the configuration was read again while the gateway stops
+	}
 	wanted := map[watchKey]*watch{}
 	for i := range trunks {
 		for _, t := range trunks[i].Targets {

@@ -295,6 +295,18 @@ func TestWatchAnew(t *testing.T) {
 	})
 }
 
+// A reload while the gateway stops has nothing watched any more.
+func TestNothingIsWatchedAfterClose(t *testing.T) {
+	watching(t, func(t *testing.T, f *far, h *Health) {
+		h.Close()
+		h.Watch([]Trunk{trunkTo("pbx", "sip:192.0.2.9")})
+		time.Sleep(time.Minute)
+		if len(h.Report()) != 0 || f.asked["192.0.2.9:5060"] != 0 {
+			t.Errorf("%+v", h.Report())
+		}
+	})
+}
+
 // The condition against its definition: down after so many misses in a row, or one hard one, up after so many answers in a row.
 func TestConditionProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
