@@ -170,13 +170,14 @@ func (g *Gateway) lookup(ctx context.Context, aor location.AOR) (LookupReport, e
 	return r, nil
 }
 
-// recordsOf fetches the records of aor, or of the number range that it is in.
+// recordsOf fetches the records of aor, or of the number range that it is in. What calls would go by is forgotten first: the next one sees what
+// who asked has seen.
 func (g *Gateway) recordsOf(ctx context.Context, aor location.AOR, r *LookupReport) ([]overlay.Value, error) {
+	g.usage.Invalidate(aor)
 	values, err := g.peer.Fetch(ctx, wire.ResourceIDOf(string(aor)), wire.KindSIPRegistration)
 	if err != nil || len(values) > 0 {
 		return values, err
 	}
-	g.usage.Invalidate(aor)
 	name, err := g.usage.Name(ctx, aor)
 	if err != nil || name == "" || name == aor {
 		return nil, err
