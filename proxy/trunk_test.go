@@ -669,6 +669,18 @@ func TestCallsThatBounceBetweenTrunks(t *testing.T) {
 		if n := len(x.sent); n != 4 {
 			t.Errorf("%d calls went round", n)
 		}
+		// One that is answered, or over, makes room for another.
+		for i, status := range []int{200, 486} {
+			x.branches(4 + i)[i].answer(status)
+			wait()
+			req := request(t, "INVITE", "sip:0301@"+domain, "sip:231@192.0.2.109")
+			req.Set(message.CallID, string(rune('A'+i)))
+			x.receive(req, pbx)
+			wait()
+			if n := len(x.sent); n != 5+i {
+				t.Errorf("%d calls went on after one had ended with %d", n, status)
+			}
+		}
 	})
 }
 

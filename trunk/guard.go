@@ -126,7 +126,8 @@ func (s *Service) mayTake(p *Plan, e *entry, w *sip.Way, d *sip.Dialled) *sip.Re
 		return nil
 	}
 	if e.in != "" && e.pair == "" {
-		if e.pair = callerOf(d) + "\x00" + Number(d.User); s.bouncing(e.pair) {
+		e.pair = callerOf(d) + "\x00" + Number(d.User)
+		if s.ringing[e.pair]++; s.bouncing(e.pair) {
 			return roundTrip
 		}
 	}
@@ -153,14 +154,16 @@ func (s *Service) mayTake(p *Plan, e *entry, w *sip.Way, d *sip.Dialled) *sip.Re
 
 // bouncing reports whether calls between trunks from one caller to one number pile up that nobody answers: PBXs that hand a call to each other
 // make a new one each time, so that Max-Forwards never ends (RFC 3261 §16.3 finds loops of proxies only). The caller holds mu.
-func (s *Service) bouncing(pair string) bool {
-	n := 0
-	for _, e := range s.calls {
-		if e.pair == pair && !e.up {
-			n++
-		}
+func (s *Service) bouncing(pair string) bool { return s.ringing[pair] > maxBounces }
+
+// settle takes a call that is answered or over out of those that may be bouncing. The caller holds mu.
+func (s *Service) settle(e *entry) {
+	if e.pair == "" || e.up {
+		return
 	}
-	return n > maxBounces
+	if s.ringing[e.pair]--; s.ringing[e.pair] <= 0 {
+		delete(s.ringing, e.pair)
+	}
 }
 
 // full reports whether a trunk has no line left. The caller holds mu.
@@ -206,6 +209,7 @@ func (s *Service) Answered(call string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.calls[call]; e != nil {
+		s.settle(e)
 		e.up, e.since = true, s.o.Now()
 	}
 }
@@ -222,6 +226,7 @@ func (s *Service) Drop(call string) {
 // end takes a call out of all counts. The caller holds mu.
 func (s *Service) end(call string, e *entry) {
 	delete(s.calls, call)
+	s.settle(e)
 	for _, trunk := range []string{e.in, e.out} {
 		if trunk != "" {
 			s.release(trunk)
@@ -235,9 +240,14 @@ func (s *Service) end(call string, e *entry) {
 	}
 }
 
-// sweep ends the entries of calls whose end nobody told: the caller is gone, or its BYE was lost. The caller holds mu.
+// sweep ends the entries of calls whose end nobody told: the caller is gone, or its BYE was lost. It goes through all calls, so that while a trunk
+// is full not every call that is refused does so. The caller holds mu.
 func (s *Service) sweep() {
 	now := s.o.Now()
+	if now.Sub(s.swept) < sweepEvery {
+		return
+	}
+	s.swept = now
 	for call, e := range s.calls {
 		if age := now.Sub(e.since); age > longestCall || !e.up && age > longestSetup {
 			s.end(call, e)

@@ -42,16 +42,19 @@ type Service struct {
 
 	mu    sync.Mutex
 	calls map[string]*entry // mu; by Call-ID
-	lines map[string]int    // mu; calls by trunk
-	users map[location.AOR]*spending
-	day   int64 // mu; that daily counts are of, since 1970
-	stats map[string]*counters
-	guard map[string]uint64 // mu; refusals by word
+	// ringing counts, by caller and number, the calls from one trunk to another that nobody has answered. mu.
+	ringing map[string]int
+	swept   time.Time      // mu; when calls were last gone through
+	lines   map[string]int // mu; calls by trunk
+	users   map[location.AOR]*spending
+	day     int64 // mu; that daily counts are of, since 1970
+	stats   map[string]*counters
+	guard   map[string]uint64 // mu; refusals by word
 }
 
 // New returns a Service.
 func New(o Options) *Service {
-	s := &Service{o: o, calls: map[string]*entry{}, lines: map[string]int{}, users: map[location.AOR]*spending{}, stats: map[string]*counters{},
+	s := &Service{o: o, calls: map[string]*entry{}, ringing: map[string]int{}, lines: map[string]int{}, users: map[location.AOR]*spending{}, stats: map[string]*counters{},
 		guard: map[string]uint64{}}
 	s.plan.Store(o.Plan)
 	return s

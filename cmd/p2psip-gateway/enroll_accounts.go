@@ -177,19 +177,27 @@ func readPassword(std stdio, file string) (string, error) {
 	return line, nil
 }
 
-func runAccountLs(_ context.Context, std stdio, args []string) int {
-	var dir string
-	fs := makerFlags(std, "enroll account ls", "--dir DIR", "Lists the accounts of the enrollment server.")
-	fs.StringVar(&dir, "dir", "", "overlay `directory`")
+// accountsOf opens the accounts of a command that takes --dir and nothing else; nil with the exit code when there are none.
+func accountsOf(std stdio, fs *flag.FlagSet, args []string) (*enroll.Accounts, int) {
+	dir := fs.String("dir", "", "overlay `directory`")
 	if code, ok := parseMaker(fs, args); !ok {
-		return code
+		return nil, code
 	}
-	if dir == "" {
-		return usageError(std, fs, errors.New("--dir is needed"))
+	if *dir == "" {
+		return nil, usageError(std, fs, errors.New("--dir is needed"))
 	}
-	accounts, err := openAccounts(dir)
+	accounts, err := openAccounts(*dir)
 	if err != nil {
-		return failed(std, fs, err)
+		return nil, failed(std, fs, err)
+	}
+	return accounts, exitOK
+}
+
+func runAccountLs(_ context.Context, std stdio, args []string) int {
+	fs := makerFlags(std, "enroll account ls", "--dir DIR", "Lists the accounts of the enrollment server.")
+	accounts, code := accountsOf(std, fs, args)
+	if accounts == nil {
+		return code
 	}
 	all, err := accounts.List()
 	if err != nil {

@@ -124,18 +124,10 @@ func examineRanges(l *gateway.Loaded, doc *config.Overlay, certified certifier) 
 
 // runEnrollRanges is `p2psip-gateway enroll ranges`.
 func runEnrollRanges(_ context.Context, std stdio, args []string) int {
-	var dir string
 	fs := makerFlags(std, "enroll ranges", "--dir DIR", "Lists the number ranges that gateways may serve, by accounts or by certificates that were issued.")
-	fs.StringVar(&dir, "dir", "", "overlay `directory`")
-	if code, ok := parseMaker(fs, args); !ok {
+	accounts, code := accountsOf(std, fs, args)
+	if accounts == nil {
 		return code
-	}
-	if dir == "" {
-		return usageError(std, fs, errors.New("--dir is needed"))
-	}
-	accounts, err := openAccounts(dir)
-	if err != nil {
-		return failed(std, fs, err)
 	}
 	holders, err := accounts.RangeHolders(time.Now())
 	if err != nil {

@@ -173,7 +173,9 @@ func TestAccountWithoutKind(t *testing.T) {
 			t.Errorf("held %v, told %d times, error %v", c.Held(), len(told), err)
 		}
 		begin := time.Now()
-		c.Release(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		c.Release(ctx)
+		cancel()
 		if d := time.Since(begin); d > 0 {
 			t.Errorf("released after %v", d)
 		}
