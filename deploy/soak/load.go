@@ -19,8 +19,7 @@ const (
 	timerB       = 64 * timerT1
 	talk         = time.Second     // of a call
 	refreshEvery = 5 * time.Minute // for each phone
-	lifetime     = 3600
-	windowMost   = 1 << 16 // set-up times kept between two samples
+	windowMost   = 1 << 16         // set-up times kept between two samples
 	kernelBuffer = 4 << 20
 	registerPool = 64 // REGISTERs under way at the start
 )
@@ -202,7 +201,7 @@ func (l *load) fail(what string, status int) {
 func (l *load) register(i int) bool {
 	aor := "sip:" + userName(i) + "@" + domain
 	a := l.ask("REGISTER", "sip:"+domain, "reg"+userName(i), int(l.sequence.Add(1)), "From: <"+aor+">;tag=r", "To: <"+aor+">",
-		fmt.Sprintf("Contact: <sip:%s@%s>", userName(i), l.callee.LocalAddr()), fmt.Sprint("Expires: ", lifetime))
+		fmt.Sprintf("Contact: <sip:%s@%s>", userName(i), l.callee.LocalAddr()), fmt.Sprint("Expires: ", int(l.o.expires.Seconds())))
 	if a.status != 200 {
 		l.fail("REGISTER", a.status)
 	}

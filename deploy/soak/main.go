@@ -16,6 +16,8 @@ type options struct {
 	run    time.Duration
 	rate   int // calls a second
 	phones int
+	// expires is what a REGISTER asks for. The overlay's record of a phone is stored again within half of it.
+	expires time.Duration
 }
 
 const (
@@ -33,6 +35,7 @@ func main() {
 	flag.DurationVar(&o.run, "for", 30*time.Minute, "how long calls are made once memory has settled")
 	flag.IntVar(&o.rate, "rate", 200, "calls a second")
 	flag.IntVar(&o.phones, "phones", 10000, "registrations")
+	flag.DurationVar(&o.expires, "expires", time.Hour, "lifetime of a registration; with 10m all records are stored again within five minutes, not half an hour")
 	flag.Parse()
 	bad, err := soak(o)
 	if err != nil {

@@ -12,8 +12,12 @@ const (
 const (
 	minLifetime = 600 * time.Second  // phones that refresh every minute must not be heard of in the overlay every minute
 	maxLifetime = 3600 * time.Second // how long a gateway that crashed may be called in vain
-	// refreshSpread is the part of a lifetime over which refreshes are scattered after its half.
-	refreshSpread = 0.05
+	// A record is stored again when at least half of its lifetime is left: so long an overlay that can not be reached goes unnoticed. After a Store
+	// that had another cause, which many records may share (a start, a new certificate, an outage), it happens at a random point of the time from
+	// earliestFirst of the lifetime to its half; after one that was due, from earliestAgain to its half. So what was stored in one burst is a steady
+	// stream from the first renewals on, in which each record is stored every 7/16 of its lifetime on average.
+	earliestFirst = 1. / 8
+	earliestAgain = 3. / 8
 )
 
 // Implementation limits.

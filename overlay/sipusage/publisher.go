@@ -17,8 +17,8 @@ import (
 // forever is the end of what is published as long as the gateway runs.
 const forever = 100 * 365 * 24 * time.Hour
 
-// Publisher keeps the records of this gateway's users, and its own addresses, in the overlay: it stores them, refreshes them at half
-// of their lifetime, removes them, and tries again what fails.
+// Publisher keeps the records of this gateway's users, and its own addresses, in the overlay: it stores them, renews them
+// within half of their lifetime, removes them, and tries again what fails.
 type Publisher struct {
 	peer    Peer
 	keys    Keyring

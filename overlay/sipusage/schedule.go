@@ -60,6 +60,7 @@ type task struct {
 	storageTime int64 // ms since 1970
 	lifetime    time.Duration
 	begun       time.Time
+	renewal     bool // of a value that the overlay holds, because its time has come
 }
 
 // outcome is what came of a task.
@@ -114,8 +115,8 @@ func (s *schedule) publish(now time.Time, key string, value wire.StoredValue, un
 	case r.flight != nil && !r.flight.want:
 		r.waiters = append(r.waiters, done)
 	case r.current(now):
-		// The overlay is not told that a phone refreshed: it is written when an address-of-record appears, disappears, or reaches
-		// half of its stored lifetime.
+		// The overlay is not told that a phone refreshed: it is written when an address-of-record appears, disappears, or comes to the
+		// point of its stored lifetime at which it is renewed.
 		if r.flight == nil && r.failures == 0 {
 			s.at(r, r.refresh)
 		}
@@ -216,6 +217,7 @@ func (s *schedule) begin(now time.Time, r *record) task {
 	t := task{key: r.key, value: r.value, want: r.want, begun: now}
 	// RFC 6940 §7.4.1.1: "The storage time values are greater than that of any values which would be replaced by this Store."
 	t.storageTime = max(now.UnixMilli(), r.last+1)
+	t.renewal = t.want && r.current(now) && r.failures == 0
 	if r.want {
 		t.lifetime = min(max(r.until.Sub(now), minLifetime), maxLifetime)
 	} else {
@@ -237,7 +239,8 @@ func (s *schedule) result(now time.Time, t task, o outcome) {
 	r.last = max(r.last, o.storageTime)
 	r.err = o.err
 	if o.err == nil {
-		r.stored(t, s.spread(t.lifetime))
+		r.stored(t)
+		r.refresh = s.renewal(t)
 	} else {
 		r.failed(t, o)
 	}
@@ -246,11 +249,10 @@ func (s *schedule) result(now time.Time, t task, o outcome) {
 }
 
 // stored notes what the overlay holds now.
-func (r *record) stored(t task, spread time.Duration) {
+func (r *record) stored(t task) {
 	r.failures = 0
 	r.exists, r.good = t.want, t.begun.Add(t.lifetime)
 	r.end = r.good
-	r.refresh = t.begun.Add(t.lifetime/2 + spread)
 	r.dirty = t.want && (r.renew || string(r.value.Data) != string(t.value.Data))
 	r.renew = false
 }
@@ -288,9 +290,13 @@ func (s *schedule) again(now time.Time, r *record, t task, o outcome) {
 	}
 }
 
-// spread keeps what was stored together from being refreshed together.
-func (s *schedule) spread(lifetime time.Duration) time.Duration {
-	return time.Duration(s.rand.Float64() * refreshSpread * float64(lifetime))
+// renewal is when to store again what t has stored: a random point, so that what was stored together is not renewed together.
+func (s *schedule) renewal(t task) time.Time {
+	earliest := earliestFirst
+	if t.renewal {
+		earliest = earliestAgain
+	}
+	return t.begun.Add(time.Duration((earliest + s.rand.Float64()*(1./2-earliest)) * float64(t.lifetime)))
 }
 
 // backoff is how long r waits after a failure.
