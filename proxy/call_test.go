@@ -510,6 +510,26 @@ func TestH36_OverTheOverlayLocalPhonesOnly(t *testing.T) {
 	wantStatuses(t, y, 403)
 }
 
+// A phone that knows its gateway by address calls users of other gateways all the same.
+func TestRFC3261_16_5_AnAddressOfOursIsTheDomainAtTheNextGateway(t *testing.T) {
+	a, b := newGateway(t, 1, nil), newGateway(t, 2, nil)
+	join(a, b)
+	b.register("bob", bobPhone, bob)
+	a.cached["bob@example.org"] = []location.Remote{{Node: b.node}}
+	for i, uri := range []string{"sip:bob@192.0.2.1", "sip:bob@192.0.2.1:5060;transport=udp", "sip:bob@[2001:db8::1]:5060", bobURI, "sip:bob@EXAMPLE.org:5070"} {
+		a.receive(request(t, "INVITE", uri, aliceURI), alice)
+		if s := b.branches(i + 1)[i]; s.req.RequestURI != bobPhone || s.hop != bob {
+			t.Errorf("%s: %s to %v", uri, s.req.RequestURI, s.hop)
+		}
+	}
+	want := []string{bobURI, bobURI + ";transport=udp", bobURI, bobURI, "sip:bob@EXAMPLE.org:5070"}
+	for i, s := range a.branches(len(want)) {
+		if s.req.RequestURI != want[i] {
+			t.Errorf("%s crosses the overlay, want %s", s.req.RequestURI, want[i])
+		}
+	}
+}
+
 // Conformance: H-13 H-25
 func TestRFC7904_6_AGRUUIsReachedByItsDestinationList(t *testing.T) {
 	g := withBob(t, nil)

@@ -135,6 +135,7 @@ func (c *call) found(e *event) {
 
 // addRemotes adds what the overlay knows of an AOR.
 func (c *call) addRemotes(found []location.Remote, uri string, depth int) {
+	uri = c.p.inDomain(uri)
 	c.addHolders(found, uri, depth)
 	for _, r := range found {
 		if r.Range != "" {
@@ -149,6 +150,17 @@ func (c *call) addRemotes(found []location.Remote, uri string, depth int) {
 		c.addForward(r.URI, depth+max(r.Depth, 1))
 	}
 	c.nothingFound()
+}
+
+// inDomain is a Request-URI of ours as every gateway understands it: who wrote an address of this gateway in the place of the domain means the same user,
+// and to the next gateway that address is somebody else's.
+func (p *Proxy) inDomain(uri string) string {
+	u, err := message.ParseURI(uri)
+	if err != nil || !u.IsSIP() || message.EqualFold(u.Host, p.c.Domain) {
+		return uri
+	}
+	u.Host, u.Port = p.c.Domain, 0
+	return u.String()
 }
 
 // nothingFound notes the reason when an AOR has led nowhere at all.

@@ -34,6 +34,18 @@ func TestE2ECallsBetweenGatewaysOverUDPAndTLS(t *testing.T) {
 	answer.wait()
 }
 
+// A phone that has the gateway's address in the place of the domain, as SIPp's own scenarios do, reaches users of other gateways.
+func TestE2EACallToTheAddressOfAGatewayReachesAnother(t *testing.T) {
+	d := sharedDev(t)
+	a, b := newPhone(t, "1061", "udp"), newPhone(t, "1062", "udp")
+	register(t, a, d.udp(0))
+	register(t, b, d.udp(1))
+	answer := startSIPp(t, b, "answer.xml", d.udp(1))
+	listening(t, answer, b)
+	call(t, a, d.udp(0), "sip:1062@"+d.udp(0))
+	answer.wait()
+}
+
 // registered tells why user is not registered at gateway k, or its record is not in the overlay.
 func registered(d *devRun, k int, user string) error {
 	var r gateway.RegistrationsReport

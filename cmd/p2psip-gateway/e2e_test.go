@@ -78,7 +78,7 @@ var shared struct {
 }
 
 // sharedUsers are the users 1001.. of the shared overlay.
-const sharedUsers = 60
+const sharedUsers = 62
 
 func sharedDev(t *testing.T) *devRun {
 	t.Helper()
