@@ -32,6 +32,7 @@ func (n *Node) answerJoin(in *inbound, req *wire.JoinReq) {
 	case !n.admits() || !n.responsible(chord.PointOf(req.Joining)) && !n.ring.Has(req.Joining):
 		n.forbid(in, "not responsible")
 	case n.admission != nil && n.admission.node != in.sender:
+		n.admitNext = slices.DeleteFunc(n.admitNext, func(o *inbound) bool { return o.sender == in.sender }) // one place each
 		if len(n.admitNext) < maxAdmitNext {
 			n.admitNext = append(n.admitNext, in) // answered when its turn comes
 		}

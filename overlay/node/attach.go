@@ -236,7 +236,7 @@ func (n *Node) answerAttach(in *inbound, req *wire.AttachReq) {
 	// Who seeks the owner of a resource may be linked with it: a second link would carry nothing. Who names us has no
 	// link, even if we have not noticed yet that it is down.
 	linked := last.Type == wire.DestResource && n.linkedByAttach(in.sender)
-	if !linked && len(n.dials) >= maxDials {
+	if !linked && (len(n.dials) >= maxDials || n.dialling(in.sender) >= maxLinksPerNode) {
 		// RFC 6940 §6.5.1.2: "If the peer is overloaded [...], it MAY generate an error instead of an AttachReqAns."
 		n.forbid(in, "too many links")
 		return
@@ -261,6 +261,17 @@ func (n *Node) answerAttach(in *inbound, req *wire.AttachReq) {
 	case req.SendUpdate && n.member():
 		n.update(n.peers[in.sender], wire.ChordFull)
 	}
+}
+
+// dialling counts the dials to one node that are under way. Where they lead it says itself: one member whose addresses lead nowhere is
+// not to keep all others from linking with us.
+func (n *Node) dialling(id wire.NodeID) (count int) {
+	for _, d := range n.dials {
+		if d.node == id {
+			count++
+		}
+	}
+	return count
 }
 
 // linkedByAttach reports whether there is a link with id that an Attach has made.

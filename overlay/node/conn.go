@@ -22,6 +22,7 @@ type conn struct {
 	stalled   bool
 	closing   bool // with the next answer over it
 	in, out   bucket
+	refusals  bucket // errors about messages that came over it and were not verified
 	// Of a link without a name: the Node-IDs of its certificate, and the dial that it came of.
 	nodes []wire.NodeID
 	dial  *dial

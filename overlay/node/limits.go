@@ -83,6 +83,11 @@ const (
 	burst              = 2
 	floodPatience      = 3
 	banTime            = time.Minute
+	// transitErrors is how many errors per second a link may cause by messages whose signature nobody has looked at: a ring that is
+	// at odds with itself makes a few.
+	transitErrors = 100
+	// findWork is how many Resource-IDs may be looked at in a second to answer Finds: each Find looks at all.
+	findWork = 500_000
 	// pushInterval is how soon a node may be sent the same configuration document again: two nodes that can not agree must
 	// not keep each other busy. holdWait is how long a request waits for the older side to be brought up to date.
 	pushInterval = 30 * time.Second

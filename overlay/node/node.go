@@ -133,7 +133,8 @@ type Node struct {
 	bereft      bereft
 	survey      survey
 	heldBack    []heldBack
-	again       bool // what is being received was held back
+	again       bool   // what is being received was held back
+	finds       bucket // how many Finds may be answered
 }
 
 // New returns a node that has not started: the first Tick starts it.

@@ -291,9 +291,14 @@ func hasCritical(l wire.OptionList, flag uint8) bool {
 }
 
 // refuseTransit answers, with an error, a request that was not examined further than its header. "The peer SHOULD
-// generate an appropriate error" (RFC 6940 §6.1); an answer or error is never answered.
+// generate an appropriate error" (RFC 6940 §6.1); an answer or error is never answered. Each error costs us a signature, and who
+// has caused it nothing: so there are only so many.
 func (n *Node) refuseTransit(c *conn, h *wire.Header, rest []byte, code wire.ErrorCode, text string) {
 	if !isRequest(h, rest) {
+		return
+	}
+	if !c.refusals.take(n.now, transitErrors, burst*transitErrors) {
+		n.drop(c.node, DropOverload)
 		return
 	}
 	n.event(EventRefused, c.node, code.String())

@@ -21,7 +21,7 @@ func (n *Node) answerStore(in *inbound, req *wire.StoreReq) {
 		n.forbid(in, reason)
 		return
 	}
-	ans, e := n.store.Put(n.now, in.v, original)
+	ans, e := n.put(in, at, original)
 	if e != nil {
 		n.event(EventStoreRefused, in.sender, store.RefusalReason(e))
 		n.refuse(in, e)
@@ -43,6 +43,14 @@ func (n *Node) answerStore(in *inbound, req *wire.StoreReq) {
 		n.respond(in, ans, nil)
 	}
 	n.joinProgress()
+}
+
+// put stores. A copy for a Resource-ID of ours may come from anybody: see forOwner.
+func (n *Node) put(in *inbound, at chord.Point, original bool) (*wire.StoreAns, *wire.Error) {
+	if !original && n.member() && n.responsible(at) {
+		return n.store.TakeBack(n.now, in.v)
+	}
+	return n.store.Put(n.now, in.v, original)
 }
 
 // ahead reports whether some value of req was stored, by its storage time, long after now. It is good nevertheless: only the
@@ -125,6 +133,10 @@ func (n *Node) answerFind(in *inbound, req *wire.FindReq) {
 		n.refuse(in, wire.NewError(wire.ErrorNotFound, "not responsible"))
 		return
 	}
+	if rate := max(1, findWork/(1+n.store.Len())); !n.finds.take(n.now, rate, burst*rate) {
+		n.drop(in.sender, DropOverload)
+		return
+	}
 	ans, e := n.store.Find(n.now, req, own)
 	if e != nil {
 		n.refuse(in, e)
@@ -155,7 +167,7 @@ func (n *Node) answerProbe(in *inbound, req *wire.ProbeReq) {
 			}
 			ans.Info = append(ans.Info, wire.ProbeInfo{Type: t, Value: uint32(share * 1e9)})
 		case probeNumResources:
-			ans.Info = append(ans.Info, wire.ProbeInfo{Type: t, Value: uint32(len(n.store.Resources()))})
+			ans.Info = append(ans.Info, wire.ProbeInfo{Type: t, Value: uint32(n.store.Len())})
 		case probeUptime:
 			ans.Info = append(ans.Info, wire.ProbeInfo{Type: t, Value: n.uptime()})
 		}

@@ -54,10 +54,17 @@ func (n *Node) updateBody(t wire.ChordUpdateType) *wire.UpdateReq {
 
 // answerUpdate answers an Update, which takes effect for its signer only: it is accepted from a node that we are linked
 // with or that we are attaching to, and what it lists are nodes to look for, not facts.
+//
+// It must come over a link of its signer: the signature covers neither a time nor whom it is for (RFC 6940 §6.3.4), so that a member
+// that was sent one could show it to others later, and an old uptime looks like a peer that has started again.
 func (n *Node) answerUpdate(in *inbound, u *wire.UpdateReq) {
 	p := n.peers[in.sender]
 	if p == nil && !n.attaching(in.sender) {
 		n.forbid(in, "not attached")
+		return
+	}
+	if p != nil && !in.direct() {
+		n.forbid(in, "not on a link of the peer")
 		return
 	}
 	n.respond(in, &wire.UpdateAns{}, nil)

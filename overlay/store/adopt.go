@@ -57,7 +57,7 @@ func (s *Store) adoptKind(now time.Time, res wire.ResourceID, f *fetched) int {
 		s.install(st)
 		adopted++
 	}
-	if v := s.lookup(res, f.Kind); v != nil {
+	if v := s.lookup(res, f.Kind); v != nil && adopted > 0 { // else nothing came that anybody has signed
 		v.generation = max(v.generation, f.Generation, 1)
 		s.note(res, f.Kind)
 	}

@@ -95,7 +95,7 @@ func (o *oracle) put(now float64, sender holder, res wire.ResourceID, k wire.Sto
 		*o = before
 		return wire.ErrorDataTooLarge
 	}
-	if o.countOf(res, true)+o.countOf(res, false) > 0 {
+	if o.countOf(res, true)+o.countOf(res, false) > 0 && len(k.Values) > 0 {
 		if !original {
 			o.generation[res] = k.Generation
 		} else if changed {

@@ -16,6 +16,29 @@ import (
 // message's bucket that its values need. A non-nil *wire.Error is the answer owed; RefusalReason labels it. The StoreAns
 // has empty replica lists.
 func (s *Store) Put(now time.Time, v trust.Verified, original bool) (*wire.StoreAns, *wire.Error) {
+	if original {
+		return s.put(now, v, asOriginal)
+	}
+	return s.put(now, v, asReplica)
+}
+
+// TakeBack is Put for copies that the owner of their Resource-ID gets: from a node that has been the owner, as it says (RFC 6940
+// §6.4.2.3). Their generation counters count only where nothing stands yet.
+func (s *Store) TakeBack(now time.Time, v trust.Verified) (*wire.StoreAns, *wire.Error) {
+	return s.put(now, v, asReturned)
+}
+
+// role is what the values of a StoreReq are to this peer.
+type role uint8
+
+const (
+	asOriginal role = iota // new, from their owner
+	asReplica              // a copy that this peer is to hold
+	asReturned             // a copy for this peer as the owner of the Resource-ID
+)
+
+func (s *Store) put(now time.Time, v trust.Verified, as role) (*wire.StoreAns, *wire.Error) {
+	original := as == asOriginal
 	req, ok := v.Message().Body.(*wire.StoreReq)
 	if !ok {
 		return nil, errNotAStore.answer()
@@ -38,7 +61,7 @@ func (s *Store) Put(now time.Time, v trust.Verified, original bool) (*wire.Store
 	if r != nil {
 		return nil, r.answer()
 	}
-	return s.commit(req, batch, original), nil
+	return s.commit(req, batch, as), nil
 }
 
 // kinds looks up the Kinds of req.
@@ -274,7 +297,7 @@ func (s *Store) checkQuota(batch []*staged) *refusal {
 }
 
 // commit makes the batch what is stored.
-func (s *Store) commit(req *wire.StoreReq, batch []*staged, original bool) *wire.StoreAns {
+func (s *Store) commit(req *wire.StoreReq, batch []*staged, as role) *wire.StoreAns {
 	ans := &wire.StoreAns{Kinds: make([]wire.StoreKindResponse, len(batch))}
 	for i, st := range batch {
 		v := s.install(st)
@@ -284,9 +307,13 @@ func (s *Store) commit(req *wire.StoreReq, batch []*staged, original bool) *wire
 		}
 		before := v.generation
 		switch {
-		case !original:
+		case len(req.Kinds[i].Values) == 0: // nothing came that anybody has signed
+		case as == asReplica || as == asReturned && st.old == nil:
 			// RFC 6940 §7.4.1.1: "For replica Stores, the peer MUST set the generation counter to match the generation counter in
 			// the message".
+			//
+			// Deviation: not where it comes from anywhere and there is a counter: nothing says whose it is, and who stores on the
+			// condition that nobody else did relies on it.
 			v.generation = req.Kinds[i].Generation
 		case st.changed:
 			// RFC 6940 §7.4.1.1: "if the store succeeds and the data is changed, then the peer MUST increase the generation counter

@@ -328,3 +328,34 @@ func TestUnknownDataModelIsAnUnknownKind(t *testing.T) {
 	_, e := New(o).Put(at0(0), storeReq(alice, alice.resource(), 0, wire.StoreKindData{Kind: kindAbsent, Raw: []byte{1}}), true)
 	refused(t, e, wire.ErrorUnknownKind, "unknown_kind")
 }
+
+// Nothing says whose the counter of a copy is that its owner gets from anywhere: it must not undo what others rely on.
+func TestCountersOfOthersDoNotMoveThatOfTheOwner(t *testing.T) {
+	s := New(testOverlay())
+	mustPut(t, s, at0(0), alice, kindData(sipReg, 0, alice.entry("x", 1, hour)))
+	want := mustPut(t, s, at0(0), alice, kindData(sipReg, 0, alice.entry("y", 2, hour)))
+	counter := func() uint64 {
+		ans, _, e := s.Fetch(at0(0), fetchReq(alice.resource(), wildcard(sipReg)))
+		if e != nil {
+			t.Fatal(e)
+		}
+		return ans.Kinds[0].Generation
+	}
+	for name, k := range map[string]wire.StoreKindData{
+		"the same value again": kindData(sipReg, 1, alice.entry("y", 2, hour)),
+		"no value":             kindData(sipReg, 77, []wire.StoredData{}...),
+	} {
+		if _, e := s.TakeBack(at0(0), storeReq(peer, alice.resource(), 1, k)); e != nil || counter() != want {
+			t.Errorf("%s: %v, counter %d, want %d", name, e, counter(), want)
+		}
+	}
+	if _, e := s.Put(at0(0), storeReq(peer, alice.resource(), 1, kindData(sipReg, 77)), false); e != nil || counter() != want {
+		t.Errorf("a replica without values: %v, counter %d, want %d", e, counter(), want)
+	}
+	if _, e := s.TakeBack(at0(0), storeReq(peer, alice.resource(), 1, kindData(sipReg, 1, alice.entry("z", 3, hour)))); e != nil || counter() != want+1 {
+		t.Errorf("a newer value: %v, counter %d, want %d", e, counter(), want+1)
+	}
+	if _, e := s.TakeBack(at0(0), storeReq(peer, bob.resource(), 1, kindData(sipReg, 9, bob.entry("b", 3, hour)))); e != nil || s.lookup(bob.resource(), sipReg).generation != 9 {
+		t.Errorf("where nothing stood: %v", e)
+	}
+}

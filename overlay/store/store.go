@@ -59,6 +59,9 @@ func (s *Store) lookup(res wire.ResourceID, kind wire.KindID) *values {
 // Resources lists the Resource-IDs that hold something, in ascending order.
 func (s *Store) Resources() []wire.ResourceID { return slices.Sorted(maps.Keys(s.resources)) }
 
+// Len is the number of Resource-IDs that hold something.
+func (s *Store) Len() int { return len(s.resources) }
+
 // Has reports whether something is held under res.
 func (s *Store) Has(res wire.ResourceID) bool { return s.resources[res] != nil }
 
