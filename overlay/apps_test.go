@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -245,6 +246,34 @@ func TestAppDialOfTheWrongNode(t *testing.T) {
 		synctest.Wait()
 		if len(conns) != 0 || third.Stats().AppConns["dial_failed"] != 1 {
 			t.Errorf("%d connections, counters %v", len(conns), third.Stats().AppConns)
+		}
+	})
+}
+
+// TestAppDialsOfOneNodeLeaveRoomForOthers: a node says itself where its connections lead. When they lead nowhere, each takes its time.
+func TestAppDialsOfOneNodeLeaveRoomForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, m := newWorld(t), newMemory()
+		a := w.drive(m, nil)
+		third, conns := callee(w, m)
+		nowhere := node.AppDial{Peer: w.drive(m, nil).NodeID(), Candidates: []wire.IceCandidate{at(t, "192.0.2.99:1")}}
+		flood := slices.Repeat([]node.AppDial{nowhere}, 2*maxDials)
+		third.effect(node.Effects{Apps: flood})
+		synctest.Wait()
+		dialApp(t, third, a)
+		if c := <-conns; c.Peer.Node != a.NodeID() {
+			t.Errorf("connected with %s", c.Peer.Node)
+		} else {
+			_ = c.Close()
+		}
+		if n := third.Stats().AppConns["overload"]; n != 2*maxDials-maxAppDialsOf {
+			t.Errorf("%d attempts were too many", n)
+		}
+		time.Sleep(dialTimeout)
+		third.effect(node.Effects{Apps: []node.AppDial{nowhere}})
+		synctest.Wait()
+		if n := third.Stats().AppConns["overload"]; n != 2*maxDials-maxAppDialsOf {
+			t.Error("what has ended is still counted")
 		}
 	})
 }

@@ -72,9 +72,14 @@ func (p *Peer) open(ctx context.Context, d node.Dial) (fresh, error) {
 // this node answered.
 func (l *loop) dialApp(a node.AppDial) {
 	p, ctx := l.p, l.sockets
+	if l.appDials[a.Peer] >= maxAppDialsOf {
+		p.count.app("overload")
+		return
+	}
 	ok := l.spawn(p.appDials, func(opened func()) {
 		conn, err := p.openApp(ctx, a)
 		opened()
+		p.aside.put(func(_ time.Time, l *loop) { l.appDialed(a.Peer) })
 		if err != nil {
 			p.count.app("dial_failed")
 			p.cfg.Log.Debug().Str("component", "overlay").Str("peer_id", a.Peer.Short()).Err(err).Msg("application dial failed")
@@ -84,6 +89,15 @@ func (l *loop) dialApp(a node.AppDial) {
 	})
 	if !ok {
 		p.count.app("overload")
+		return
+	}
+	l.appDials[a.Peer]++
+}
+
+// appDialed notes that an attempt to connect to a node has ended.
+func (l *loop) appDialed(id wire.NodeID) {
+	if l.appDials[id]--; l.appDials[id] == 0 {
+		delete(l.appDials, id)
 	}
 }
 

@@ -26,9 +26,11 @@ const (
 	maxServices = 32   // that one peer offers: each is a walk through a tree every few minutes
 	maxFinders  = 64   // services of which it is known at which levels they were found
 	maxDials    = 32   // connections being opened at a time
-	maxAddress  = 8    // addresses tried for one peer, and of a bootstrap node over each type of link
-	maxParked   = 64   // application connections that came before the answer that explains them
-	maxAppConns = 256  // AppAttach requests of ours under way
+	// maxAppDialsOf is how many of the connections that are being opened for applications may lead to one node: one is enough for any number of calls.
+	maxAppDialsOf = 4
+	maxAddress    = 8   // addresses tried for one peer, and of a bootstrap node over each type of link
+	maxParked     = 64  // application connections that came before the answer that explains them
+	maxAppConns   = 256 // AppAttach requests of ours under way
 
 	// MaxAppDatagram is the longest datagram on an AppConn, in octets: the DTLS library receives records of up to 8192. Past
 	// some 1200 IP cuts it (RFC 6940 §6.7 lets RELOAD messages be cut so too).

@@ -50,14 +50,16 @@ type loop struct {
 	links   map[node.LinkID]link.Link
 	waiting map[node.OpID]*waiter
 	again   []input // what carrying out effects led to at once
-	leaving node.OpID
-	over    bool
-	exit    error // why the node leaves on its own
+	// appDials counts the connections of applications that are being opened to each node, which says itself where they lead.
+	appDials map[wire.NodeID]int
+	leaving  node.OpID
+	over     bool
+	exit     error // why the node leaves on its own
 }
 
 func newLoop(p *Peer, sockets context.Context) *loop {
 	return &loop{p: p, node: p.node, sockets: sockets,
-		links: make(map[node.LinkID]link.Link), waiting: make(map[node.OpID]*waiter)}
+		links: make(map[node.LinkID]link.Link), waiting: make(map[node.OpID]*waiter), appDials: make(map[wire.NodeID]int)}
 }
 
 // run is the event loop. It returns when ctx has ended and the node has left, or leaveTimeout after ctx has ended.
@@ -188,7 +190,7 @@ func (p *Peer) post(ctx context.Context, f input) bool {
 }
 
 // aside is for inputs whose sender can not wait and that must not be lost. Each sender has few of them, so the list
-// is bounded by their number: three for a link, one for an operation.
+// is bounded by their number: three for a link, one for an operation, one for a connection that is being opened.
 type aside struct {
 	mu   sync.Mutex
 	list []input

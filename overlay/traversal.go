@@ -343,5 +343,5 @@ func (p *Peer) attachApp(ctx context.Context, op node.OpAppAttach, target wire.N
 	if err != nil {
 		return AppConn{}, fmt.Errorf("%w: %w", ErrTimeout, err)
 	}
-	return AppConn{f.conn, f.peer, op.Application, true}, nil
+	return p.watch(AppConn{f.conn, f.peer, op.Application, true}), nil
 }

@@ -182,6 +182,11 @@ func TestRFC6940_6_5_2_AppAttachWithICE(t *testing.T) {
 		if got, want := ours.RemoteAddr().String(), callee.cfg.AppPackets.LocalAddr().String(); got != want {
 			t.Errorf("connected with %s, want %s", got, want)
 		}
+		for _, c := range []AppConn{ours, theirs} {
+			if _, ok := c.Conn.(watchedConn); !ok {
+				t.Error("nobody looks at the certificate of the connection any more")
+			}
+		}
 		carries(t, ours, theirs)
 		carries(t, theirs, ours)
 		_, _ = ours.Close(), theirs.Close()
