@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"hash/maphash"
 
 	"github.com/p2psip/p2psip-gateway/location"
@@ -22,9 +21,9 @@ func (p *Proxy) ACK(ack *message.Message, from location.Hop) {
 	p.standFor(in)
 	p.clean(in)
 	pl, c := p.determine(in)
-	if c != fine || pl.aor != "" {
-		// An ACK to an AOR would have to be forked like its INVITE; nobody waits for it there (RFC 3261 §13.2.2.4 sends
-		// it to the Contact).
+	if c != fine || pl.aor != "" || pl.dial {
+		// An ACK to an AOR, or to a number, would have to be forked like its INVITE; nobody waits for it there (RFC 3261
+		// §13.2.2.4 sends it to the Contact).
 		p.counters.acks[ackDropped].Add(1)
 		return
 	}
@@ -56,10 +55,7 @@ func (p *Proxy) forwardACK(in *inbound, t target) {
 		p.sendACK(in, &t, p.answering(hops))
 		return
 	}
-	ok = p.pool.submit(func() {
-		ctx, cancel := context.WithTimeout(p.ctx, lookupWait)
-		defer cancel()
-		hops, err := p.c.Resolver.Resolve(ctx, uri)
+	ok = p.resolve(p.ctx, uri, lookupWait, func(hops []location.Hop, err error) {
 		if err != nil || len(hops) == 0 {
 			p.counters.acks[ackDropped].Add(1)
 			return

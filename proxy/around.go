@@ -11,9 +11,9 @@ import (
 
 // around reports whether a leg goes to the address of a trunk past all routes, by Route, Request-URI, a forwarding or a redirection: the trunk
 // knows this gateway by its address, so that whoever is known here could call anything, and nobody would count it. Phones that are registered
-// from there, dialogs, and where the trunk itself redirects to are something else.
+// from there, dialogs over trunks, and where the trunk itself redirects to are something else.
 func (c *call) around(l *leg, hop location.Hop) bool {
-	if l.way != nil || l.known || hop.Node != "" || !c.p.trunking() || c.in.genuine || c.in.inside && c.in.msg.Method != "INVITE" {
+	if l.way != nil || l.atHome(hop) || hop.Node != "" || !c.p.trunking() || c.in.token.trunk || c.in.inside && c.in.msg.Method != "INVITE" {
 		return false
 	}
 	trunk := c.p.c.Trunks.At(hop)
@@ -29,6 +29,11 @@ func (c *call) around(l *leg, hop location.Hop) bool {
 		}
 	}
 	return true
+}
+
+// atHome reports whether a hop leads to a phone or gateway of ours itself: a Path, which a phone may make up, can lead anywhere.
+func (l *leg) atHome(hop location.Hop) bool {
+	return l.known && (l.hop != location.Hop{} || l.behind == hop.Remote.Addr().Unmap())
 }
 
 // unlent takes out of a Request-URI what only this gateway may say to others: without a route here that leads there, whoever writes it would call

@@ -134,10 +134,10 @@ func (c *call) proceed(pl *plan) {
 // post hands an event to the call and, unless somebody does already, deals with it.
 func (c *call) post(e event) {
 	c.mu.Lock()
-	if len(c.inbox) >= maxInbox && e.kind == evResponse && e.res.StatusCode < 300 {
+	if len(c.inbox) >= maxInbox && e.comesAgain(c.fork.invite) {
 		c.mu.Unlock()
 		c.p.counters.dropped.Add(1)
-		return // provisional responses and repeated 2xx, which come again
+		return
 	}
 	c.inbox = append(c.inbox, e)
 	if c.busy {
@@ -147,6 +147,17 @@ func (c *call) post(e event) {
 	c.busy = true
 	c.mu.Unlock()
 	c.drain()
+}
+
+// comesAgain reports whether an event is news that is repeated, or not needed: provisional responses, and a 2xx to INVITE.
+func (e *event) comesAgain(invite bool) bool {
+	switch e.kind {
+	case evTrying:
+		return true
+	case evResponse:
+		return e.res.StatusCode < 200 || invite && e.res.StatusCode < 300
+	}
+	return false
 }
 
 // drain deals with events until there are none.
@@ -303,6 +314,9 @@ func (c *call) response(now time.Time, e *event) {
 	// field values remain in the response, the response was meant for this element and MUST NOT be forwarded".
 	res.PopValue(message.Via)
 	if !res.Has(message.Via) {
+		if res.StatusCode >= 200 {
+			c.fork.fail(e.branch, timedOut) // its transaction is over, and nothing else will come
+		}
 		return
 	}
 	c.restore(l, res)

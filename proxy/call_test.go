@@ -66,18 +66,6 @@ func TestRFC3261_16_7_ResponsesLoseOurViaOnly(t *testing.T) {
 	}
 }
 
-func TestRFC3261_16_7_AResponseWithoutAnotherViaIsNotForwarded(t *testing.T) {
-	g := withBob(t, nil)
-	x := g.receive(request(t, "INVITE", bobURI, aliceURI), alice)
-	s := g.branches(1)[0]
-	res := message.NewResponse(s.req, 200, "", "callee")
-	via := res.Values(message.Via)[0]
-	res.Del(message.Via)
-	res.Prepend(message.Via, via)
-	s.user.Response(res)
-	wantStatuses(t, x)
-}
-
 func TestRFC6026_7_EachLater2xxIsForwarded(t *testing.T) {
 	g := withPhones(t, 2)
 	x := g.receive(request(t, "INVITE", bobURI, aliceURI), alice)

@@ -45,6 +45,7 @@ func (c *call) addForward(uri string, depth int) {
 		return
 	}
 	first := len(c.legs)
+	_, uri = requestURI(u, uri)
 	c.addTarget(target{uri: uri, q: wholeQ})
 	c.forwardedTo(first, uri, depth)
 }

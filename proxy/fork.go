@@ -224,6 +224,15 @@ func (f *fork) orphan(now time.Time) {
 	f.sent = silenced
 	f.cancelAll("")
 	f.limit(now)
+	if f.invite {
+		return
+	}
+	for i := range f.branches { // only INVITEs have deadlines
+		if b := &f.branches[i]; b.active() {
+			b.state, b.breadth = over, 0
+			f.do(action{do: abandon, branch: i})
+		}
+	}
 }
 
 // cancelAll cancels every branch that is under way and drops those that are not. Whether a CANCEL may go out already, or

@@ -47,7 +47,9 @@ func (p *Proxy) recordRoute(in *inbound, m *message.Message, t *target, hop loca
 		// field MUST be a SIPS URI".
 		scheme = "sips:"
 	}
-	user := p.seal.seal(token{caller: tagHash(in.fromTag), near: senderWay(in), far: t.token}, in.req.Get(message.CallID))
+	tok := token{caller: tagHash(in.fromTag), near: senderWay(in), far: t.token}
+	tok.trunk = p.trunking() && (in.origin.Trunk != "" || t.way != nil || p.c.Trunks.At(hop) != "")
+	user := p.seal.seal(tok, in.req.Get(message.CallID))
 	up, down := p.side(in.src), p.side(hop)
 	if up == down {
 		m.Prepend(message.RecordRoute, p.sideValue(down, scheme, user))

@@ -21,6 +21,7 @@ const (
 	maxVias      = 2 * defaultMaxForwards // lines of Via; Max-Forwards allows fewer, so more are a loop or a nuisance
 	lookupWait   = 8 * time.Second        // for the overlay or the DNS; a caller does not wait longer
 	lookups      = 512                    // that run at one time: one that hangs takes lookupWait, and must not hold up the others
+	maxResolving = 256                    // of these, for names: whoever knows some that nobody resolves leaves room for lookups of users
 	lookupQueue  = 1024                   // that wait for their turn; more than some seconds' worth is too late anyway
 	maxProofs    = 2                      // challenges of one target that are answered: the second for a nonce that was too old
 	exactWait    = time.Second            // for the overlay, when a trunk leads on without it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/sip/message"
@@ -223,15 +224,26 @@ func (c *call) start(branch int) {
 	if l.way != nil {
 		wait = min(wait, l.way.Wait) // names of one trunk that nobody resolves are not to keep those of others waiting
 	}
-	ok = c.p.pool.submit(func() {
-		ctx, cancel := context.WithTimeout(ctx, wait)
-		defer cancel()
-		hops, err := c.p.c.Resolver.Resolve(ctx, uri)
+	if !c.p.resolve(ctx, uri, wait, func(hops []location.Hop, err error) {
 		c.post(event{kind: evResolved, branch: branch, try: try, hops: hops, err: err})
-	})
-	if !ok {
+	}) {
 		c.fork.fail(branch, overloaded)
 	}
+}
+
+// resolve asks the DNS, and tells done; it reports whether there is room for that.
+func (p *Proxy) resolve(ctx context.Context, uri message.URI, wait time.Duration, done func([]location.Hop, error)) bool {
+	if p.resolving.Add(1) <= maxResolving && p.pool.submit(func() {
+		ctx, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		hops, err := p.c.Resolver.Resolve(ctx, uri)
+		p.resolving.Add(-1)
+		done(hops, err)
+	}) {
+		return true
+	}
+	p.resolving.Add(-1)
+	return false
 }
 
 // resolved takes the answer of the DNS.
@@ -239,7 +251,10 @@ func (c *call) resolved(e *event) {
 	if e.try != c.legs[e.branch].try {
 		return // the next way has its turn
 	}
-	if e.err != nil || !c.fork.running(e.branch) {
+	if !c.fork.running(e.branch) {
+		return // it was cancelled meanwhile, which ended it
+	}
+	if e.err != nil {
 		c.astrayAt(e.branch)
 		return
 	}

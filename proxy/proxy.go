@@ -97,6 +97,7 @@ type Proxy struct {
 	calls map[sip.ServerTransaction]*call
 
 	checking  atomic.Int64  // questions about callers under way
+	resolving atomic.Int64  // names being looked up
 	mediaLegs atomic.Uint64 // numbers given to legs so far
 	outages   outages
 	counters  counters

@@ -43,6 +43,7 @@ func (c *call) follow(branch int, contact string) bool {
 	if err != nil || !uri.IsSIP() || c.in.uri.Scheme == "sips" && uri.Scheme != "sips" {
 		return false
 	}
+	uri, v.URI = requestURI(uri, v.URI)
 	known := slices.ContainsFunc(c.legs, func(l leg) bool { return l.uri == v.URI || message.EqualURI(l.uri, v.URI) })
 	if known || len(c.legs) >= maxTargets {
 		return false // RFC 3261 §16.7 step 4: a URI that was tried: "any given URI [..] MUST NOT be added" again

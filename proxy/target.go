@@ -16,6 +16,7 @@ type target struct {
 	hop    location.Hop // where to; zero: to be resolved from Route or Request-URI
 	token  location.Hop // what a route token says of this side; zero: Route and Request-URI lead there
 	known  bool         // it is a phone or gateway of ours: not reachable means not available, not an error
+	behind netip.Addr   // where the proxy is that a phone registered through, when Path has to be resolved
 	q      int          // thousandths
 	ranged bool         // it is a gateway that serves a number range
 	way    *sip.Way     // it is a place of a trunk
@@ -158,11 +159,12 @@ func (p *Proxy) reconnected(in *inbound) (location.Binding, bool) {
 
 // bound makes a target of a binding; c tells why there is none.
 func (p *Proxy) bound(b location.Binding, sips bool) (t target, c code) {
-	t = target{uri: b.Contact, path: b.Path, hop: b.Hop, known: true, q: b.Q}
+	t = target{path: b.Path, hop: b.Hop, known: true, q: b.Q}
 	uri, err := message.ParseURI(b.Contact)
 	if err != nil {
 		return t, gatewayUnreachable
 	}
+	uri, t.uri = requestURI(uri, b.Contact)
 	if c := overTLS(&t, uri, sips); c != fine {
 		return t, c
 	}
@@ -170,7 +172,7 @@ func (p *Proxy) bound(b location.Binding, sips bool) (t target, c code) {
 	case len(b.Path) > 0:
 		// RFC 3327 §5.4: behind other proxies, the first of which is the next hop; over its connection while that stands.
 		if b.Hop.Flow == 0 || !p.c.Sender.Alive(b.Hop) {
-			t.hop = location.Hop{}
+			t.hop, t.behind = location.Hop{}, b.Hop.Remote.Addr().Unmap()
 		}
 	case b.Hop.Transport == "UDP":
 		t.hop, t.token = overUDP(b.Hop, uri), wayBack(b.Hop, uri)
@@ -183,6 +185,18 @@ func (p *Proxy) bound(b location.Binding, sips bool) (t target, c code) {
 		}
 	}
 	return t, fine
+}
+
+// requestURI takes out of a contact what a Request-URI may not hold. RFC 3261 §16.6 step 2: "If the URI contains any parameters not allowed in a
+// Request-URI, they MUST be removed"; §19.1.1, table 1: these are header fields and the method. text is how uri was written, which stays when
+// nothing is removed.
+func requestURI(uri message.URI, text string) (message.URI, string) {
+	_, method := uri.Param("method")
+	if !method && uri.Headers == "" {
+		return uri, text
+	}
+	uri.Headers, uri.Params = "", message.DelParam(uri.Params, "method")
+	return uri, uri.String()
 }
 
 // overUDP is where a phone listens that registered from hop. A Contact with the IP address that the REGISTER came from is taken at its word,

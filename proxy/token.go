@@ -22,6 +22,7 @@ type token struct {
 	caller uint32       // hash of the From tag of the request that opened the dialog
 	near   location.Hop // where that request came from
 	far    location.Hop // where it was sent to
+	trunk  bool         // one of them is a trunk: requests of the dialog may go to its address
 	// A Hop without Remote and Node means: follow Route and Request-URI as they stand, and send from Local when that is
 	// over UDP.
 }
@@ -52,6 +53,9 @@ func (s sealer) seal(t token, callID string) string {
 	b = binary.BigEndian.AppendUint32(b, t.caller)
 	b = appendHop(b, t.near)
 	b = appendHop(b, t.far)
+	if t.trunk {
+		b = append(b, tokenTrunk)
+	}
 	mac := s.code.Of(b, callID)
 	b = append(b, mac[:tokenMAC]...)
 	return tokenPrefix + encode(b)
@@ -80,8 +84,12 @@ func (s sealer) open(user, callID string) (t token, found, ok bool) {
 			return token{}, true, false
 		}
 	}
-	return t, true, len(rest) == 0
+	t.trunk = len(rest) == 1 && rest[0] == tokenTrunk
+	return t, true, len(rest) == 0 || t.trunk
 }
+
+// tokenTrunk ends the token of a dialog over a trunk.
+const tokenTrunk byte = 1
 
 // The first octet of a hop: what it is.
 const (

@@ -391,7 +391,7 @@ func (c *call) answerTrunk(branch int, res *message.Message) bool {
 	trunk := ""
 	if l.way != nil {
 		trunk = l.way.Trunk
-	} else if c.in.genuine && c.p.trunking() {
+	} else if c.in.token.trunk && c.p.trunking() {
 		trunk = c.p.c.Trunks.At(l.hops[l.at])
 	}
 	if trunk == "" {
