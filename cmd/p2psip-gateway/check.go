@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -14,13 +13,16 @@ import (
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
 )
 
+const checkAbout = `Reads a configuration as a start would, looks at everything that it names, and says what is wrong: files, certificates,
+users, names, ports that are taken. Exits 1 when something is.`
+
 // runCheck is `p2psip-gateway check`: everything that can be found out about a configuration without running it.
 func runCheck(ctx context.Context, std stdio, args []string) int {
-	fs := flag.NewFlagSet("check", flag.ContinueOnError)
+	fs := newFlags(std, "check", "-c FILE [flags]", checkAbout)
 	flags := newSourceFlags(fs)
 	dial := fs.String("dial", "", "`numbers`, with commas between: show what routes and translations make of them, and nothing else")
-	if !flags.parse(std, fs, args) {
-		return exitUsage
+	if code, ok := flags.parse(std, fs, args); !ok {
+		return code
 	}
 	l, err := gateway.Load(flags.source())
 	if err != nil {
@@ -102,13 +104,13 @@ func runConfig(ctx context.Context, std stdio, args []string) int {
 
 // runConfigShow is `p2psip-gateway config show`. Secrets are masked.
 func runConfigShow(_ context.Context, std stdio, args []string) int {
-	fs := flag.NewFlagSet("config show", flag.ContinueOnError)
+	fs := newFlags(std, "config show", "-c FILE [flags]", "Shows the keys of a configuration that have not their default, as a start would read them. Secrets are masked.")
 	flags := newSourceFlags(fs)
 	effective := fs.Bool("effective", false, "every key, also those that have their default")
 	origin := fs.Bool("origin", false, "where each value comes from")
 	asJSON := fs.Bool("json", false, "print JSON")
-	if !flags.parse(std, fs, args) {
-		return exitUsage
+	if code, ok := flags.parse(std, fs, args); !ok {
+		return code
 	}
 	l, err := gateway.Load(flags.source())
 	if err != nil {

@@ -33,38 +33,33 @@ type query struct {
 }
 
 func newQuery(std stdio, name, args, about string) query {
-	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(std.err)
-	fs.Usage = func() {
-		fmt.Fprintf(std.err, "usage: p2psip-gateway %s [flags] %s\n%s\n\n", name, args, about)
-		fs.PrintDefaults()
-	}
+	fs := newFlags(std, name, strings.TrimSpace(args+" [flags]"), about)
 	return query{std, fs, fs.String("admin", defaultAdmin, "`address` of the node's admin server; https:// in front of it when that has TLS"),
 		fs.Bool("json", false, "print JSON"), newAdminTrust(fs)}
 }
 
-// parse reads the flags, which may stand before and behind the n operands.
-func (q query) parse(args []string, n int) ([]string, bool) {
-	operands, ok := q.parseAny(args)
+// parse reads the flags, which may stand before and behind the n operands. When ok is false the command ends with code.
+func (q query) parse(args []string, n int) (operands []string, code int, ok bool) {
+	operands, code, ok = q.parseAny(args)
 	if ok && len(operands) != n {
-		q.flags.Usage()
-		return nil, false
+		return nil, q.misuse(), false
 	}
-	return operands, ok
+	return operands, code, ok
 }
 
 // parseAny does so for any number of operands.
-func (q query) parseAny(args []string) (operands []string, ok bool) {
-	for {
-		if err := q.flags.Parse(args); err != nil {
-			return nil, false
-		}
-		if q.flags.NArg() == 0 {
-			return operands, true
-		}
-		operands = append(operands, q.flags.Arg(0))
-		args = q.flags.Args()[1:]
-	}
+func (q query) parseAny(args []string) (operands []string, code int, ok bool) {
+	return parseOperands(q.std, q.flags, args)
+}
+
+// misuse repeats how the command is used.
+func (q query) misuse() int {
+	var page strings.Builder
+	q.flags.SetOutput(&page)
+	q.flags.Usage()
+	line, _, _ := strings.Cut(page.String(), "\n")
+	fmt.Fprintf(q.std.err, "%s\n      try: p2psip-gateway %s --help\n", line, q.flags.Name())
+	return exitUsage
 }
 
 // get asks the admin server and decodes its answer into v. With --json the answer is printed as it is.
@@ -125,10 +120,10 @@ func (q query) fail(err error) int {
 }
 
 func runStatus(ctx context.Context, std stdio, args []string) int {
-	q := newQuery(std, "status", "", "Shows how a running node is. Exits 1 when it does not answer.")
+	q := newQuery(std, "status", "", "Shows whether a running node is ready, where it listens, its place in the overlay, how many phones it has, and until when its\ncertificates are good. Exits 1 when it does not answer.")
 	ready := q.flags.Bool("ready", false, "print nothing; exit 0 when the node is ready, else 1")
-	if _, ok := q.parse(args, 0); !ok {
-		return exitUsage
+	if _, code, ok := q.parse(args, 0); !ok {
+		return code
 	}
 	var s gateway.StatusReport
 	if err := q.get(ctx, "/api/v1/status", &s); err != nil {
@@ -170,8 +165,8 @@ func runStatus(ctx context.Context, std stdio, args []string) int {
 
 func runReload(ctx context.Context, std stdio, args []string) int {
 	q := newQuery(std, "reload", "", "Has a running node read its configuration, users and certificates again. Exits 1, and nothing has changed, when a file has a mistake.")
-	if _, ok := q.parse(args, 0); !ok {
-		return exitUsage
+	if _, code, ok := q.parse(args, 0); !ok {
+		return code
 	}
 	var r gateway.ReloadReport
 	if err := q.ask(ctx, http.MethodPost, "/api/v1/reload", &r); err != nil {
@@ -195,8 +190,8 @@ func runReload(ctx context.Context, std stdio, args []string) int {
 
 func runDrain(ctx context.Context, std stdio, args []string) int {
 	q := newQuery(std, "drain", "", `Has a running node refuse what is new with 503, let what is under way end, leave the overlay, and stop: as SIGTERM does.`)
-	if _, ok := q.parse(args, 0); !ok {
-		return exitUsage
+	if _, code, ok := q.parse(args, 0); !ok {
+		return code
 	}
 	var s gateway.StatusReport
 	if err := q.ask(ctx, http.MethodPost, "/api/v1/drain", &s); err != nil {
@@ -210,9 +205,12 @@ func runDrain(ctx context.Context, std stdio, args []string) int {
 
 func runReg(ctx context.Context, std stdio, args []string) int {
 	q := newQuery(std, "reg", "ls", "Lists the phones that are registered at a running node.")
-	operands, ok := q.parse(args, 1)
-	if !ok || operands[0] != "ls" {
-		return exitUsage
+	operands, code, ok := q.parse(args, 1)
+	if !ok {
+		return code
+	}
+	if operands[0] != "ls" {
+		return q.misuse()
 	}
 	var r gateway.RegistrationsReport
 	if err := q.get(ctx, "/api/v1/registrations", &r); err != nil {
@@ -233,9 +231,9 @@ func runLookup(ctx context.Context, std stdio, args []string) int {
 	q := newQuery(std, "lookup", "AOR", "Asks a running node where an address-of-record is registered. Exits 1 when it is nowhere.")
 	explain := q.flags.Bool("explain", false, "follow the forwardings, and list each place that they lead to")
 	save := q.flags.String("proof", "", "write a proof of it to `file`, which verify checks without any node; - for standard output")
-	operands, ok := q.parse(args, 1)
+	operands, code, ok := q.parse(args, 1)
 	if !ok {
-		return exitUsage
+		return code
 	}
 	if *save != "" {
 		return q.saveProof(ctx, operands[0], *save)
@@ -248,7 +246,6 @@ func runLookup(ctx context.Context, std stdio, args []string) int {
 	if err := q.get(ctx, path, &r); err != nil {
 		return q.fail(err)
 	}
-	code := exitOK
 	if !r.Found {
 		code = exitConfig
 	}
@@ -279,8 +276,8 @@ func runLookup(ctx context.Context, std stdio, args []string) int {
 
 func runRing(ctx context.Context, std stdio, args []string) int {
 	q := newQuery(std, "ring", "", "Shows the part of the ring that a running node sees.")
-	if _, ok := q.parse(args, 0); !ok {
-		return exitUsage
+	if _, code, ok := q.parse(args, 0); !ok {
+		return code
 	}
 	var r gateway.RingReport
 	if err := q.get(ctx, "/api/v1/ring", &r); err != nil {

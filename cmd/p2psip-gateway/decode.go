@@ -31,12 +31,12 @@ const maxFrameMessage = 1<<24 - 1
 func runDecode(ctx context.Context, std stdio, args []string) int {
 	d := decoder{out: std.out, kinds: map[wire.KindID]decodeKind{}}
 	d.schema = wire.Schema{Model: d.model}
-	fs := makerFlags(std, "decode", "[--reencode] [flags] <HEX", decodeAbout)
+	fs := newFlags(std, "decode", "[--reencode] [flags] <HEX", decodeAbout)
 	fs.BoolVar(&d.reencode, "reencode", false, "print the hexadecimal form that encoding what was read gives")
-	fs.IntVar(&d.schema.NodeIDLen, "node-id-length", wire.MinNodeIDLen, "octets of a Node-ID in the overlay, 16 to 20")
+	fs.IntVar(&d.schema.NodeIDLen, "node-id-length", wire.MinNodeIDLen, "`number` of octets of a Node-ID in the overlay, 16 to 20")
 	fs.Func("kind", "`ID:NAME:MODEL` of a Kind that is not registered, as 0xf0000001:SIP-GATEWAY:single; may be given more than once",
 		d.addKind)
-	if code, ok := parseMaker(fs, args); !ok {
+	if code, ok := parseFlags(std, fs, args); !ok {
 		return code
 	}
 	if n := d.schema.NodeIDLen; n < wire.MinNodeIDLen || n > wire.MaxNodeIDLen {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"flag"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -18,6 +18,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
 	"github.com/p2psip/p2psip-gateway/overlay"
+	"github.com/p2psip/p2psip-gateway/overlay/config"
 	"github.com/p2psip/p2psip-gateway/overlay/trust"
 	"github.com/p2psip/p2psip-gateway/sip/digest"
 )
@@ -34,40 +35,65 @@ type devOptions struct {
 	change func(*gateway.Config) // what a test wants otherwise
 }
 
-func devFlags(std stdio, args []string) (devOptions, bool) {
-	var o devOptions
-	fs := flag.NewFlagSet("dev", flag.ContinueOnError)
-	fs.SetOutput(std.err)
+const devAbout = `A throw-away overlay of complete gateways in one process, each with sockets, keys and a peer of its own. Redirect peers
+follow the gateways in the same numbering. It prints what to type into a phone, and a line that begins with "ready".`
+
+func devFlags(std stdio, args []string) (o devOptions, code int, ok bool) {
+	fs := newFlags(std, "dev", "[flags]", devAbout)
 	fs.IntVar(&o.gateways, "gateways", 3, "`number` of gateways")
 	fs.IntVar(&o.redirects, "redirects", 1, "`number` of redirect peers")
 	fs.StringVar(&o.host, "host", "127.0.0.1", "`address` to listen on; phones and gateways must reach it")
 	fs.IntVar(&o.sipPort, "sip-port", 5060, "SIP `port` of gateway 0, UDP and TCP; TLS is one higher, WebSockets (wss://) two; gateway k is 10k higher")
 	fs.IntVar(&o.overlayPort, "overlay-port", 6084, "overlay `port` of gateway 0; gateway k is k higher")
 	fs.IntVar(&o.adminPort, "admin-port", 8060, "admin HTTP `port` of gateway 0, on loopback; gateway k is k higher")
-	fs.StringVar(&o.domain, "domain", "p2psip.test", "SIP domain and name of the overlay")
+	fs.StringVar(&o.domain, "domain", "p2psip.test", "SIP `domain`, and name of the overlay")
 	fs.IntVar(&o.users, "users", 10, "`number` of users, from 1001")
 	fs.StringVar(&o.usersFile, "users-file", "", "`file` of users instead: lines \"user password\"")
 	fs.StringVar(&o.data, "data", "", "`directory` for durable state; without it a temporary one that is removed at the end")
 	fs.BoolVar(&o.verbose, "v", false, "log what happens to standard error")
-	fs.Usage = func() {
-		fmt.Fprint(std.err, "usage: p2psip-gateway dev [flags]\nA throw-away overlay of complete gateways in one process. Redirect peers follow the gateways in the same numbering.\n\n")
-		fs.PrintDefaults()
+	if code, ok := parseFlags(std, fs, args); !ok {
+		return o, code, false
 	}
-	if fs.Parse(args) != nil {
-		return o, false
+	if err := o.check(); err != nil {
+		return o, usageError(std, fs, err), false
 	}
-	if fs.NArg() > 0 || o.gateways < 1 || o.redirects < 0 || o.users < 0 {
-		fs.Usage()
-		return o, false
+	return o, exitOK, true
+}
+
+// check looks at what no file or socket has to be asked for.
+func (o *devOptions) check() error {
+	nodes := o.gateways + o.redirects
+	if o.domain = strings.ToLower(o.domain); !config.IsDNSName(o.domain) {
+		return domainError(o.domain)
 	}
-	return o, true
+	switch {
+	case o.gateways < 1:
+		return fmt.Errorf("--gateways %d: it must be at least 1", o.gateways)
+	case o.redirects < 0:
+		return fmt.Errorf("--redirects %d: it must not be negative", o.redirects)
+	case o.users < 0:
+		return fmt.Errorf("--users %d: it must not be negative", o.users)
+	}
+	for _, p := range []struct {
+		flag        string
+		first, last int
+	}{
+		{"--sip-port", o.sipPort, o.sipPort + 10*(nodes-1) + 2},
+		{"--overlay-port", o.overlayPort, o.overlayPort + nodes - 1},
+		{"--admin-port", o.adminPort, o.adminPort + nodes - 1},
+	} {
+		if p.first < 1 || p.last > math.MaxUint16 {
+			return fmt.Errorf("%s %d: %d nodes would need the ports up to %d, of 1 to %d", p.flag, p.first, nodes, p.last, math.MaxUint16)
+		}
+	}
+	return nil
 }
 
 // runDev starts gateways and redirect peers, prints what to type into a phone, and serves until ctx ends.
 func runDev(ctx context.Context, std stdio, args []string) int {
-	o, ok := devFlags(std, args)
+	o, code, ok := devFlags(std, args)
 	if !ok {
-		return exitUsage
+		return code
 	}
 	if a, err := netip.ParseAddr(o.host); err == nil && a.IsUnspecified() {
 		return devFailed(std, fmt.Errorf("E0202 --host %s: phones and gateways can not be told that address\n      try: --host ADDRESS, the one at which they reach this machine", o.host))

@@ -55,25 +55,6 @@ func runEnroll(ctx context.Context, std stdio, args []string) int {
 	return subcommand(ctx, std, "enroll", enrollCommands, args)
 }
 
-// subcommand runs one of commands, by the first argument.
-func subcommand(ctx context.Context, std stdio, name string, commands []command, args []string) int {
-	if len(args) > 0 {
-		for _, c := range commands {
-			if c.name == args[0] {
-				return c.run(ctx, std, args[1:])
-			}
-		}
-	}
-	fmt.Fprintf(std.err, "usage: p2psip-gateway %s COMMAND [flags]\n\n", name)
-	for _, c := range commands {
-		fmt.Fprintf(std.err, "  %-10s %s\n", c.name, c.synopsis)
-	}
-	if len(args) > 0 && (args[0] == "-h" || args[0] == "--help" || args[0] == "help") {
-		return exitOK
-	}
-	return exitUsage
-}
-
 const enrollServeAbout = `Serves the configuration document of an overlay and certifies the keys of accounts, over HTTPS. The directory is
 the one that init made; accounts are kept in it. Without --tls-cert the overlay's authority certifies the server itself,
 for the name of the overlay and the names given with --host; clients then need its ca.crt (join --ca).`
@@ -90,7 +71,7 @@ type enrollServeOptions struct {
 // runEnrollServe is `p2psip-gateway enroll serve`.
 func runEnrollServe(ctx context.Context, std stdio, args []string) int {
 	var o enrollServeOptions
-	fs := makerFlags(std, "enroll serve", "--dir DIR [flags]", enrollServeAbout)
+	fs := newFlags(std, "enroll serve", "--dir DIR [flags]", enrollServeAbout)
 	fs.StringVar(&o.dir, "dir", "", "overlay `directory` that `p2psip-gateway init` made")
 	fs.StringVar(&o.listen, "listen", ":8443", "`host:port` to listen on")
 	fs.StringVar(&o.cert, "tls-cert", "", "`file` with the certificate of the server and its intermediates, PEM")
@@ -99,7 +80,7 @@ func runEnrollServe(ctx context.Context, std stdio, args []string) int {
 	fs.DurationVar(&o.lifetime, "lifetime", trust.DefaultLifetime, "how long the certificates of nodes and users are valid")
 	fs.StringVar(&o.discover, "discover", "", "`lan`: let gateways find the server on the local network; lan:INTERFACE on that one")
 	fs.StringVar(&o.format, "log-format", "text", "`form` of the log: text or json")
-	if code, ok := parseMaker(fs, args); !ok {
+	if code, ok := parseFlags(std, fs, args); !ok {
 		return code
 	}
 	switch {

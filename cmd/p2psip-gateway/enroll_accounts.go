@@ -57,33 +57,23 @@ func runEnrollAccount(ctx context.Context, std stdio, args []string) int {
 
 // parseAccount parses flags and the operand NAME; it and --dir are needed.
 func parseAccount(std stdio, fs *flag.FlagSet, args []string) (name string, code int, ok bool) {
-	name, code, ok = parseNamed(fs, args)
+	name, code, ok = parseNamed(std, fs, args)
 	if ok && (name == "" || fs.Lookup("dir").Value.String() == "") {
 		return "", usageError(std, fs, errors.New("NAME and --dir are needed")), false
 	}
 	return name, code, ok
 }
 
-// parseNamed parses flags with one operand, before or behind them. When ok is false the command ends with code.
-func parseNamed(fs *flag.FlagSet, args []string) (name string, code int, ok bool) {
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		name, args = args[0], args[1:]
+// parseNamed parses flags with at most one operand. When ok is false the command ends with code.
+func parseNamed(std stdio, fs *flag.FlagSet, args []string) (name string, code int, ok bool) {
+	operands, code, ok := parseOperands(std, fs, args)
+	switch {
+	case !ok || len(operands) == 0:
+		return "", code, ok
+	case len(operands) > 1:
+		return "", usageError(std, fs, fmt.Errorf("unexpected argument %q", operands[1])), false
 	}
-	switch err := fs.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return "", exitOK, false
-	case err != nil:
-		return "", exitUsage, false
-	}
-	rest := fs.Args()
-	if name == "" && len(rest) > 0 {
-		name, rest = rest[0], rest[1:]
-	}
-	if len(rest) > 0 {
-		fmt.Fprintf(fs.Output(), "p2psip-gateway %s: unexpected argument %q\n", fs.Name(), rest[0])
-		return "", exitUsage, false
-	}
-	return name, exitOK, true
+	return operands[0], exitOK, true
 }
 
 const accountAddAbout = `Makes an account of the enrollment server. A user's account may have one user name. A gateway's (--gateway, or
@@ -94,7 +84,7 @@ func runAccountAdd(_ context.Context, std stdio, args []string) int {
 	var dir, file string
 	var a enroll.Account
 	var actsFor values
-	fs := makerFlags(std, "enroll account add", "NAME --dir DIR [flags]", accountAddAbout)
+	fs := newFlags(std, "enroll account add", "NAME --dir DIR [flags]", accountAddAbout)
 	fs.StringVar(&dir, "dir", "", "overlay `directory`")
 	fs.StringVar(&a.User, "user", "", "user `name` of its certificates; without it NAME in the overlay's domain")
 	fs.BoolVar(&a.Gateway, "gateway", false, "the account of a gateway or redirect peer")
@@ -180,7 +170,7 @@ func readPassword(std stdio, file string) (string, error) {
 // accountsOf opens the accounts of a command that takes --dir and nothing else; nil with the exit code when there are none.
 func accountsOf(std stdio, fs *flag.FlagSet, args []string) (*enroll.Accounts, int) {
 	dir := fs.String("dir", "", "overlay `directory`")
-	if code, ok := parseMaker(fs, args); !ok {
+	if code, ok := parseFlags(std, fs, args); !ok {
 		return nil, code
 	}
 	if *dir == "" {
@@ -194,7 +184,7 @@ func accountsOf(std stdio, fs *flag.FlagSet, args []string) (*enroll.Accounts, i
 }
 
 func runAccountLs(_ context.Context, std stdio, args []string) int {
-	fs := makerFlags(std, "enroll account ls", "--dir DIR", "Lists the accounts of the enrollment server.")
+	fs := newFlags(std, "enroll account ls", "--dir DIR", "Lists the accounts of the enrollment server.")
 	accounts, code := accountsOf(std, fs, args)
 	if accounts == nil {
 		return code
@@ -226,7 +216,7 @@ func runAccountLs(_ context.Context, std stdio, args []string) int {
 
 func runAccountRm(_ context.Context, std stdio, args []string) int {
 	var dir string
-	fs := makerFlags(std, "enroll account rm", "NAME --dir DIR", "Removes an account. Certificates that it has stay valid until they end.")
+	fs := newFlags(std, "enroll account rm", "NAME --dir DIR", "Removes an account. Certificates that it has stay valid until they end.")
 	fs.StringVar(&dir, "dir", "", "overlay `directory`")
 	name, code, ok := parseAccount(std, fs, args)
 	if !ok {
@@ -250,7 +240,7 @@ func runAccountRm(_ context.Context, std stdio, args []string) int {
 // runEnrollCode is `p2psip-gateway enroll code`.
 func runEnrollCode(_ context.Context, std stdio, args []string) int {
 	var dir string
-	fs := makerFlags(std, "enroll code", "NAME --dir DIR", `Makes a code with which an account enrolls in the place of a password. It is good for one key: the first that uses
+	fs := newFlags(std, "enroll code", "NAME --dir DIR", `Makes a code with which an account enrolls in the place of a password. It is good for one key: the first that uses
 it, within a day. That key may go on to use it. An older code of the account ends.`)
 	fs.StringVar(&dir, "dir", "", "overlay `directory`")
 	name, code, ok := parseAccount(std, fs, args)
@@ -274,11 +264,11 @@ it, within a day. That key may go on to use it. An older code of the account end
 func runEnrollLs(_ context.Context, std stdio, args []string) int {
 	var dir, account string
 	var asJSON bool
-	fs := makerFlags(std, "enroll ls", "--dir DIR [flags]", "Lists the certificates that the enrollment server issued and that are valid.")
+	fs := newFlags(std, "enroll ls", "--dir DIR [flags]", "Lists the certificates that the enrollment server issued and that are valid.")
 	fs.StringVar(&dir, "dir", "", "overlay `directory`")
 	fs.StringVar(&account, "account", "", "only those of the account `name`")
 	fs.BoolVar(&asJSON, "json", false, "as JSON, one certificate in a line")
-	if code, ok := parseMaker(fs, args); !ok {
+	if code, ok := parseFlags(std, fs, args); !ok {
 		return code
 	}
 	if dir == "" {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -26,12 +27,15 @@ func explained() (out []explanation) {
 
 // runExplain tells what a code of an answer, a log line or a message of this program means.
 func runExplain(_ context.Context, std stdio, args []string) int {
-	if len(args) == 0 {
-		fmt.Fprintln(std.err, "usage: p2psip-gateway explain CODE..\nCODE is a word from a Warning, a log line or an error: PRX403R, E0201, Error_Not_Found. docs/codes.md has them all.")
-		return exitUsage
+	fs := newFlags(std, "explain", "CODE..", "Says what codes mean, and what to do. CODE is a word from a Warning, a log line or an error: PRX403R, E0201,\nError_Not_Found; the beginning of some will do. docs/codes.md has them all.")
+	words, code, ok := parseOperands(std, fs, args)
+	if !ok {
+		return code
 	}
-	code := exitOK
-	for _, arg := range args {
+	if len(words) == 0 {
+		return usageError(std, fs, errors.New("which code?"))
+	}
+	for _, arg := range words {
 		if !explain(std.out, arg) {
 			fmt.Fprintf(std.err, "p2psip-gateway: there is no code %q; docs/codes.md has them all\n", arg)
 			code = exitUsage

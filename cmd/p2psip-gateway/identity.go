@@ -30,7 +30,7 @@ func runIdentityIssue(_ context.Context, std stdio, args []string) int {
 	var users values
 	var usersFile, key string
 	var share bool
-	fs := makerFlags(std, "identity issue", "--dir DIR --name NAME --out OUTDIR [flags]", identityAbout)
+	fs := newFlags(std, "identity issue", "--dir DIR --name NAME --out OUTDIR [flags]", identityAbout)
 	fs.StringVar(&r.Dir, "dir", "", "overlay `directory` that `p2psip-gateway init` made")
 	fs.StringVar(&r.Name, "name", "", "`name` of the gateway, such as gw1")
 	fs.StringVar(&r.Out, "out", "", "identity `directory` to make or to bring up to date")
@@ -40,7 +40,7 @@ func runIdentityIssue(_ context.Context, std stdio, args []string) int {
 	fs.BoolVar(&r.AllUsers, "all-users", false, "renew the certificates of every user that OUTDIR holds already")
 	fs.DurationVar(&r.Lifetime, "lifetime", trust.DefaultLifetime, "how long the certificates are valid")
 	fs.StringVar(&key, "key", "", "`type` of a new key: p256 or rsa2048; without it that of the authority's key")
-	if code, ok := parseMaker(fs, args); !ok {
+	if code, ok := parseFlags(std, fs, args); !ok {
 		return code
 	}
 	if r.Key = trust.KeyType(key); key != "" && !knownKey(r.Key) {

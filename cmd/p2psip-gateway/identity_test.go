@@ -120,7 +120,7 @@ func TestInitAndIdentityUsage(t *testing.T) {
 		{"init", exitUsage, "--domain and --dir"},
 		{"init --domain a_b.example --dir " + dir + " x", exitUsage, `"x"`},
 		{"init --nothing", exitUsage, "nothing"},
-		{"init --domain a..b --dir " + dir, exitUsage, "instance-name"},
+		{"init --domain a..b --dir " + dir, exitUsage, "--domain"},
 		{"init --domain a --dir " + dir + " --key dsa", exitUsage, "p256 or rsa2048"},
 		{"init --domain a --dir " + dir + " --bootstrap h:0", exitUsage, "h:0"},
 		{"init --domain a --dir " + dir + " --reliability-timer 100ms", exitUsage, "overlay-reliability-timer"},

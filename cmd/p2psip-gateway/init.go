@@ -23,7 +23,7 @@ that every node reads. The directory holds the authority's key; keep it where no
 // runInit is `p2psip-gateway init`.
 func runInit(_ context.Context, std stdio, args []string) int {
 	var o initOptions
-	fs := makerFlags(std, "init", "--domain DOMAIN --dir DIR [flags]", initAbout)
+	fs := newFlags(std, "init", "--domain DOMAIN --dir DIR [flags]", initAbout)
 	fs.StringVar(&o.domain, "domain", "", "`name` of the overlay, and the domain of its users")
 	fs.StringVar(&o.dir, "dir", "", "`directory` to make")
 	fs.StringVar(&o.key, "key", string(trust.P256), "`type` of all keys of the overlay: p256 or rsa2048")
@@ -38,7 +38,7 @@ func runInit(_ context.Context, std stdio, args []string) int {
 	fs.DurationVar(&o.ping, "chord-ping-interval", config.DefaultChordPingInterval, "how often fingers are probed")
 	fs.DurationVar(&o.timer, "reliability-timer", config.DefaultReliabilityTimer, "how long to wait before a request is sent again")
 	fs.BoolVar(&o.selfTuning, "self-tuning", false, "peers find out themselves how large the tables have to be, and how often neighbors are told (RFC 7363)")
-	if code, ok := parseMaker(fs, args); !ok {
+	if code, ok := parseFlags(std, fs, args); !ok {
 		return code
 	}
 	c, err := o.overlay()
@@ -74,6 +74,11 @@ func runInit(_ context.Context, std stdio, args []string) int {
 	return exitOK
 }
 
+// domainError says what may be the name of an overlay.
+func domainError(domain string) error {
+	return fmt.Errorf("--domain %q: it must be a DNS name, such as example.org", domain)
+}
+
 type initOptions struct {
 	domain, dir, key    string
 	digest              string
@@ -89,6 +94,9 @@ type initOptions struct {
 func (o *initOptions) overlay() (*config.Overlay, error) {
 	if o.domain == "" || o.dir == "" {
 		return nil, errors.New("--domain and --dir are needed")
+	}
+	if !config.IsDNSName(o.domain) {
+		return nil, domainError(o.domain)
 	}
 	c := identity.Template(strings.ToLower(o.domain))
 	if o.ice {
@@ -155,36 +163,6 @@ type values []string
 
 func (v *values) String() string     { return strings.Join(*v, ",") }
 func (v *values) Set(s string) error { *v = append(*v, s); return nil }
-
-// makerFlags is the flag set of a command that makes files.
-func makerFlags(std stdio, name, args, about string) *flag.FlagSet {
-	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(std.err)
-	fs.Usage = func() {
-		fmt.Fprintf(fs.Output(), "usage: p2psip-gateway %s %s\n\n%s\n\n", name, args, about)
-		fs.PrintDefaults()
-	}
-	return fs
-}
-
-// parseMaker parses flags; no operands are taken. When ok is false the command ends with code.
-func parseMaker(fs *flag.FlagSet, args []string) (code int, ok bool) {
-	switch err := fs.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return exitOK, false
-	case err != nil:
-		return exitUsage, false
-	case fs.NArg() > 0:
-		fmt.Fprintf(fs.Output(), "p2psip-gateway %s: unexpected argument %q\n", fs.Name(), fs.Arg(0))
-		return exitUsage, false
-	}
-	return exitOK, true
-}
-
-func usageError(std stdio, fs *flag.FlagSet, err error) int {
-	fmt.Fprintf(std.err, "p2psip-gateway %s: %v\n      try: p2psip-gateway %s --help\n", fs.Name(), err, fs.Name())
-	return exitUsage
-}
 
 func failed(std stdio, fs *flag.FlagSet, err error) int {
 	fmt.Fprintf(std.err, "p2psip-gateway %s: %v\n", fs.Name(), err)

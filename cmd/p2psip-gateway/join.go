@@ -33,7 +33,7 @@ type joinOptions struct {
 // runJoin is `p2psip-gateway join`.
 func runJoin(ctx context.Context, std stdio, args []string) int {
 	var o joinOptions
-	fs := makerFlags(std, "join", "URL|DOMAIN --account NAME --password-file FILE --out OUTDIR [flags]", joinAbout)
+	fs := newFlags(std, "join", "URL|DOMAIN --account NAME --password-file FILE --out OUTDIR [flags]", joinAbout)
 	fs.StringVar(&o.account, "account", "", "`name` of the account at the enrollment server")
 	fs.StringVar(&o.passwordFile, "password-file", "", "`file` with its password in the first line; - is standard input")
 	fs.StringVar(&o.code, "code", "", "`code` that `p2psip-gateway enroll code` made, in the place of a password")
@@ -45,7 +45,7 @@ func runJoin(ctx context.Context, std stdio, args []string) int {
 	fs.DurationVar(&o.wait, "wait", time.Minute, "how long to try")
 	var code int
 	var ok bool
-	if o.at, code, ok = parseNamed(fs, args); !ok {
+	if o.at, code, ok = parseNamed(std, fs, args); !ok {
 		return code
 	}
 	e, err := o.enrollment(std)

@@ -35,15 +35,15 @@ type command struct {
 
 // commands are all subcommands, in the order of the help text.
 var commands = []command{
-	{"dev", "a throw-away overlay of three gateways and a redirect peer, to try things", runDev},
+	{"dev", "begin here: a throw-away overlay of three gateways and a redirect peer, to try things", runDev},
 	{"run", "-c FILE: one node, in the foreground", runRun},
 	{"check", "-c FILE: what is wrong with a configuration, before the start", runCheck},
 	{"config", "show -c FILE: what holds, and where each value comes from", runConfig},
 	{"init", "make a new overlay: its authority and its configuration document", runInit},
-	{"identity", "issue: make the keys and certificates of a gateway and its users", runIdentity},
-	{"enroll", "serve, account, code, ls, publish: the configuration and enrollment server", runEnroll},
+	{"identity", "issue, self-sign: make the keys and certificates of a gateway and its users", runIdentity},
+	{"enroll", "serve, account, code, ls, ranges, publish: the configuration and enrollment server", runEnroll},
 	{"join", "URL|DOMAIN: get the identity of a gateway from an enrollment server", runJoin},
-	{"status", "how a running node is", runStatus},
+	{"status", "whether a running node is ready, and what it has", runStatus},
 	{"reload", "have a running node read its configuration again", runReload},
 	{"drain", "have a running node end what is under way, and stop", runDrain},
 	{"reg", "ls: the phones registered at a running node", runReg},
@@ -84,33 +84,16 @@ func main() {
 }
 
 func dispatch(ctx context.Context, std stdio, args []string) int {
-	if len(args) > 0 {
-		if args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-			usage(std.out)
-			return exitOK
-		}
-		for _, c := range commands {
-			if c.name == args[0] {
-				return c.run(ctx, std, args[1:])
-			}
-		}
+	if len(args) > 0 && (args[0] == "--version" || args[0] == "-version") {
+		return runVersion(ctx, std, nil)
 	}
-	if len(args) > 0 {
-		fmt.Fprintf(std.err, "p2psip-gateway: there is no command %q\n\n", args[0])
-	}
-	usage(std.err)
-	return exitUsage
+	return subcommand(ctx, std, "", commands, args)
 }
 
-func runVersion(_ context.Context, std stdio, _ []string) int {
+func runVersion(_ context.Context, std stdio, args []string) int {
+	if code, ok := parseFlags(std, newFlags(std, "version", "", "Says which version this is, and what it was built with."), args); !ok {
+		return code
+	}
 	fmt.Fprintf(std.out, "p2psip-gateway %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return exitOK
-}
-
-func usage(w io.Writer) {
-	fmt.Fprint(w, "usage: p2psip-gateway COMMAND [flags]\n\n")
-	for _, c := range commands {
-		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.synopsis)
-	}
-	fmt.Fprint(w, "\np2psip-gateway COMMAND --help shows the flags of a command.\nFirst steps: p2psip-gateway dev\n")
 }

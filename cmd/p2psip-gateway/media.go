@@ -13,12 +13,12 @@ import (
 // runMedia is `p2psip-gateway media`.
 func runMedia(ctx context.Context, std stdio, args []string) int {
 	q := newQuery(std, "media", "ls", "Lists the calls whose media a running node relays: a line for each stream and side. * marks an address that packets come from.")
-	operands, ok := q.parseAny(args)
-	if !ok || len(operands) != 1 || operands[0] != "ls" {
-		if ok {
-			q.flags.Usage()
-		}
-		return exitUsage
+	operands, code, ok := q.parse(args, 1)
+	if !ok {
+		return code
+	}
+	if operands[0] != "ls" {
+		return q.misuse()
 	}
 	var r gateway.MediaReport
 	if err := q.get(ctx, "/api/v1/media", &r); err != nil {

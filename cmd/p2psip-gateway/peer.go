@@ -26,17 +26,16 @@ func runPeer(ctx context.Context, std stdio, args []string) int {
   ls     lists the node's links
   ping   asks the node TARGET, or the one that is responsible for it, for an answer. Exits 1 when there is none.
   trace  shows the way to it, a line for each hop. Exits 1 when it does not get there.`)
-	operands, ok := q.parseAny(args)
+	operands, code, ok := q.parseAny(args)
 	if !ok {
-		return exitUsage
+		return code
 	}
 	if len(operands) > 0 {
 		if c, known := peerCommands[operands[0]]; known && len(operands) == c.operands+1 {
 			return c.run(ctx, q, operands[1:])
 		}
 	}
-	q.flags.Usage()
-	return exitUsage
+	return q.misuse()
 }
 
 func runPeerList(ctx context.Context, q query, _ []string) int {

@@ -92,19 +92,21 @@ type verifier struct {
 }
 
 func runVerify(_ context.Context, std stdio, args []string) int {
-	fs := makerFlags(std, "verify", "FILE --document overlay.xml|--ca root.pem [flags]", verifyAbout)
+	fs := newFlags(std, "verify", "FILE --document overlay.xml|--ca root.pem [flags]", verifyAbout)
 	v := verifier{at: time.Now()}
-	fs.StringVar(&v.document, "document", "", "configuration document of the overlay, whose root certificates are believed")
+	fs.StringVar(&v.document, "document", "", "configuration document `file` of the overlay, whose root certificates are believed")
 	fs.StringVar(&v.ca, "ca", "", "PEM `file` of root certificates to be believed instead")
 	fs.Func("at", "`time` to ask about, as 2026-03-14T15:09:26Z; now unless given", func(s string) (err error) {
-		v.at, err = time.Parse(time.RFC3339, s)
-		return err
+		if v.at, err = time.Parse(time.RFC3339, s); err != nil {
+			return errors.New("want a time such as 2026-03-14T15:09:26Z")
+		}
+		return nil
 	})
 	q := query{std: std, flags: fs, json: fs.Bool("json", false, "print JSON")}
-	files, ok := q.parseAny(args)
+	files, code, ok := q.parseAny(args)
 	switch {
 	case !ok:
-		return exitUsage
+		return code
 	case len(files) != 1 || (v.document == "") == (v.ca == ""):
 		return usageError(std, fs, errors.New("want one file, and --document or --ca"))
 	}

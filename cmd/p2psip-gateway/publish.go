@@ -38,7 +38,7 @@ type publishOptions struct {
 // runEnrollPublish is `p2psip-gateway enroll publish`.
 func runEnrollPublish(ctx context.Context, std stdio, args []string) int {
 	var o publishOptions
-	fs := makerFlags(std, "enroll publish", "--dir DIR [flags]", publishAbout)
+	fs := newFlags(std, "enroll publish", "--dir DIR [flags]", publishAbout)
 	fs.StringVar(&o.dir, "dir", "", "overlay `directory`")
 	fs.StringVar(&o.from, "from", "", "`file` with the configuration to publish: an edited copy of overlay.xml; its sequence and signatures do not matter")
 	fs.Var(&o.servers, "enrollment-server", "`URL` of an enrollment server, in the place of those that are named; may be given more than once")
@@ -49,7 +49,7 @@ func runEnrollPublish(ctx context.Context, std stdio, args []string) int {
 	fs.DurationVar(&o.expires, "expires", 0, "how long the document is good; 0: as the present one says")
 	fs.BoolVar(&o.disruptive, "disruptive", false, "publish a change that makes nodes leave the overlay, too")
 	fs.BoolVar(&o.push, "push", true, "hand the document to the overlay, through a bootstrap node")
-	if code, ok := parseMaker(fs, args); !ok {
+	if code, ok := parseFlags(std, fs, args); !ok {
 		return code
 	}
 	if o.dir == "" {

@@ -124,7 +124,7 @@ func examineRanges(l *gateway.Loaded, doc *config.Overlay, certified certifier) 
 
 // runEnrollRanges is `p2psip-gateway enroll ranges`.
 func runEnrollRanges(_ context.Context, std stdio, args []string) int {
-	fs := makerFlags(std, "enroll ranges", "--dir DIR", "Lists the number ranges that gateways may serve, by accounts or by certificates that were issued.")
+	fs := newFlags(std, "enroll ranges", "--dir DIR", "Lists the number ranges that gateways may serve, by accounts or by certificates that were issued.")
 	accounts, code := accountsOf(std, fs, args)
 	if accounts == nil {
 		return code

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"strings"
@@ -19,11 +18,14 @@ import (
 	"github.com/p2psip/p2psip-gateway/sip/digest"
 )
 
+const runAbout = `Runs one node in the foreground, until SIGTERM or SIGINT. Flags count more than the environment, and that more than the file;
+"p2psip-gateway check -c FILE" tells beforehand what is wrong, "p2psip-gateway config show -c FILE" what holds.`
+
 func runRun(ctx context.Context, std stdio, args []string) int {
-	fs := flag.NewFlagSet("run", flag.ContinueOnError)
+	fs := newFlags(std, "run", "-c FILE [flags]", runAbout)
 	flags := newSourceFlags(fs)
-	if !flags.parse(std, fs, args) {
-		return exitUsage
+	if code, ok := flags.parse(std, fs, args); !ok {
+		return code
 	}
 	g, renew, document, err := openFromFile(flags.source(), std.err)
 	if err != nil {

@@ -33,7 +33,7 @@ type selfSignOptions struct {
 // runIdentitySelfSign is `p2psip-gateway identity self-sign`.
 func runIdentitySelfSign(ctx context.Context, std stdio, args []string) int {
 	var o selfSignOptions
-	fs := makerFlags(std, "identity self-sign", "--document FILE --name NAME --out OUTDIR [flags]", selfSignAbout)
+	fs := newFlags(std, "identity self-sign", "--document FILE --name NAME --out OUTDIR [flags]", selfSignAbout)
 	fs.StringVar(&o.document, "document", "", "configuration document of the overlay: `overlay.xml`")
 	fs.StringVar(&o.name, "name", "", "`name` of the gateway, such as gw1")
 	fs.StringVar(&o.out, "out", "", "identity `directory` to make or to bring up to date")
@@ -42,7 +42,7 @@ func runIdentitySelfSign(ctx context.Context, std stdio, args []string) int {
 	fs.StringVar(&o.usersFile, "users", "", "`file` with lines \"user password\"; the passwords are not read")
 	fs.Var(&o.bootstrap, "bootstrap", "`host:port` of a node to ask, besides the document's; may be given more than once")
 	fs.DurationVar(&o.lifetime, "lifetime", trust.DefaultLifetime, "how long the certificates are valid")
-	if code, ok := parseMaker(fs, args); !ok {
+	if code, ok := parseFlags(std, fs, args); !ok {
 		return code
 	}
 	switch {

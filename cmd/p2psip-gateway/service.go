@@ -14,17 +14,16 @@ import (
 // runService is `p2psip-gateway service`.
 func runService(ctx context.Context, std stdio, args []string) int {
 	q := newQuery(std, "service", "ls | find NAME", "Lists the services that a running node offers in the overlay, or looks for the providers of one (RFC 7374).\nfind exits 1 when there is none.")
-	operands, ok := q.parseAny(args)
+	operands, code, ok := q.parseAny(args)
 	switch {
 	case !ok:
-		return exitUsage
+		return code
 	case len(operands) == 1 && operands[0] == "ls":
 		return q.services(ctx)
 	case len(operands) == 2 && operands[0] == "find":
 		return q.service(ctx, operands[1])
 	}
-	q.flags.Usage()
-	return exitUsage
+	return q.misuse()
 }
 
 func (q query) services(ctx context.Context) int {

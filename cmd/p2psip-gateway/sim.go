@@ -46,9 +46,9 @@ type simOptions struct {
 // runSim is `p2psip-gateway sim`.
 func runSim(ctx context.Context, std stdio, args []string) int {
 	var o simOptions
-	fs := makerFlags(std, "sim", "[flags]", simAbout)
+	fs := newFlags(std, "sim", "[flags]", simAbout)
 	o.flags(fs)
-	if code, ok := parseMaker(fs, args); !ok {
+	if code, ok := parseFlags(std, fs, args); !ok {
 		return code
 	}
 	s, err := o.scenario(fs)
@@ -108,7 +108,7 @@ func (o *simOptions) flags(fs *flag.FlagSet) {
 	fs.IntVar(&g.Users, "users", 1000, "`number` of registrations")
 	fs.DurationVar(&g.Refresh, "refresh", 0, "`time` between two publications of a registration; 0: it is published once")
 	fs.DurationVar(&g.Roam, "roam", 0, "`time` after which a user moves to another gateway, on the average; 0: never")
-	fs.Float64Var(&g.Lookups, "lookups", 100, "lookups per second, in all")
+	fs.Float64Var(&g.Lookups, "lookups", 100, "lookups per second, in all: a `rate`")
 	fs.DurationVar(&g.Run, "run", time.Minute, "`time` that is measured")
 	fs.StringVar(&o.delay, "delay", "10ms 50ms", "how long a message is on its way: `D`, \"MIN MAX\", lan or wan")
 	fs.Float64Var(&g.Network.Loss, "loss", 0, "`share` of the packets that links lose, and send again 200 ms later")
@@ -117,7 +117,7 @@ func (o *simOptions) flags(fs *flag.FlagSet) {
 	fs.DurationVar(&g.HoldDown, "hold-down", 0, "successor replacement hold-down `time`; 0: the program's default")
 	fs.BoolVar(&g.Durable, "durable", false, "what a peer stores outlives it")
 	fs.BoolVar(&g.SelfTuning, "self-tuning", false, "the overlay is a self-tuning one (RFC 7363)")
-	fs.Float64Var(&o.churn, "churn", 0, "peers per second that join, and that stop without a word, all the time")
+	fs.Float64Var(&o.churn, "churn", 0, "`rate`: peers per second that join, and that stop without a word, all the time")
 	fs.Float64Var(&o.fail, "fail", 0, "`share` of the peers that stop at once, without a word, after a tenth of the run")
 	fs.DurationVar(&o.partition, "partition", 0, "`time` for which half of the peers are cut off from the others, after a tenth of the run")
 	fs.StringVar(&o.out, "out", "", "`directory` for a report with plots, which is made; smaller worlds are played for its curves")

@@ -58,7 +58,7 @@ func TestSimRefusesBadFlags(t *testing.T) {
 	for args, want := range map[string]string{
 		"--peers -1":                       "--peers -1: it must be at least 1",
 		"--peers 9000000":                  "--peers: 9000000 is not between 1 and 1000000",
-		"--peers x":                        `invalid value "x" for flag -peers`,
+		"--peers x":                        `--peers "x": want a number`,
 		"--fail 1":                         "--fail 1: it must be a share from 0 to below 1",
 		"--fail NaN":                       "--fail NaN: it must be a share",
 		"--churn -1":                       "--churn -1: it must be a number of peers per second",

@@ -17,7 +17,7 @@ type sourceFlags struct {
 
 // shorthands are flags for the keys that are set first.
 var shorthands = []struct{ flag, key, about string }{
-	{"role", "role", "`role`: proxy or redirect"},
+	{"role", "role", "`role`: proxy, gateway or redirect"},
 	{"domain", "domain", "SIP `domain`"},
 	{"sip", "sip.listen", "SIP `listeners`, such as \"udp://192.0.2.1:5060 tls://192.0.2.1:5061\""},
 	{"advertise", "sip.advertise", "`host` that phones are told"},
@@ -48,15 +48,13 @@ func newSourceFlags(fs *flag.FlagSet) *sourceFlags {
 }
 
 // parse reads the flags of a command that takes a configuration and nothing else.
-func (s *sourceFlags) parse(std stdio, fs *flag.FlagSet, args []string) bool {
-	fs.SetOutput(std.err)
-	if fs.Parse(args) != nil || fs.NArg() > 0 {
-		return false
+func (s *sourceFlags) parse(std stdio, fs *flag.FlagSet, args []string) (code int, ok bool) {
+	code, ok = parseFlags(std, fs, args)
+	if ok && s.file == "" {
+		fmt.Fprintf(std.err, "p2psip-gateway %s: which configuration?\n      try: p2psip-gateway %s -c gateway.yaml\n", fs.Name(), fs.Name())
+		return exitUsage, false
 	}
-	if s.file == "" {
-		fmt.Fprintf(std.err, "p2psip-gateway %s: which configuration? try: p2psip-gateway %s -c gateway.yaml\n", fs.Name(), fs.Name())
-	}
-	return s.file != ""
+	return code, ok
 }
 
 func (s *sourceFlags) source() gateway.Source {

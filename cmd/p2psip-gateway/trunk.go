@@ -16,17 +16,16 @@ import (
 // runTrunk is `p2psip-gateway trunk`.
 func runTrunk(ctx context.Context, std stdio, args []string) int {
 	q := newQuery(std, "trunk", "ls | test NAME", "Lists the trunks of a running node and how they stand, or asks the targets of one now by OPTIONS.\ntest exits 1 when none of them answers.")
-	operands, ok := q.parseAny(args)
+	operands, code, ok := q.parseAny(args)
 	switch {
 	case !ok:
-		return exitUsage
+		return code
 	case len(operands) == 1 && operands[0] == "ls":
 		return q.trunks(ctx)
 	case len(operands) == 2 && operands[0] == "test":
 		return q.testTrunk(ctx, operands[1])
 	}
-	q.flags.Usage()
-	return exitUsage
+	return q.misuse()
 }
 
 func (q query) trunks(ctx context.Context) int {
@@ -110,9 +109,12 @@ func runRoute(ctx context.Context, std stdio, args []string) int {
 knows neither users nor which targets answer. Exits 1 when the number leads nowhere.`)
 	from := q.flags.String("from", "", "`caller`: a user, trunk:NAME, or overlay for another gateway; empty: nobody known")
 	file := q.flags.String("c", "", "configuration `file`, instead of a running node")
-	operands, ok := q.parse(args, 2)
-	if !ok || operands[0] != "explain" {
-		return exitUsage
+	operands, code, ok := q.parse(args, 2)
+	if !ok {
+		return code
+	}
+	if operands[0] != "explain" {
+		return q.misuse()
 	}
 	var r gateway.RouteReport
 	if *file != "" {
@@ -130,7 +132,6 @@ knows neither users nor which targets answer. Exits 1 when the number leads nowh
 	} else if err := q.get(ctx, "/api/v1/route?number="+url.QueryEscape(operands[1])+"&from="+url.QueryEscape(*from), &r); err != nil {
 		return q.fail(err)
 	}
-	code := exitOK
 	if !r.Allowed {
 		code = exitConfig
 	}

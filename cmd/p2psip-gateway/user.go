@@ -20,13 +20,12 @@ func runUser(ctx context.Context, std stdio, args []string) int {
 The user's phones at that node do not ring then; those at other nodes do. Without URI it shows what is set,
 without AOR everything that is set at the node.`)
 	off := q.flags.Bool("off", false, "end the forwarding")
-	operands, ok := q.parseAny(args)
+	operands, code, ok := q.parseAny(args)
 	if !ok {
-		return exitUsage
+		return code
 	}
 	if len(operands) == 0 || operands[0] != "forward" || len(operands) > 3 || *off && len(operands) != 2 {
-		q.flags.Usage()
-		return exitUsage
+		return q.misuse()
 	}
 	switch {
 	case *off:

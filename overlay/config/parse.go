@@ -61,7 +61,7 @@ func parseConfiguration(doc []byte, e *element) (Configuration, error) {
 // attributes reads instance-name, sequence and expiration (RFC 6940 §11.1).
 func (p *parser) attributes(e *element) error {
 	name, _ := e.attr("instance-name")
-	if !dnsName(name) {
+	if !IsDNSName(name) {
 		// RFC 6940 §6.3.2: "a sequence of characters that would be allowable as a DNS name"
 		return e.refuseAs("configuration/@instance-name", name, "must be a DNS name")
 	}
@@ -263,7 +263,7 @@ func (p *parser) selfSigned(e *element) (err error) {
 func (p *parser) bootstrap(e *element) error {
 	b := BootstrapNode{Port: DefaultPort}
 	b.Address, _ = e.attr("address")
-	if _, err := netip.ParseAddr(b.Address); err != nil && !dnsName(b.Address) {
+	if _, err := netip.ParseAddr(b.Address); err != nil && !IsDNSName(b.Address) {
 		return e.refuseAs("bootstrap-node/@address", b.Address, "must be an IP address or a host name")
 	}
 	if s, ok := e.attr("port"); ok {
@@ -310,8 +310,8 @@ func (p *parser) reliabilityTimer(e *element) error {
 	return err
 }
 
-// dnsName reports whether s can be a DNS name: letters, digits, hyphens and underscores between dots.
-func dnsName(s string) bool {
+// IsDNSName reports whether s can be a DNS name: letters, digits, hyphens and underscores between dots.
+func IsDNSName(s string) bool {
 	if s == "" || len(s) > maxNameLen {
 		return false
 	}

@@ -205,16 +205,21 @@ func (d *decoder) expanded(n *yaml.Node, key string) (*yaml.Node, bool) {
 
 // suggest names the nearest of names when one is near, else all of them.
 func suggest(word string, names []string) string {
-	best, at := "", len(word)/2+1
+	if near, ok := Nearest(word, names); ok {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return "known here: " + strings.Join(names, ", ")
+}
+
+// Nearest is the one of names that word was most likely meant to be; ok is false when none is near.
+func Nearest(word string, names []string) (best string, ok bool) {
+	at := len(word)/2 + 1
 	for _, n := range names {
 		if d := distance(word, n); d < at {
 			best, at = n, d
 		}
 	}
-	if best != "" {
-		return fmt.Sprintf("did you mean %q?", best)
-	}
-	return "known here: " + strings.Join(names, ", ")
+	return best, best != ""
 }
 
 // distance is the Levenshtein distance.
