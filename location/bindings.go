@@ -51,13 +51,9 @@ func NewBindings() *Bindings {
 // removes them and says whose they were, so that records of theirs can be withdrawn. One process may have it open.
 func Open(path string) (*Bindings, error) {
 	b := NewBindings()
-	j, err := openJournal(path)
+	j, err := openJournal(path, b)
 	if err != nil {
 		return nil, err
-	}
-	if err := j.load(b.put); err != nil {
-		_ = j.db.Close()
-		return nil, fmt.Errorf("location: %s: %w", path, err)
 	}
 	b.journal = j
 	go j.run()
@@ -182,6 +178,8 @@ func (b *Bindings) takeBack(aor AOR, old []Binding, version uint64) {
 	e := s.m[aor]
 	if e == nil || e.version == version {
 		b.install(s, aor, old)
+		// The disk may have taken what it was said to have refused. If it takes this, that is mended.
+		_ = b.journal.put(change{aor, old, nil})
 	}
 }
 

@@ -4,9 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"time"
 )
 
-// The journal's form of a set: a version octet, then each binding's fields in order, strings with a length in front, numbers as
+// The journal's form of a set (what keeps them is in pieces.go): a version octet, then each binding's fields in order, strings with a length in front, numbers as
 // varints. Connections do not outlive the process, so Hop.Flow is kept only to know that there was one. Older versions are still
 // read: version 1 ends with Path, version 2 with Since.
 const (
@@ -139,4 +140,19 @@ func (r *reader) addr() netip.AddrPort {
 		r.bad = true
 	}
 	return a
+}
+
+// unix is a time as milliseconds, 0 for the zero time.
+func unix(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(t.UnixMilli())
+}
+
+func fromUnix(ms uint64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(ms))
 }

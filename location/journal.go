@@ -14,10 +14,18 @@ import (
 // its start, the next ones gather. A change that comes alone does not wait.
 type journal struct {
 	db    *bbolt.DB
-	queue chan change
-	ended chan struct{}
+	table *Bindings     // what the file is to say
+	ended chan struct{} // run has returned
+	wake  chan struct{} // one place: the queue is not empty; closed: no more will come
 
-	mu       sync.RWMutex // held while queueing, so that nothing is queued behind the close
+	// Of run alone.
+	log  pieces
+	buf  []byte // the pieces of a commit, one behind the other
+	ends []int  // of each
+
+	mu       sync.Mutex
+	queue    []change
+	spare    []change // the queue before, kept for its memory
 	closed   bool
 	together func(f func())
 }
@@ -29,108 +37,118 @@ type change struct {
 	done func(error)
 }
 
-var bucketBindings = []byte("bindings-1")
-
-func openJournal(path string) (*journal, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: journalOpenWait, FreelistType: bbolt.FreelistMapType})
+// openJournal opens the file at path, brings it into the present form, and fills table from it. run starts it.
+func openJournal(path string, table *Bindings) (*journal, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout: journalOpenWait, FreelistType: bbolt.FreelistMapType,
+		NoFreelistSync: true, // a page less in each commit; Open reads the whole file anyway
+	})
 	if errors.Is(err, bberrors.ErrTimeout) {
 		return nil, fmt.Errorf("location: %s is in use by another process", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("location: open %s: %w", path, err)
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(bucketBindings)
-		return err
-	})
+	j := &journal{db: db, table: table, ended: make(chan struct{}), wake: make(chan struct{}, 1), together: func(f func()) { f() }}
+	j.log.limits = piecesLimits
+	if err = db.Update(migrate); err == nil {
+		err = db.View(func(tx *bbolt.Tx) error { return j.log.load(tx, table.put) })
+	}
 	if err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("location: %s: %w", path, err)
 	}
-	return &journal{db: db, queue: make(chan change, journalQueue), ended: make(chan struct{}), together: func(f func()) { f() }}, nil
+	return j, nil
 }
 
 // put queues a change without waiting. The error wraps ErrUnavailable.
 func (j *journal) put(c change) error {
-	j.mu.RLock()
-	defer j.mu.RUnlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	if j.closed {
 		return fmt.Errorf("location: journal is closed: %w", ErrUnavailable)
 	}
-	select {
-	case j.queue <- c:
-		return nil
-	default:
-		return fmt.Errorf("location: journal: %d changes wait for the disk: %w", cap(j.queue), ErrUnavailable)
+	if len(j.queue) >= journalQueue {
+		return fmt.Errorf("location: journal: %d changes wait for the disk: %w", journalQueue, ErrUnavailable)
 	}
-}
-
-func (j *journal) load(yield func(AOR, []Binding)) error {
-	return j.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketBindings).ForEach(func(k, v []byte) error {
-			set, err := parseSet(v)
-			if err != nil {
-				return fmt.Errorf("bindings of %s: %w", k, err)
-			}
-			yield(AOR(k), set)
-			return nil
-		})
-	})
+	j.queue = append(j.queue, c)
+	if len(j.queue) == 1 {
+		select {
+		case j.wake <- struct{}{}:
+		default:
+		}
+	}
+	return nil
 }
 
 func (j *journal) run() {
 	defer close(j.ended)
-	batch := make([]change, 0, journalBatch)
 	var next time.Time
-	for c := range j.queue {
+	for open := true; open; {
+		_, open = <-j.wake // closed: a last time for what is left
 		time.Sleep(time.Until(next))
 		next = time.Now().Add(journalInterval)
-		batch = append(batch[:0], c)
-		for more := true; more && len(batch) < journalBatch; {
-			select {
-			case c, ok := <-j.queue:
-				if more = ok; ok {
-					batch = append(batch, c)
-				}
-			default:
-				more = false
-			}
+		j.mu.Lock()
+		all := j.queue
+		j.queue, j.spare = j.spare[:0], nil
+		together := j.together
+		j.mu.Unlock()
+		if len(all) > 0 {
+			err := j.commit(all)
+			together(func() { tell(all, err) })
 		}
-		j.tell(batch, j.commit(batch))
-		clear(batch)
+		clear(all)
+		j.mu.Lock()
+		j.spare = all
+		j.mu.Unlock()
 	}
 }
 
-// tell says what came of a batch.
-func (j *journal) tell(batch []change, err error) {
-	j.mu.RLock()
-	together := j.together
-	j.mu.RUnlock()
-	together(func() {
-		for _, c := range batch {
-			if c.done != nil {
-				c.done(err)
-			}
+// tell says what came of changes.
+func tell(all []change, err error) {
+	for _, c := range all {
+		if c.done != nil {
+			c.done(err)
 		}
-	})
+	}
 }
 
-func (j *journal) commit(batch []change) error {
-	return j.db.Update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketBindings)
-		for _, c := range batch {
-			if len(c.set) == 0 {
-				if err := b.Delete([]byte(c.aor)); err != nil {
-					return err
-				}
-				continue
-			}
-			if err := b.Put([]byte(c.aor), appendSet(nil, c.set)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+// commit writes all changes that were queued, and does some of the tidying up that is due. When it fails neither has happened, as far as the
+// disk lets one know.
+func (j *journal) commit(all []change) error {
+	j.buf, j.ends = j.buf[:0], j.ends[:0]
+	for i := range all {
+		j.record(all[i].aor, all[i].set)
+	}
+	log := j.log
+	obsolete := log.obsolete(len(all))
+	changed := len(j.buf)
+	for _, aor := range log.copies(j.table, len(all)) {
+		// The table may be ahead of these changes: what made it so is in the queue, and comes behind this.
+		j.record(aor, j.table.set(aor))
+	}
+	log.copied += len(j.buf) - changed
+	err := j.db.Update(func(tx *bbolt.Tx) error { return log.write(tx, obsolete, j.buf, j.ends) })
+	if err != nil {
+		j.log.start = 0 // what was copied from the table may be taken back
+		return err
+	}
+	j.log = log
+	return nil
+}
+
+// record adds a record to what is to be written: to the last piece, if there is room.
+func (j *journal) record(aor AOR, set []Binding) {
+	j.buf = appendRecord(j.buf, aor, set)
+	n, begin := len(j.ends), 0
+	if n > 1 {
+		begin = j.ends[n-2]
+	}
+	if n > 0 && len(j.buf)-begin <= pieceRoom {
+		j.ends[n-1] = len(j.buf)
+		return
+	}
+	j.ends = append(j.ends, len(j.buf))
 }
 
 func (j *journal) close() error {
@@ -140,23 +158,8 @@ func (j *journal) close() error {
 		return nil
 	}
 	j.closed = true
+	close(j.wake)
 	j.mu.Unlock()
-	close(j.queue)
 	<-j.ended
 	return j.db.Close()
-}
-
-// unix is a time as milliseconds, 0 for the zero time.
-func unix(t time.Time) uint64 {
-	if t.IsZero() {
-		return 0
-	}
-	return uint64(t.UnixMilli())
-}
-
-func fromUnix(ms uint64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(int64(ms))
 }

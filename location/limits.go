@@ -8,13 +8,19 @@ const (
 	MaxBindings = 1_000_000
 	// shardCount keeps lookups of different AORs from waiting for each other.
 	shardCount = 64
-	// journalQueue is how many changes may wait for the disk. A full queue is overload: 503.
+	// journalQueue is how many changes may wait for the disk, and be in one commit. A full queue is overload: 503.
 	journalQueue = 8192
-	// journalBatch is how many changes one commit may carry.
-	journalBatch = 2048
 	// journalInterval is how often the disk is written at most: a commit costs as much CPU as some hundred changes in it, and nobody
 	// minds a REGISTER that takes so much longer.
 	journalInterval = 20 * time.Millisecond
+	// pieceRoom is how long a piece of the log may get that has several records: four of them, with bbolt's 16 octets for each, its key and
+	// the page's head, fill a page of 4096.
+	pieceRoom = (4096-16)/4 - 24
+	// deletions is how many pieces of the log are deleted for each AOR that would be copied: they are to be gone soon.
+	deletions = 4
 	// journalOpenWait is how long to wait for another process to release the file.
 	journalOpenWait = 2 * time.Second
 )
+
+// piecesLimits are those of a log in use. A record is some 250 octets.
+var piecesLimits = pieceLimits{least: 1 << 20, step: 256}
