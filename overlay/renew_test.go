@@ -76,7 +76,7 @@ func TestRFC6940_13_3_ARenewedCertificateIsUsedWithoutRestart(t *testing.T) {
 	if err := m.Renew(other); err != nil {
 		t.Fatal(err)
 	}
-	renewed := other.Identity().Cert
+	renewed := other.Identity().Cert.X509()
 	// The others look at their links when little is left of the old certificate.
 	for _, o := range others {
 		o.checkCertificates(time.Now().Add(day * 11 / 12))

@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -314,7 +315,7 @@ func TestWhoRenewsALinkWithICE(t *testing.T) {
 	for _, client := range []bool{true, false} {
 		options := make(chan link.Options, 1)
 		ended := make(chan struct{})
-		f := fresh{peer: ring[1].cfg.Self.Identity(), chain: ring[1].cfg.Self.Chain(), remote: ring[1].cfg.Packets.LocalAddr(), client: client, close: func() {},
+		f := fresh{peer: ring[1].cfg.Self.Identity(), chain: []*x509.Certificate{ring[1].cfg.Self.Identity().Cert.X509()}, remote: ring[1].cfg.Packets.LocalAddr(), client: client, close: func() {},
 			link: func(o link.Options) link.Link { options <- o; return idleLink{ended} }}
 		var wg sync.WaitGroup
 		wg.Go(func() { ring[0].carry(t.Context(), f, 0) })

@@ -56,7 +56,7 @@ func TestProcessesOfASelfSignedOverlayCall(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := trust.SelfSignedNodeID(digest, s.Identity().Cert.RawSubjectPublicKeyInfo, 0, 16); s.Identity().Node != want || r.members[1].id != want.String() {
+			if want := trust.SelfSignedNodeID(digest, s.Identity().Cert.X509().RawSubjectPublicKeyInfo, 0, 16); s.Identity().Node != want || r.members[1].id != want.String() {
 				t.Errorf("Node-ID %s of a node that runs as %s, want %s", s.Identity().Node, r.members[1].id, want)
 			}
 			r.takenName(t)

@@ -81,7 +81,7 @@ func TestPublishRefuses(t *testing.T) {
 	foreign := func() []byte {
 		o := *stranger.config
 		o.InstanceName = "example.net"
-		s, err := trust.NewSigner("example.org", stranger.signer.Key(), stranger.signer.Identity().Cert)
+		s, err := trust.NewSigner("example.org", stranger.signer.Key(), stranger.signer.Identity().Cert.X509())
 		if err != nil {
 			t.Fatal(err)
 		}

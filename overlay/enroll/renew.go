@@ -3,7 +3,6 @@ package enroll
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/binary"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 
 // RenewAt is when a certificate is to be issued again: when two thirds of its lifetime are over, or up to a twentieth of it
 // before. The part depends on the certificate, so that those that were issued together are not renewed together.
-func RenewAt(cert *x509.Certificate) time.Time {
+func RenewAt(cert *trust.Certificate) time.Time {
 	sum := sha256.Sum256(cert.Raw)
 	spread := cert.NotAfter.Sub(cert.NotBefore) / 20
 	return twoThirds(cert).Add(-time.Duration(float64(spread) * (float64(binary.BigEndian.Uint32(sum[:])) / (1 << 32))))

@@ -3,7 +3,6 @@ package enroll
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -95,11 +94,11 @@ func (c *ServerCertificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 	if err != nil {
 		return nil, err
 	}
-	c.current, c.renewAt = &tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}, twoThirds(cert)
+	c.current, c.renewAt = &tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}, twoThirds(trust.NewCertificate(cert))
 	return c.current, nil
 }
 
 // twoThirds is when two thirds of a certificate's lifetime are over.
-func twoThirds(cert *x509.Certificate) time.Time {
+func twoThirds(cert *trust.Certificate) time.Time {
 	return cert.NotBefore.Add(cert.NotAfter.Sub(cert.NotBefore) / 3 * 2)
 }

@@ -26,8 +26,8 @@ func TestRFC6940_11_3_SameAccountGetsTheSameNodeIDs(t *testing.T) {
 	w.add(Account{Name: "alice"})
 	a := w.issued(post{account: "alice", password: password})
 	b := w.issued(post{account: "alice", password: password, user: "alice@" + overlayName})
-	if a.Node != b.Node || a.Cert.SerialNumber.Cmp(b.Cert.SerialNumber) == 0 || a.User != "alice@example.org" {
-		t.Errorf("%s %s, %s %s", a.Node, a.Cert.SerialNumber, b.Node, b.Cert.SerialNumber)
+	if a.Node != b.Node || a.Cert.X509().SerialNumber.Cmp(b.Cert.X509().SerialNumber) == 0 || a.User != "alice@example.org" {
+		t.Errorf("%s %s, %s %s", a.Node, a.Cert.X509().SerialNumber, b.Node, b.Cert.X509().SerialNumber)
 	}
 	w.add(Account{Name: "bob"})
 	if c := w.issued(post{account: "bob", password: password}); c.Node == a.Node {
@@ -209,7 +209,7 @@ func TestRFC6940_11_3_RequesterChoosesNothingButTheName(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := w.issued(post{account: "alice", password: password, csr: csr})
-	c := id.Cert
+	c := id.Cert.X509()
 	if len(c.URIs) != 1 || c.URIs[0].String() == wanted || len(c.DNSNames) != 0 || len(c.EmailAddresses) != 1 || c.IsCA || !bytes.Equal(c.RawSubject, []byte{0x30, 0}) {
 		t.Errorf("%v %v %v %v %q", c.URIs, c.DNSNames, c.EmailAddresses, c.IsCA, c.Subject)
 	}

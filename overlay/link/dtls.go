@@ -58,7 +58,7 @@ func NewDTLS(self *trust.Signer, v *trust.Verifier, gcm bool) (*DTLS, error) {
 
 // Use has handshakes from now on present the certificate of self: one that was renewed. The error is ErrMixedRSA.
 func (d *DTLS) Use(self *trust.Signer) error {
-	leaf := self.Identity().Cert
+	leaf := self.Identity().Cert.X509()
 	if leaf.PublicKeyAlgorithm == x509.RSA && !slices.Contains(rsaSignatures, leaf.SignatureAlgorithm) {
 		return ErrMixedRSA
 	}

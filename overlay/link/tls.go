@@ -39,7 +39,7 @@ func (t *TLS) Use(self *trust.Signer) { t.certificate.Store(presented(self)) }
 
 // presented is what a handshake shows of s.
 func presented(s *trust.Signer) *tls.Certificate {
-	c := &tls.Certificate{PrivateKey: s.Key(), Leaf: s.Identity().Cert}
+	c := &tls.Certificate{PrivateKey: s.Key(), Leaf: s.Identity().Cert.X509()}
 	for _, cert := range s.Chain() {
 		c.Certificate = append(c.Certificate, cert.Raw)
 	}

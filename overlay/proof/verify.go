@@ -113,8 +113,9 @@ func (p *Proof) verifyValue(r *Result, at time.Time, v *wire.StoredData, signer 
 		return
 	}
 	r.note("signature", CodeSignature, "by "+id.User+" over the stored octets", nil)
-	r.note("certificate", CodeCertificate, fmt.Sprintf("serial %x, issued by %s, until %s", id.Cert.SerialNumber, id.Cert.Issuer.CommonName,
-		id.Cert.NotAfter.UTC().Format(time.RFC3339)), nil)
+	cert := id.Cert.X509()
+	r.note("certificate", CodeCertificate, fmt.Sprintf("serial %x, issued by %s, until %s", cert.SerialNumber, cert.Issuer.CommonName,
+		cert.NotAfter.UTC().Format(time.RFC3339)), nil)
 	// RFC 6940 §7.3.3: the user name hashes to the Resource-ID; here it is the address-of-record itself.
 	var err error
 	if id.User != p.AOR {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"sync"
@@ -28,6 +27,7 @@ var (
 type Certificates struct {
 	peer  Peer
 	queue chan *trust.Signer
+	check func(*trust.Signer) error
 
 	mu   sync.Mutex
 	self *trust.Signer
@@ -40,6 +40,9 @@ type Certificates struct {
 func NewCertificates(peer Peer, self *trust.Signer) *Certificates {
 	return &Certificates{peer: peer, self: self, queue: make(chan *trust.Signer, maxOffered), due: make(map[[sha256.Size]byte]time.Time)}
 }
+
+// Check has f look at the certificate of each user before it is shown to others; what f refuses is not. It is called before Run.
+func (c *Certificates) Check(f func(*trust.Signer) error) { c.check = f }
 
 // Offer has the certificate of s stored, unless it was not long ago. It does not block: when many wait already, nothing
 // happens, and a later offer does it.
@@ -116,6 +119,9 @@ func (c *Certificates) publish(ctx context.Context, s *trust.Signer) {
 	ctx, cancel := context.WithTimeout(ctx, 2*storeTimeout)
 	defer cancel()
 	self, id, cert, room := c.own(), s.Identity(), s.Chain()[0], maxUserCertificates
+	if s != self && c.check != nil && c.check(s) != nil {
+		return
+	}
 	if cert.Equal(self.Chain()[0]) {
 		room = -1
 	}
@@ -133,7 +139,7 @@ func (c *Certificates) publish(ctx context.Context, s *trust.Signer) {
 
 // atNode stores a certificate at our Node-ID while there is room. One certificate signs all that stands there: so an answer carries one,
 // and not one for each value.
-func (c *Certificates) atNode(ctx context.Context, cert *x509.Certificate, at spot) error {
+func (c *Certificates) atNode(ctx context.Context, cert *trust.Certificate, at spot) error {
 	c.mu.Lock()
 	full := at.room >= 0 && time.Now().Before(c.full)
 	c.mu.Unlock()
@@ -159,7 +165,7 @@ type spot struct {
 }
 
 // ensure looks before it appends: the index of an array is not signed, and an array only ends when its values do.
-func (c *Certificates) ensure(ctx context.Context, cert *x509.Certificate, at spot) error {
+func (c *Certificates) ensure(ctx context.Context, cert *trust.Certificate, at spot) error {
 	left := min(time.Until(cert.NotAfter), time.Until(at.by.Chain()[0].NotAfter)).Truncate(time.Second)
 	if left <= 0 {
 		return errExpired

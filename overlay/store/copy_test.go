@@ -55,7 +55,7 @@ func TestCertificateIsHeldOnce(t *testing.T) {
 		h := alice
 		h.cert.Data = slices.Clone(alice.cert.Data)
 		if read {
-			h.Cert = &x509.Certificate{Raw: slices.Clone(alice.cert.Data), NotAfter: at0(hour)}
+			h.Cert = &trust.Certificate{Raw: slices.Clone(alice.cert.Data), NotAfter: at0(hour)}
 		}
 		v := storeReq(h, h.resource(), 0, kindData(kindSingle, 0, h.single("x", 1, 10)))
 		v.Message().Security.Certificates[0] = h.cert
@@ -159,7 +159,7 @@ func chain(t *testing.T) testChain {
 func TestRFC6940_6_3_4_IntermediateCertificatesAreKept(t *testing.T) {
 	c := chain(t)
 	h := holder{Identity: alice.Identity, cert: wire.Certificate{Data: c.leaf.Raw}}
-	h.Cert = c.leaf
+	h.Cert = trust.NewCertificate(c.leaf)
 	v := storeReq(h, h.resource(), 0, kindData(sipReg, 0, h.entry("x", 1, hour)))
 	v.Message().Security.Certificates = []wire.Certificate{{Data: c.middle.Raw}, peer.cert, h.cert}
 	s := New(testOverlay())

@@ -56,7 +56,7 @@ func TestRFC6940_7_1_ValueEndsWithItsCertificate(t *testing.T) {
 	s := New(testOverlay())
 	v := storeReq(alice, alice.resource(), 0, kindData(sipReg, 0, alice.entry("x", 1, hour)))
 	id := alice.Identity
-	id.Cert = chain(t).leaf // ends 50 s after the epoch
+	id.Cert = trust.NewCertificate(chain(t).leaf) // ends 50 s after the epoch
 	if _, e := s.Put(at0(0), trust.Assume(v.Message(), id, trust.ValueSigner{Identity: id}), true); e != nil {
 		t.Fatal(e)
 	}

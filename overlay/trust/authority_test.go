@@ -24,7 +24,7 @@ func TestRFC6940_11_3_IssuedCertificates(t *testing.T) {
 			t.Errorf("key type %s %v", kt, err)
 		}
 		for _, s := range []*trust.Signer{w.node, w.alice} {
-			cert := s.Identity().Cert
+			cert := s.Identity().Cert.X509()
 			// RFC 6940 §11.3: "The subject distinguished name in the certificate MUST be empty."
 			others := len(cert.Subject.Names) + len(cert.DNSNames) + len(cert.IPAddresses)
 			if others != 0 || len(cert.URIs) != 1 || len(cert.EmailAddresses) != 1 {
@@ -45,7 +45,7 @@ func TestRFC6940_11_3_IssuedCertificates(t *testing.T) {
 		}
 		// The adapter's certificates: the user's name, the gateway's Node-ID and key.
 		n, a := w.node.Identity(), w.alice.Identity()
-		if a.User != "alice@example.org" || a.Node != n.Node || a.Cert.SerialNumber.Cmp(n.Cert.SerialNumber) == 0 {
+		if a.User != "alice@example.org" || a.Node != n.Node || a.Cert.X509().SerialNumber.Cmp(n.Cert.X509().SerialNumber) == 0 {
 			t.Errorf("%+v", a)
 		}
 	})
@@ -125,7 +125,7 @@ func TestOpenAuthority(t *testing.T) {
 	if _, err := trust.OpenAuthority(overlayName, key(t, trust.P256, 0), w.authority.Certificate()); err == nil {
 		t.Error("opened with another key")
 	}
-	if _, err := trust.OpenAuthority(overlayName, w.node.Key(), w.node.Identity().Cert); err == nil {
+	if _, err := trust.OpenAuthority(overlayName, w.node.Key(), w.node.Identity().Cert.X509()); err == nil {
 		t.Error("opened with a certificate that is not an authority's")
 	}
 }

@@ -2,6 +2,7 @@ package trust
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/sha1" //nolint:gosec // RFC 6940 §11.3.1 names it
 	"crypto/sha256"
 	"crypto/x509"
@@ -27,16 +28,22 @@ func (v *basis) certificate(now time.Time, der []byte, cert *x509.Certificate, i
 	sum := sha256.Sum256(der)
 	k, ok := v.cache.get(sum)
 	if !ok {
-		id, err := v.parse(der, cert)
+		id, cert, err := v.parse(der, cert)
 		if err != nil {
 			return Identity{}, &RefusalError{BadCertificate, err}
 		}
-		if k, err = v.examine(now, id, intermediates); err != nil {
+		if k, err = v.examine(now, id, cert, intermediates); err != nil {
 			return Identity{}, err
 		}
+		k.id.Cert.PublicKey = v.shared(cert)
 		v.cache.put(sum, k)
 	}
-	// RFC 6940 §7.1: "When signatures are verified, the current time MUST be compared to the certificate validity period."
+	return k.at(now)
+}
+
+// at is who the certificate belongs to, if it is good at now. RFC 6940 §7.1: "When signatures are verified, the current time MUST be
+// compared to the certificate validity period."
+func (k *known) at(now time.Time) (Identity, error) {
 	if now.Before(k.notBefore) || now.After(k.notAfter) {
 		return Identity{}, &RefusalError{Expired, fmt.Errorf("certificate of %s is valid from %s to %s", k.id.User,
 			k.notBefore.Format(time.RFC3339), k.notAfter.Format(time.RFC3339))}
@@ -44,58 +51,77 @@ func (v *basis) certificate(now time.Time, der []byte, cert *x509.Certificate, i
 	return k.id, nil
 }
 
-// parse reads the certificate der, from the cache when it is known. cert is as in certificate. Nothing that it returns
-// is of der, which may be a part of a message: one certificate that is remembered would hold all of it.
-func (v *basis) parse(der []byte, cert *x509.Certificate) (Identity, error) {
-	if k, ok := v.cache.get(sha256.Sum256(der)); ok {
-		return k.id, nil
+// shared is the public key of cert; many certificates of one key, those of the users of a gateway, have it once.
+func (v *basis) shared(cert *x509.Certificate) crypto.PublicKey {
+	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	if key, ok := v.keys.get(sum); ok {
+		return key
 	}
+	v.keys.put(sum, cert.PublicKey)
+	return cert.PublicKey
+}
+
+// parse reads the certificate der. cert is as in certificate. Nothing that it returns is of der, which may be a part of a
+// message: one certificate that is remembered would hold all of it.
+func (v *basis) parse(der []byte, cert *x509.Certificate) (Identity, *x509.Certificate, error) {
 	if len(der) > maxCertificate {
-		return Identity{}, fmt.Errorf("certificate of %d octets, at most %d are read", len(der), maxCertificate)
+		return Identity{}, nil, fmt.Errorf("certificate of %d octets, at most %d are read", len(der), maxCertificate)
 	}
 	if cert == nil {
 		var err error
 		if cert, err = x509.ParseCertificate(bytes.Clone(der)); err != nil {
-			return Identity{}, err
+			return Identity{}, nil, err
 		}
 	}
 	id, err := ParseIdentity(v.overlay.InstanceName, cert)
-	if err != nil {
-		return Identity{}, err
+	if err == nil {
+		err = v.checkLength(id)
 	}
+	return id, cert, err
+}
+
+func (v *basis) checkLength(id Identity) error {
 	for _, n := range id.Nodes {
 		if n.Len() != v.length {
-			return Identity{}, fmt.Errorf("Node-ID of %d octets in an overlay of %d", n.Len(), v.length)
+			return fmt.Errorf("Node-ID of %d octets in an overlay of %d", n.Len(), v.length)
 		}
 	}
-	return id, nil
+	return nil
 }
 
 // examine checks what does not change with time. Nothing that fails is remembered: it costs its sender as much as us.
-func (v *basis) examine(now time.Time, id Identity, intermediates func() *x509.CertPool) (known, error) {
-	if _, err := algorithmOf(id.Cert.PublicKey); err != nil {
+func (v *basis) examine(now time.Time, id Identity, cert *x509.Certificate, intermediates func() *x509.CertPool) (known, error) {
+	if _, err := algorithmOf(cert.PublicKey); err != nil {
 		return known{}, &RefusalError{BadCertificate, err}
 	}
+	if err := v.checkNodes(id); err != nil {
+		return known{}, err
+	}
+	if v.overlay.SelfSignedPermitted && selfSigned(cert) {
+		if err := checkSelfSigned(v.overlay.SelfSignedDigest, id, cert.RawSubjectPublicKeyInfo); err != nil {
+			return known{}, &RefusalError{BadCertificate, err}
+		}
+		return known{id, cert.NotBefore, cert.NotAfter}, nil
+	}
+	return v.chain(now, id, cert, intermediates())
+}
+
+// checkNodes refuses nodes that the overlay's configuration names bad.
+func (v *basis) checkNodes(id Identity) error {
 	for _, n := range id.Nodes {
 		// RFC 6940 §11.1: "the certificate with this Node-ID MUST NOT be considered valid"
 		if v.bad[n] {
-			return known{}, &RefusalError{BadNode, fmt.Errorf("node %s of %s was declared bad", n, id.User)}
+			return &RefusalError{BadNode, fmt.Errorf("node %s of %s was declared bad", n, id.User)}
 		}
 	}
-	if v.overlay.SelfSignedPermitted && selfSigned(id.Cert) {
-		if err := checkSelfSigned(v.overlay.SelfSignedDigest, id); err != nil {
-			return known{}, &RefusalError{BadCertificate, err}
-		}
-		return known{id, id.Cert.NotBefore, id.Cert.NotAfter}, nil
-	}
-	return v.chain(now, id, intermediates())
+	return nil
 }
 
 // chain builds the path to a root-cert. RFC 6940 §11.3: "The client MUST check that the returned certificate chains back to
 // one of the certificates received in the "root-cert" list of the overlay configuration data (including PKIX
 // BasicConstraints checks)."
-func (v *basis) chain(now time.Time, id Identity, intermediates *x509.CertPool) (known, error) {
-	chains, err := id.Cert.Verify(x509.VerifyOptions{
+func (v *basis) chain(now time.Time, id Identity, cert *x509.Certificate, intermediates *x509.CertPool) (known, error) {
+	chains, err := cert.Verify(x509.VerifyOptions{
 		Roots: v.roots, Intermediates: intermediates, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
 	if err != nil {
@@ -141,9 +167,9 @@ func selfSigned(cert *x509.Certificate) bool {
 
 // checkSelfSigned compares the Node-IDs with the key. RFC 6940 §11.3.1: "When accepting a self-signed certificate, nodes
 // MUST check that the Node-ID and public keys match."
-func checkSelfSigned(digest string, id Identity) error {
+func checkSelfSigned(digest string, id Identity, spki []byte) error {
 	for i := range id.Nodes {
-		want := SelfSignedNodeID(digest, id.Cert.RawSubjectPublicKeyInfo, selfSignedIndex(i, len(id.Nodes)), id.Nodes[i].Len())
+		want := SelfSignedNodeID(digest, spki, selfSignedIndex(i, len(id.Nodes)), id.Nodes[i].Len())
 		if !slices.Contains(id.Nodes, want) {
 			return fmt.Errorf("Node-IDs of %s do not follow from its key", id.User)
 		}

@@ -40,6 +40,14 @@ func key(t testing.TB, kt trust.KeyType, i int) crypto.Signer {
 	return keys[kt][i]
 }
 
+// chainOf is what a handshake with s shows.
+func chainOf(s *trust.Signer) (certs []*x509.Certificate) {
+	for _, c := range s.Chain() {
+		certs = append(certs, c.X509())
+	}
+	return certs
+}
+
 // bothKeyTypes runs a test with each key type: "every signature test runs with both".
 func bothKeyTypes(t *testing.T, test func(t *testing.T, w *world)) {
 	for _, kt := range []trust.KeyType{trust.P256, trust.RSA2048} {

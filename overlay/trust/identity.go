@@ -21,7 +21,7 @@ type Identity struct {
 	Node  wire.NodeID
 	Nodes []wire.NodeID // every Node-ID of the certificate
 	User  string        // rfc822Name, "alice@example.org"
-	Cert  *x509.Certificate
+	Cert  *Certificate
 }
 
 // ReloadURI is the URI that stands for node in a certificate (RFC 6940 §14.15).
@@ -32,7 +32,7 @@ func ReloadURI(overlay string, node wire.NodeID) string {
 // ParseIdentity reads the identity that cert gives its holder in overlay. It checks the form of RFC 6940 §11.3 and no
 // signature. Names of other types are ignored: they give their holder nothing here.
 func ParseIdentity(overlay string, cert *x509.Certificate) (Identity, error) {
-	id := Identity{Cert: cert}
+	id := Identity{Cert: NewCertificate(cert)}
 	names, err := alternativeNames(cert)
 	if err != nil {
 		return Identity{}, err

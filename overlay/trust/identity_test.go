@@ -108,7 +108,7 @@ func TestRFC6940_11_3_NoOtherIdentities(t *testing.T) {
 
 func TestNewSignerRefuses(t *testing.T) {
 	w := newWorld(t, trust.P256)
-	cert := w.node.Identity().Cert
+	cert := w.node.Identity().Cert.X509()
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func TestNewSignerRefuses(t *testing.T) {
 
 func TestSignerChain(t *testing.T) {
 	w := newWorld(t, trust.P256)
-	s := newSigner(t, w.node.Key(), w.node.Identity().Cert, w.authority.Certificate())
+	s := newSigner(t, w.node.Key(), w.node.Identity().Cert.X509(), w.authority.Certificate())
 	if len(s.Chain()) != 1 || len(s.Certificates()) != 1 || s.Certificates()[0].Type != wire.CertificateX509 {
 		t.Error("the root is part of the chain")
 	}

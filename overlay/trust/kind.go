@@ -52,7 +52,7 @@ func (v *basis) kindSigner(b *config.KindBlock) (wire.NodeID, bool) {
 	}
 	name := block.Signature.Identity
 	for _, c := range block.Certificates[:min(len(block.Certificates), maxBucket)] {
-		id, err := v.parse(c.Data, nil)
+		id, _, err := v.parse(c.Data, nil)
 		if err != nil {
 			continue
 		}

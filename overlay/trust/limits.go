@@ -13,8 +13,10 @@ const (
 	maxCertificate = 8192
 	// maxUserName bounds a user name in octets: the local and the domain part of a mailbox (RFC 5321 §4.5.3.1).
 	maxUserName = 64 + 1 + 255
-	// maxCached is how many certificates a Verifier remembers, 2 KB each: the users of one large gateway and its neighbours.
+	// maxCached is how many certificates a Verifier remembers, 1 KB each: the users of one large gateway and its neighbours.
 	maxCached = 8192
+	// maxKeys is how many public keys of those it remembers: one for each gateway.
+	maxKeys = 1024
 	// maxRemembered is how many signatures of values a Verifier remembers to be good, some 200 octets each: the records that the
 	// phones of one gateway call again and again.
 	maxRemembered = 16384

@@ -64,4 +64,4 @@ func ownNodeID(o *config.Overlay, pub crypto.PublicKey) (wire.NodeID, error) {
 }
 
 // SelfSigned reports whether s has signed its certificate itself.
-func SelfSigned(s *Signer) bool { return selfSigned(s.Identity().Cert) }
+func SelfSigned(s *Signer) bool { return selfSigned(s.Identity().Cert.X509()) }

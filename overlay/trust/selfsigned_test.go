@@ -88,7 +88,7 @@ func TestRFC6940_11_3_1_SelfSigned(t *testing.T) {
 			if _, err := v.Verify(now, w.seal(t, s, &wire.PingReq{}), ""); err != nil {
 				t.Error(err)
 			}
-			_, err = v.VerifyLink(now.Add(trust.DefaultLifetime), s.Chain())
+			_, err = v.VerifyLink(now.Add(trust.DefaultLifetime), chainOf(s))
 			wantReason(t, err, trust.Expired)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
@@ -20,10 +21,12 @@ import (
 type Signer struct {
 	id     Identity
 	key    crypto.Signer
-	chain  []*x509.Certificate // leaf first, without roots
-	bucket []wire.Certificate  // chain, encoded
+	chain  []*Certificate     // leaf first, without roots
+	bucket []wire.Certificate // chain, encoded
 	name   wire.SignerIdentity
 	algo   uint8
+	// checked is the serial number of the basis of a verifier that has found the certificate good, but for its dates.
+	checked atomic.Uint64
 }
 
 // NewSigner checks that key belongs to chain[0], whose identity is read for the overlay named overlay. The rest of chain
@@ -46,14 +49,18 @@ func NewSigner(overlay string, key crypto.Signer, chain ...*x509.Certificate) (*
 	if pub, ok := chain[0].PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(key.Public()) {
 		return nil, fmt.Errorf("trust: the certificate of %s belongs to another key", id.User)
 	}
-	id.Node = id.Nodes[0]
+	id.Node, id.Cert.PublicKey = id.Nodes[0], key.Public()
 	s := &Signer{id: id, key: key, algo: algo, name: signerIdentity(id)}
 	for i, c := range chain {
 		// RFC 6940 §6.3.4: the bucket holds all certificates "except for those certificates in a root-cert element".
 		if i > 0 && string(c.RawIssuer) == string(c.RawSubject) {
 			continue
 		}
-		s.chain = append(s.chain, c)
+		kept := id.Cert
+		if i > 0 {
+			kept = NewCertificate(c)
+		}
+		s.chain = append(s.chain, kept)
 		s.bucket = append(s.bucket, wire.Certificate{Type: wire.CertificateX509, Data: c.Raw})
 	}
 	return s, nil
@@ -77,7 +84,7 @@ func signerIdentity(id Identity) wire.SignerIdentity {
 func (s *Signer) Identity() Identity { return s.id }
 
 // Chain is the certificate and its intermediates, leaf first: what a TLS or DTLS handshake presents. It must not be modified.
-func (s *Signer) Chain() []*x509.Certificate { return s.chain }
+func (s *Signer) Chain() []*Certificate { return s.chain }
 
 // Key is the private key, for TLS and DTLS handshakes.
 func (s *Signer) Key() crypto.Signer { return s.key }
@@ -145,7 +152,7 @@ func algorithmOf(key crypto.PublicKey) (uint8, error) {
 }
 
 // checkSignature checks sig by the key of cert over covered.
-func checkSignature(cert *x509.Certificate, sig wire.Signature, covered []byte) error {
+func checkSignature(cert *Certificate, sig wire.Signature, covered []byte) error {
 	key := cert.PublicKey
 	algo, err := algorithmOf(key)
 	if err != nil {

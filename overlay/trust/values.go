@@ -15,7 +15,7 @@ func (v *Verifier) VerifyValues(now time.Time, body *wire.StoreReq, certs []wire
 }
 
 // Vouch is Verify for a StoreReq of this program that nobody else has seen: m has no signature, and gets none. by is who has
-// signed its values and would have signed it; its certificate must be good, as for a message that came over a link. m gets by's
+// signed its values and would have signed it; its certificate must be good, as VerifyOwn has it. m gets by's
 // certificates and name. A value that names another signer is verified. The error is a *RefusalError.
 func (v *Verifier) Vouch(now time.Time, by *Signer, m *wire.Message) (Verified, error) {
 	m.Security.Certificates = AppendCertificates(slices.Clip(m.Security.Certificates), by.bucket...)

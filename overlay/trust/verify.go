@@ -39,12 +39,17 @@ type basis struct {
 	roots   *x509.CertPool
 	bad     map[wire.NodeID]bool
 	cache   *cache[known]
-	good    *cache[struct{}] // signatures of values
+	keys    *cache[crypto.PublicKey] // of those certificates, by the hash of their octets
+	serial  uint64                   // above that of any basis before
+	good    *cache[struct{}]         // signatures of values
 }
+
+var serials atomic.Uint64
 
 func newBasis(o *config.Overlay) *basis {
 	v := &basis{overlay: o, length: o.Schema().NodeIDLen, roots: x509.NewCertPool(), bad: map[wire.NodeID]bool{}}
 	v.cache, v.good = newCache[known](maxCached), newCache[struct{}](maxRemembered)
+	v.keys, v.serial = newCache[crypto.PublicKey](maxKeys), serials.Add(1)
 	for _, c := range o.RootCerts {
 		v.roots.AddCert(c)
 	}
@@ -133,17 +138,17 @@ func (b *bucket) check(sig wire.Signature, covered func() []byte, verify verific
 }
 
 // verification checks sig over covered by the key of cert.
-type verification func(cert *x509.Certificate, sig wire.Signature, covered []byte) error
+type verification func(cert *Certificate, sig wire.Signature, covered []byte) error
 
 // remembered is checkSignature for what comes again and again: what was found good costs a hash the next time. The certificate
 // is looked at each time.
-func (v *basis) remembered(cert *x509.Certificate, sig wire.Signature, covered []byte) error {
+func (v *basis) remembered(cert *Certificate, sig wire.Signature, covered []byte) error {
 	h := sha256.New()
 	var lengths [12]byte
 	binary.BigEndian.PutUint32(lengths[:], uint32(len(covered)))
 	binary.BigEndian.PutUint32(lengths[4:], uint32(len(sig.Value)))
 	lengths[8], lengths[9] = sig.Hash, sig.Algorithm
-	for _, part := range [][]byte{lengths[:], covered, sig.Value, cert.RawSubjectPublicKeyInfo} {
+	for _, part := range [][]byte{lengths[:], covered, sig.Value, cert.Raw} {
 		h.Write(part)
 	}
 	key := hashKey(h.Sum(nil))
@@ -172,6 +177,9 @@ func (b *bucket) signer(n wire.SignerIdentity) (Identity, error) {
 
 // find finds and checks the certificate that n names (RFC 6940 §6.3.4).
 func (b *bucket) find(n wire.SignerIdentity) (Identity, error) {
+	if b.by != nil && n == b.by.name {
+		return b.v.own(b.now, b.by, nil)
+	}
 	for i, c := range b.certs {
 		if i == maxBucket {
 			break
@@ -193,11 +201,14 @@ func (b *bucket) find(n wire.SignerIdentity) (Identity, error) {
 
 // nodeOf looks for the Node-ID of the certificate der with which n was made.
 func (b *bucket) nodeOf(n wire.SignerIdentity, der []byte) (wire.NodeID, bool) {
-	id, err := b.v.parse(der, nil)
-	if err != nil {
-		return wire.NodeID{}, false
+	k, ok := b.v.cache.get(sha256.Sum256(der))
+	if !ok {
+		var err error
+		if k.id, _, err = b.v.parse(der, nil); err != nil {
+			return wire.NodeID{}, false
+		}
 	}
-	for _, node := range id.Nodes {
+	for _, node := range k.id.Nodes {
 		if hashIs(n, node.Bytes(), der) {
 			return node, true
 		}
@@ -207,11 +218,7 @@ func (b *bucket) nodeOf(n wire.SignerIdentity, der []byte) (wire.NodeID, bool) {
 
 // named checks the certificate der, found as n. The number of its Node-IDs says which type n must have (RFC 6940 §6.3.4).
 func (b *bucket) named(n wire.SignerIdentity, der []byte, node wire.NodeID) (Identity, error) {
-	var cert *x509.Certificate
-	if b.by != nil && n == b.by.name {
-		cert = b.by.id.Cert // in memory it takes several times its octets
-	}
-	id, err := b.v.certificate(b.now, der, cert, b.pool)
+	id, err := b.v.certificate(b.now, der, nil, b.pool)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -263,13 +270,7 @@ func (v *Verifier) VerifyLink(now time.Time, certs []*x509.Certificate) (Identit
 	if len(certs) == 0 || len(certs) > maxBucket {
 		return Identity{}, &RefusalError{BadCertificate, fmt.Errorf("%d certificates", len(certs))}
 	}
-	return v.current.Load().certificate(now, certs[0].Raw, certs[0], func() *x509.CertPool {
-		pool := x509.NewCertPool()
-		for _, c := range certs[1:] {
-			pool.AddCert(c)
-		}
-		return pool
-	})
+	return v.current.Load().certificate(now, certs[0].Raw, certs[0], poolOf(certs[1:]))
 }
 
 // VerifyCertificate checks one DER certificate with the intermediates in pool (RFC 6940 §11.3). The error is a

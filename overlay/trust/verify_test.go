@@ -248,9 +248,14 @@ func TestRememberedCertificateHoldsNoMessage(t *testing.T) {
 	if v.Values()[0].Identity.Cert != w.alice.Identity().Cert {
 		t.Error("the verifier has read its own signer's certificate once more")
 	}
-	leaf := *w.node.Identity().Cert
-	if id, err := verifier.VerifyLink(now, []*x509.Certificate{&leaf}); err != nil || id.Cert != &leaf {
+	leaf := w.node.Identity().Cert.X509()
+	link, err := verifier.VerifyLink(now, []*x509.Certificate{leaf})
+	if err != nil || &link.Cert.Raw[0] != &leaf.Raw[0] {
 		t.Errorf("%v; the certificate of a link was read once more", err)
+	}
+	// All certificates of one key have it once.
+	if v, err = verifier.Verify(now, w.seal(t, w.alice, &wire.PingReq{}), ""); err != nil || v.Sender().Cert.PublicKey != link.Cert.PublicKey {
+		t.Errorf("%v; a key is held twice", err)
 	}
 }
 
@@ -403,7 +408,7 @@ func TestRFC6940_7_1_ValidityIsCheckedEachTime(t *testing.T) {
 		}
 		_, err := v.Verify(now.Add(2*trust.DefaultLifetime), m, "")
 		wantReason(t, err, trust.Expired)
-		_, err = v.VerifyLink(now.Add(-2*time.Hour), w.node.Chain())
+		_, err = v.VerifyLink(now.Add(-2*time.Hour), chainOf(w.node))
 		wantReason(t, err, trust.Expired)
 	}
 }
@@ -443,6 +448,12 @@ func TestRFC6940_11_3_ChainsOfCertificates(t *testing.T) {
 		// The intermediate's time counts as well as the leaf's, which is longer here.
 		_, err = v.Verify(now.Add(45*time.Minute), m, "")
 		wantReason(t, err, trust.Expired)
+		// With an intermediate one's own certificate is checked like any other.
+		if err := trust.NewVerifier(o).VerifyOwn(now, s, nil); err != nil {
+			t.Error(err)
+		}
+		wantReason(t, trust.NewVerifier(o).VerifyOwn(now.Add(45*time.Minute), s, nil), trust.Expired)
+		wantReason(t, trust.NewVerifier(w.overlay).VerifyOwn(now, s, nil), trust.WrongCA)
 
 		// A leaf is no authority.
 		fake := create(t, template("b@example.org", uri2), leaf, subKey.Public(), leafKey)

@@ -110,6 +110,7 @@ func (g *Gateway) openSIP() error {
 	g.usage = sipusage.NewService(g.peer, g.aorOf)
 	g.publisher = sipusage.NewPublisher(g.peer, g.o.Self, g.o.Keyring)
 	g.shown = sipusage.NewCertificates(g.peer, g.o.Self)
+	g.shown.Check(g.verify)
 	g.publisher.ShowCertificates(g.shown)
 	g.published = &published{publisher: g.publisher, log: g.o.Log.With().Str("component", "trunk").Logger()}
 	g.publisher.Watch(g.published.stored)

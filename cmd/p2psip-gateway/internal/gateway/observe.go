@@ -192,7 +192,7 @@ func (g *Gateway) recordReport(ctx context.Context, v overlay.Value) RecordRepor
 		ExpiresInSeconds: int64(v.Lifetime), Addresses: []string{},
 	}
 	if v.Signer.Cert != nil {
-		out.Serial = v.Signer.Cert.SerialNumber.Text(16)
+		out.Serial = v.Signer.Cert.X509().SerialNumber.Text(16)
 	}
 	rec, err := wire.ParseSipRegistration(v.Value.Data)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/overlay/sipusage"
+	"github.com/p2psip/p2psip-gateway/overlay/trust"
 )
 
 // clockSkewShown is from when on a clock is worth a line: one that NTP sets is right to a second.
@@ -17,8 +18,20 @@ const clockSkewShown = time.Minute
 // Keyring holds the certificates of a gateway's users: *identity.Keyring.
 type Keyring interface {
 	sipusage.Keyring
+	// Verify checks the certificate of a signer that it gave out as those will who are shown it, with the signature of the authority. One
+	// that it refuses is not given out any more.
+	Verify(*trust.Signer) error
 	// First is the certificate that ends first of those in use whose address-of-record counts; the time is zero when there is none.
 	First(counts func(aor string) bool) (aor string, end time.Time)
+}
+
+// verify has a certificate looked at before it is shown to others: in the background, some time after it was first used.
+func (g *Gateway) verify(s *trust.Signer) error {
+	err := g.o.Keyring.Verify(s)
+	if err != nil {
+		g.o.Log.Error().Str("component", "identity").Str("code", "E0305").Str("aor", s.Identity().User).Err(err).Msg("a certificate can not be used any more")
+	}
+	return err
 }
 
 // What ends with what. Calls between phones of one gateway need none of it.

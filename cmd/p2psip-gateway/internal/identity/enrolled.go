@@ -84,7 +84,7 @@ func SaveNode(dir string, s *trust.Signer, overlay string) error {
 			return &Error{Code: CodeExists, What: "the directory belongs to another identity", Path: path, Err: err, Try: "another --out"}
 		}
 	}
-	return writeCert(path, id.Cert)
+	return writeCert(path, id.Cert.Raw)
 }
 
 // HoldsNode reports whether dir holds the certificate of a gateway.
@@ -119,15 +119,19 @@ func SaveDocument(dir string, raw []byte) error {
 
 // SaveUser keeps the certificate with which a gateway acts for a user in dir.
 func SaveUser(dir string, s *trust.Signer) error {
-	return writeCert(userFile(dir, s.Identity().User), s.Identity().Cert)
+	return writeCert(userFile(dir, s.Identity().User), s.Identity().Cert.Raw)
 }
 
 // EnrollingKeyring takes the certificates from the identity directory dir like OpenKeyring, and has enroll get those that are
 // missing there or have reached two thirds of their lifetime. New ones are kept in dir.
 func EnrollingKeyring(dir string, o *config.Overlay, node *trust.Signer, enroll func(aor string) (*trust.Signer, error)) *Keyring {
 	kept := OpenKeyring(dir, o, node)
-	k := newKeyring(func(aor string, now time.Time) (*trust.Signer, error) {
+	var k *Keyring
+	k = newKeyring(func(aor string, now time.Time) (*trust.Signer, error) {
 		old, err := kept.load(aor, now)
+		if found := k.isRefused(aor); found != nil {
+			old, err = nil, found
+		}
 		if err == nil && now.Before(freshUntil(old)) {
 			return old, nil
 		}
@@ -144,6 +148,6 @@ func EnrollingKeyring(dir string, o *config.Overlay, node *trust.Signer, enroll 
 		}
 		return nil, fmt.Errorf("identity: %s: %w: %w", aor, ErrNoCertificate, err)
 	})
-	k.verifier = kept.verifier
+	k.verifier, k.path, k.enrolls = kept.verifier, kept.path, true
 	return k
 }

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
@@ -102,8 +103,8 @@ func readKey(path, what, try string) (crypto.Signer, error) {
 	return signer, nil
 }
 
-func writeCert(path string, cert *x509.Certificate) error {
-	return write(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), certMode)
+func writeCert(path string, der []byte) error {
+	return write(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), certMode)
 }
 
 // readCerts reads one certificate and the intermediates behind it.
@@ -121,7 +122,7 @@ func readCerts(path, what, try string) ([]*x509.Certificate, error) {
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
-		cert, err := x509.ParseCertificate(block.Bytes)
+		cert, err := x509.ParseCertificate(bytes.Clone(block.Bytes)) // which has room for more
 		if err != nil {
 			return nil, &Error{Code: CodeMalformed, What: "not " + what, Path: path, Err: err, Try: try}
 		}

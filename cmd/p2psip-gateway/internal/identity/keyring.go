@@ -2,6 +2,7 @@ package identity
 
 import (
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,21 +19,21 @@ import (
 type Keyring struct {
 	load     func(aor string, now time.Time) (*trust.Signer, error)
 	verifier *trust.Verifier // nil when certificates are not read from files
+	path     func(aor string) string
+	enrolls  bool // it gets new certificates by itself
 	now      func() time.Time
 	mu       sync.Mutex
-	held     map[string]held
-}
-
-type held struct {
-	signer *trust.Signer
-	until  time.Time
+	held     map[string]*trust.Signer
+	refused  map[string]error // what Verify has found
 }
 
 // OpenKeyring takes the certificates from the identity directory dir.
 func OpenKeyring(dir string, o *config.Overlay, node *trust.Signer) *Keyring {
 	r := &reader{o, trust.NewVerifier(o), node.Key()}
 	k := newKeyring(func(aor string, now time.Time) (*trust.Signer, error) {
-		s, err := r.load(userFile(dir, aor), "the certificate of "+aor, now)
+		s, err := r.load(userFile(dir, aor), "the certificate of "+aor, now, func(s *trust.Signer, certs []*x509.Certificate) error {
+			return r.verifier.VerifyOwn(now, s, certs)
+		})
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("identity: %s: %w", aor, ErrNoCertificate)
 		}
@@ -45,7 +46,7 @@ func OpenKeyring(dir string, o *config.Overlay, node *trust.Signer) *Keyring {
 		}
 		return s, nil
 	})
-	k.verifier = r.verifier
+	k.verifier, k.path = r.verifier, func(aor string) string { return userFile(dir, aor) }
 	return k
 }
 
@@ -61,7 +62,7 @@ func IssuingKeyring(a *trust.Authority, node *trust.Signer) *Keyring {
 }
 
 func newKeyring(load func(string, time.Time) (*trust.Signer, error)) *Keyring {
-	return &Keyring{load: load, now: time.Now, held: map[string]held{}}
+	return &Keyring{load: load, now: time.Now, held: map[string]*trust.Signer{}, refused: map[string]error{}}
 }
 
 // Verifier is who checks the certificates that are read from files: the peer that they are for can have the same one, so that each is checked
@@ -73,16 +74,14 @@ func (k *Keyring) Verifier() *trust.Verifier { return k.verifier }
 func (k *Keyring) Signer(aor string) (*trust.Signer, error) {
 	now := k.now()
 	k.mu.Lock()
-	h, ok := k.held[aor]
+	s, err := k.held[aor], k.refused[aor]
 	k.mu.Unlock()
-	if ok && now.Before(h.until) {
-		return h.signer, nil
+	if err != nil && !k.enrolls || s != nil && now.Before(freshUntil(s)) {
+		return s, err
 	}
-	s, err := k.load(aor, now)
-	if err != nil {
+	if s, err = k.load(aor, now); err != nil {
 		return nil, err
 	}
-	h = held{s, freshUntil(s)}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for other := range k.held {
@@ -91,8 +90,40 @@ func (k *Keyring) Signer(aor string) (*trust.Signer, error) {
 		}
 		delete(k.held, other) // any one: what is lost is one file to read
 	}
-	k.held[aor] = h
+	if user := s.Identity().User; user == aor {
+		aor = user // one string is enough
+	}
+	k.held[aor] = s
+	delete(k.refused, aor)
 	return s, nil
+}
+
+func (k *Keyring) isRefused(aor string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.refused[aor]
+}
+
+// Verify checks the certificate of s, which Signer has made, as those will who are shown it: with the signature of the authority (RFC 6940
+// §11.3), which Signer leaves out. From a certificate that is refused Signer makes nothing any more, until Forget.
+// A keyring that enrolls gets another one.
+func (k *Keyring) Verify(s *trust.Signer) error {
+	if k.verifier == nil {
+		return nil
+	}
+	aor, now := s.Identity().User, k.now()
+	err := k.verifier.VerifySigner(now, s)
+	if err == nil {
+		return nil
+	}
+	err = refused(err, "the certificate of "+aor, k.path(aor), now.Before(s.Identity().Cert.NotBefore))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.held[aor] == s && len(k.refused) < maxSigners {
+		delete(k.held, aor)
+		k.refused[aor] = err
+	}
+	return err
 }
 
 // First is the certificate that ends first of those that were asked for, as far as their address-of-record counts. end is zero when
@@ -105,7 +136,7 @@ func (k *Keyring) First(counts func(aor string) bool) (aor string, end time.Time
 	k.mu.Lock()
 	all := make([]certificate, 0, len(k.held))
 	for name, h := range k.held {
-		all = append(all, certificate{name, h.signer.Identity().Cert.NotAfter})
+		all = append(all, certificate{name, h.Identity().Cert.NotAfter})
 	}
 	k.mu.Unlock()
 	for _, c := range all {
@@ -121,6 +152,7 @@ func (k *Keyring) Forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	clear(k.held)
+	clear(k.refused)
 }
 
 // freshUntil is when two thirds of a certificate's lifetime are over.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -68,7 +69,7 @@ func TestKeyringFollowsTheVerifier(t *testing.T) {
 		err = os.MkdirAll(filepath.Join(dir, usersDir), 0o700)
 	}
 	if err == nil {
-		err = writeCert(userFile(dir, "alice@example.org"), cert)
+		err = writeCert(userFile(dir, "alice@example.org"), cert.Raw)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -85,4 +86,119 @@ func TestKeyringFollowsTheVerifier(t *testing.T) {
 	if _, err := ring.Signer("alice@example.org"); !errors.As(err, &refused) || refused.Reason != trust.BadNode {
 		t.Errorf("of a node that was declared bad: %v", err)
 	}
+}
+
+// A certificate that claims to be of the authority is used until it is looked at closely, which is before others are shown it: then it is refused and
+// named, and one that was put in its place is taken.
+func TestKeyringFindsAForgedCertificate(t *testing.T) {
+	dir, now, alice := t.TempDir(), time.Now(), "alice@example.org"
+	ov, err := New(Template("example.org"), trust.P256, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := NewNode(ov.Authority, "gw1@example.org", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, usersDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	keep := func(forged bool) {
+		t.Helper()
+		cert, err := ov.Authority.IssueUser(now, alice, node.Identity().Node, node.Key().Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if forged {
+			cert.Raw[len(cert.Raw)-1] ^= 1
+		}
+		if err := writeCert(userFile(dir, alice), cert.Raw); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := func(err error) {
+		t.Helper()
+		var e *Error
+		var why *trust.RefusalError
+		if !errors.As(err, &e) || e.Code != CodeCertificate || e.Path != userFile(dir, alice) || !errors.As(err, &why) || why.Reason != trust.WrongCA {
+			t.Errorf("%v", err)
+		}
+	}
+	ring := OpenKeyring(dir, ov.Config, node)
+	keep(true)
+	s, err := ring.Signer(alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(ring.Verify(s))
+	_, err = ring.Signer(alice)
+	refused(err)
+	keep(false)
+	_, err = ring.Signer(alice)
+	refused(err)
+	ring.Forget() // as reload does
+	if s, err = ring.Signer(alice); err != nil || ring.Verify(s) != nil {
+		t.Errorf("%v, %v", err, ring.Verify(s))
+	}
+
+	// A gateway that enrolls gets another one.
+	keep(true)
+	enrolled := 0
+	ring = EnrollingKeyring(dir, ov.Config, node, func(string) (*trust.Signer, error) {
+		enrolled++
+		cert, err := ov.Authority.IssueUser(now, alice, node.Identity().Node, node.Key().Public())
+		if err != nil {
+			return nil, err
+		}
+		return trust.NewSigner("example.org", node.Key(), cert)
+	})
+	if s, err = ring.Signer(alice); err != nil || enrolled > 0 {
+		t.Fatal(err, enrolled)
+	}
+	refused(ring.Verify(s))
+	if s, err = ring.Signer(alice); err != nil || enrolled != 1 || ring.Verify(s) != nil {
+		t.Errorf("%v, enrolled %d times, %v", err, enrolled, ring.Verify(s))
+	}
+}
+
+// BenchmarkSigner reads the certificate of a user, and tells what it takes to remember it.
+func BenchmarkSigner(b *testing.B) {
+	dir, now, alice := b.TempDir(), time.Now(), "alice@example.org"
+	ov, err := New(Template("example.org"), trust.P256, now)
+	if err != nil {
+		b.Fatal(err)
+	}
+	node, err := NewNode(ov.Authority, "gw1@example.org", now)
+	if err != nil {
+		b.Fatal(err)
+	}
+	cert, err := ov.Authority.IssueUser(now, alice, node.Identity().Node, node.Key().Public())
+	if err == nil {
+		err = errors.Join(os.MkdirAll(filepath.Join(dir, usersDir), 0o700), writeCert(userFile(dir, alice), cert.Raw))
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	ring := OpenKeyring(dir, ov.Config, node)
+	var held []*trust.Signer
+	before := heap()
+	b.ReportAllocs()
+	for b.Loop() {
+		s, err := ring.Signer(alice)
+		if err != nil {
+			b.Fatal(err)
+		}
+		held = append(held, s)
+		ring.Forget()
+	}
+	b.ReportMetric(float64(heap()-before)/float64(len(held)), "B/user")
+	runtime.KeepAlive(held)
+}
+
+// heap is what lives.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

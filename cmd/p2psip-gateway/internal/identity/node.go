@@ -116,7 +116,7 @@ func (i *issuer) node() error {
 	if i.done.Node, err = trust.ParseIdentity(i.o.InstanceName, cert); err != nil {
 		return err
 	}
-	return writeCert(certPath, cert)
+	return writeCert(certPath, cert.Raw)
 }
 
 // newKey makes a key of the type that is wanted, or else of the one that the authority has.
@@ -172,7 +172,7 @@ func (i *issuer) users() error {
 		if err != nil {
 			return badName(aor, err)
 		}
-		if err := writeCert(userFile(i.r.Out, aor), cert); err != nil {
+		if err := writeCert(userFile(i.r.Out, aor), cert.Raw); err != nil {
 			return err
 		}
 	}
@@ -225,7 +225,11 @@ func LoadNode(dir string, o *config.Overlay, now time.Time) (*trust.Signer, erro
 	if err != nil {
 		return nil, err
 	}
-	return (&reader{o, trust.NewVerifier(o), key}).load(filepath.Join(dir, nodeCertFile), "the gateway's certificate", now)
+	r := &reader{o, trust.NewVerifier(o), key}
+	return r.load(filepath.Join(dir, nodeCertFile), "the gateway's certificate", now, func(_ *trust.Signer, certs []*x509.Certificate) error {
+		_, err := r.verifier.VerifyLink(now, certs)
+		return err
+	})
 }
 
 // reader reads certificates for one key.
@@ -235,8 +239,11 @@ type reader struct {
 	key      crypto.Signer
 }
 
-// load reads a certificate and checks it as other nodes will.
-func (r *reader) load(path, what string, now time.Time) (*trust.Signer, error) {
+// verification checks a certificate and its intermediates, of which a signer was made.
+type verification func(s *trust.Signer, certs []*x509.Certificate) error
+
+// load reads a certificate, and has verify check it.
+func (r *reader) load(path, what string, now time.Time, verify verification) (*trust.Signer, error) {
 	certs, err := readCerts(path, what, tryIssue)
 	if err != nil {
 		return nil, err
@@ -245,12 +252,17 @@ func (r *reader) load(path, what string, now time.Time) (*trust.Signer, error) {
 	if err != nil {
 		return nil, &Error{Code: CodeMalformed, What: "not " + what, Path: path, Err: err, Try: tryIssue}
 	}
-	if _, err := r.verifier.VerifyLink(now, certs); err != nil {
-		try := tryIssue
-		if now.Before(certs[0].NotBefore) {
-			try = "the clock of this host, which is before the beginning of the certificate: check NTP, with timedatectl or chronyc tracking"
-		}
-		return nil, &Error{Code: CodeCertificate, What: "the overlay would not accept " + what, Path: path, Err: err, Try: try}
+	if err := verify(s, certs); err != nil {
+		return nil, refused(err, what, path, now.Before(certs[0].NotBefore))
 	}
 	return s, nil
+}
+
+// refused says that others would refuse a certificate. early means that its time has not begun.
+func refused(err error, what, path string, early bool) error {
+	try := tryIssue
+	if early {
+		try = "the clock of this host, which is before the beginning of the certificate: check NTP, with timedatectl or chronyc tracking"
+	}
+	return &Error{Code: CodeCertificate, What: "the overlay would not accept " + what, Path: path, Err: err, Try: try}
 }

@@ -153,11 +153,11 @@ func (o *Overlay) Save(dir string) error {
 	}
 	var err error
 	if o.Authority != nil {
-		err = errors.Join(writeKey(filepath.Join(dir, caKeyFile), o.Authority.Key()), writeCert(filepath.Join(dir, caCertFile), o.Authority.Certificate()))
+		err = errors.Join(writeKey(filepath.Join(dir, caKeyFile), o.Authority.Key()), writeCert(filepath.Join(dir, caCertFile), o.Authority.Certificate().Raw))
 	}
 	return errors.Join(err,
 		writeKey(filepath.Join(dir, signerKeyFile), o.signer.Key()),
-		writeCert(filepath.Join(dir, signerCertFile), o.signer.Identity().Cert),
+		writeCert(filepath.Join(dir, signerCertFile), o.signer.Identity().Cert.Raw),
 		write(filepath.Join(dir, DocumentFile), o.Document, certMode),
 	)
 }
