@@ -34,7 +34,7 @@ func (m *memory) guest(t testing.TB, p *Peer, self *trust.Signer) *guest {
 		t.Fatal(err)
 	}
 	g := &guest{t: t, peer: p, self: self, got: make(chan *wire.Message, 64)}
-	g.conn = link.New(tc, id, link.Options{MaxMessage: p.cfg.Overlay.MaxMessageSize, Receive: g.receive})
+	g.conn = link.New(tc, id, link.Options{MaxMessage: func() int { return p.cfg.Overlay.MaxMessageSize }, Receive: g.receive})
 	ended := make(chan struct{})
 	go func() { _ = g.conn.Run(); close(ended) }()
 	t.Cleanup(func() { g.conn.Close(); <-ended })

@@ -94,6 +94,7 @@ func examine(now time.Time, c node.Configure) (*config.Overlay, error) {
 // reconfigure has everything follow a new configuration.
 func (l *loop) reconfigure(r node.Reconfigured) {
 	l.p.config.Store(r.Overlay)
+	l.p.maxMessage.Store(max(l.p.maxMessage.Load(), int64(r.Overlay.MaxMessageSize)))
 	l.p.verifier.Follow(r.Overlay)
 	l.p.watched.look()
 	if r.Leave != "" {

@@ -65,7 +65,7 @@ func (p *Peer) carry(ctx context.Context, f fresh, dial node.DialID) bool {
 		defer p.ice.learn(f)()
 	}
 	o := link.Options{
-		MaxMessage: p.Config().MaxMessageSize,
+		MaxMessage: func() int { return int(p.maxMessage.Load()) },
 		Receive: func(raw []byte) {
 			p.post(ctx, func(now time.Time, l *loop) { l.receive(now, id, raw) })
 		},

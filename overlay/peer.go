@@ -87,11 +87,14 @@ type Peer struct {
 	verifier  *trust.Verifier
 	config    atomic.Pointer[config.Overlay]
 	documents chan []byte // the last that Changed is to be told of
-	tls       *link.TLS
-	dtls      *link.DTLS
-	ice       *traversal // nil without ICE
-	own       []target   // at which this peer itself is reached
-	dialTCP   func(ctx context.Context, network, address string) (net.Conn, error)
+	// maxMessage is the largest max-message-size that there has been: others may go by an earlier configuration for a while, and the
+	// node says what it thinks of that.
+	maxMessage atomic.Int64
+	tls        *link.TLS
+	dtls       *link.DTLS
+	ice        *traversal // nil without ICE
+	own        []target   // at which this peer itself is reached
+	dialTCP    func(ctx context.Context, network, address string) (net.Conn, error)
 	// dialDTLS is nil when this node cannot do DTLS.
 	dialDTLS func(ctx context.Context, address string, want wire.NodeID) (*link.Association, trust.Identity, error)
 
@@ -167,6 +170,7 @@ func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
 		return nil, err
 	}
 	p.config.Store(c.Overlay)
+	p.maxMessage.Store(int64(c.Overlay.MaxMessageSize))
 	p.node = newNode(node.Config{
 		Overlay: c.Overlay, Document: c.Document, Self: p.self,
 		Candidates: listen, AppCandidates: apps, LinkTypes: p.linkTypes(), Applications: c.Applications,

@@ -98,7 +98,7 @@ func (v *Visitor) enter(ctx context.Context) (*visit, error) {
 				continue
 			}
 			s.node = f.peer.Node
-			s.link = f.link(link.Options{MaxMessage: v.Overlay.MaxMessageSize, Receive: s.receive})
+			s.link = f.link(link.Options{MaxMessage: func() int { return v.Overlay.MaxMessageSize }, Receive: s.receive})
 			go func() { defer close(s.ended); _ = s.link.Run() }()
 			return s, nil
 		}

@@ -72,7 +72,7 @@ func (c *Conn) Peer() trust.Identity { return c.peer }
 // Send queues one whole RELOAD message; raw must not change afterwards. It never blocks: ErrFull means that the
 // message was dropped because the peer takes octets too slowly, ErrTooLong that no peer would take it.
 func (c *Conn) Send(raw []byte) error {
-	if len(raw) > c.opts.MaxMessage+slack {
+	if len(raw) > c.opts.MaxMessage()+slack {
 		return ErrTooLong
 	}
 	c.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -433,7 +434,7 @@ func TestCloseBeforeRun(t *testing.T) {
 	if c.err != nil || s.err != nil {
 		t.Fatal(c.err, s.err)
 	}
-	link := New(c.conn, c.peer, Options{MaxMessage: testMax, Receive: func([]byte) {}})
+	link := New(c.conn, c.peer, Options{MaxMessage: size(testMax), Receive: func([]byte) {}})
 	link.Close()
 	go func() {
 		_, _ = io.Copy(io.Discard, s.conn)
@@ -458,4 +459,39 @@ func BenchmarkRoundTrip(b *testing.B) {
 		<-back
 	}
 	_, _ = left.finish(b), right.wait(b)
+}
+
+// A link is not made anew for a configuration in which messages may be longer.
+func TestRFC6940_11_1_TheLimitOfMessagesMayChange(t *testing.T) {
+	w := newWorld(t)
+	a, b := loopback(t)
+	c, s := shake(t, w.tls(), w.tls(), a, b)
+	if c.err != nil || s.err != nil {
+		t.Fatal(c.err, s.err)
+	}
+	var limit atomic.Int64
+	limit.Store(testMax)
+	got, ended := make(chan []byte, 1), make(chan error, 2)
+	options := Options{MaxMessage: func() int { return int(limit.Load()) }, Receive: func(raw []byte) { got <- raw }}
+	left, right := New(c.conn, c.peer, options), New(s.conn, s.peer, options)
+	go func() { ended <- left.Run() }()
+	go func() { ended <- right.Run() }()
+	for _, n := range []int{testMax, 10 * testMax} { // with the first one both have begun to wait for more
+		limit.Store(int64(n))
+		if err := left.Send(reload(1, n-100)); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case raw := <-got:
+			if len(raw) < n-100 {
+				t.Errorf("%d octets of %d", len(raw), n)
+			}
+		case err := <-ended:
+			t.Fatalf("a message of %d octets ended the link: %v", n, err)
+		}
+	}
+	left.Close()
+	right.Close()
+	<-ended
+	<-ended
 }

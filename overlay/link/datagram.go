@@ -63,7 +63,7 @@ func (c *DatagramConn) Peer() trust.Identity { return c.peer }
 // Send queues one whole RELOAD message; raw must not change afterwards. It never blocks: ErrFull means that the
 // message was dropped because the peer takes messages too slowly, ErrTooLong that no peer would take it.
 func (c *DatagramConn) Send(raw []byte) error {
-	if len(raw) > c.opts.MaxMessage+slack {
+	if len(raw) > c.opts.MaxMessage()+slack {
 		return ErrTooLong
 	}
 	parts, err := cut(raw)
@@ -260,7 +260,7 @@ func (c *DatagramConn) record(b, ack []byte) ([]byte, error) {
 	c.wear()
 	c.mu.Unlock()
 	for len(b) > 0 {
-		f, n, err := wire.ParseFrame(b, c.opts.MaxMessage+slack)
+		f, n, err := wire.ParseFrame(b, c.opts.MaxMessage()+slack)
 		if errors.Is(err, wire.ErrShort) {
 			return ack, fmt.Errorf("%w: longer than its record", wire.ErrFrame)
 		}

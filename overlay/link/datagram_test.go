@@ -79,7 +79,7 @@ func runDatagram(a *Association, peer trust.Identity, max int, receive func([]by
 	if receive == nil {
 		receive = func(raw []byte) { r.got <- raw }
 	}
-	r.DatagramConn = NewDatagram(a, peer, 0, Options{MaxMessage: max, Receive: receive,
+	r.DatagramConn = NewDatagram(a, peer, 0, Options{MaxMessage: size(max), Receive: receive,
 		Stalled: func(s bool) { r.stalled <- s }, Replace: func() { r.replaced <- time.Now() }})
 	go func() { r.done <- r.Run() }()
 	return r

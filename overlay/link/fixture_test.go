@@ -112,12 +112,14 @@ type running struct {
 
 const testMax = 5000
 
+func size(n int) func() int { return func() int { return n } }
+
 func run(c end, receive func([]byte)) *running {
 	r := &running{got: make(chan []byte, 4096), stalled: make(chan bool, 16), done: make(chan error, 1)}
 	if receive == nil {
 		receive = func(raw []byte) { r.got <- raw }
 	}
-	r.Conn = New(c.conn, c.peer, Options{MaxMessage: testMax, Receive: receive, Stalled: func(s bool) { r.stalled <- s }})
+	r.Conn = New(c.conn, c.peer, Options{MaxMessage: size(testMax), Receive: receive, Stalled: func(s bool) { r.stalled <- s }})
 	go func() { r.done <- r.Run() }()
 	return r
 }

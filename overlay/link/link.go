@@ -30,8 +30,9 @@ var (
 
 // Options are what a Conn is told by its user.
 type Options struct {
-	// MaxMessage is max-message-size of the overlay, in octets (RFC 6940 §11.1).
-	MaxMessage int
+	// MaxMessage is max-message-size of the overlay at the time, in octets (RFC 6940 §11.1): a new configuration may change it. It
+	// must not block.
+	MaxMessage func() int
 	// Receive takes each message, one at a time; raw is the receiver's. While it blocks, no more than a few messages are
 	// taken from this peer, which slows this peer down and nobody else.
 	Receive func(raw []byte)

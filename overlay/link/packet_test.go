@@ -324,7 +324,7 @@ func TestPacketServerEndsInOrder(t *testing.T) {
 	defer cancel()
 	s := PacketServer{DTLS: w.dtls(), Socket: socket, Refused: func(Refusal, net.Addr, error) {},
 		Accept: func(a *Association, peer trust.Identity) {
-			c := NewDatagram(a, peer, 0, Options{MaxMessage: testMax, Receive: func([]byte) {}})
+			c := NewDatagram(a, peer, 0, Options{MaxMessage: size(testMax), Receive: func([]byte) {}})
 			for i := range uint64(5) {
 				_ = c.Send(reload(i, 100))
 			}

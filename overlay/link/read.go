@@ -24,12 +24,12 @@ func (c *Conn) reader() {
 
 // readFrame reads one frame and acts on it.
 func (c *Conn) readFrame() error {
-	limit := c.opts.MaxMessage + slack
 	for n := 1; ; {
 		b, err := c.need(n)
 		if err != nil {
 			return err
 		}
+		limit := c.opts.MaxMessage() + slack // not before: the wait may have been long
 		f, size, err := wire.ParseFrame(b, limit)
 		switch {
 		case err == nil:

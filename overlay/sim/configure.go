@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"time"
@@ -93,6 +94,9 @@ func (a *authority) kinds(c node.Configure) (*config.Overlay, error) {
 		if known != nil {
 			if before, _ := a.signedBy(known.Signed, known.Signature); before != by {
 				return nil, &trust.RefusalError{Reason: trust.OtherSigner, Err: errSigner}
+			}
+			if !known.Update && !bytes.Equal(known.Signed, b.Signed) {
+				return nil, &trust.RefusalError{Reason: trust.Documented, Err: errSigner}
 			}
 		}
 		if !slices.Contains(o.KindSigners, by) {

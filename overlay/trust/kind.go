@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,8 +20,8 @@ func SignKind(o *config.Overlay, k config.Kind, by *Signer) (b config.KindBlock,
 }
 
 // VerifyKindBlock checks a kind-block that came on its own (RFC 6940 §6.5.4.2): it must be signed "by an acceptable Kind
-// signer (i.e., one listed in the current configuration file)", and by the same one as what o knows of the Kind already. The
-// error is a *RefusalError.
+// signer (i.e., one listed in the current configuration file)", and by the same one as what o knows of the Kind already. It
+// must not contradict the document. The error is a *RefusalError.
 func VerifyKindBlock(now time.Time, b *config.KindBlock, o *config.Overlay) error {
 	v := newBasis(o)
 	refuse := func(err error) error {
@@ -39,6 +40,11 @@ func VerifyKindBlock(now time.Time, b *config.KindBlock, o *config.Overlay) erro
 	}
 	if before, ok := v.kindSigner(known); !ok || before != by {
 		return refuse(&RefusalError{OtherSigner, fmt.Errorf("signed by %s; it is known with the signature of %s", by, before)})
+	}
+	// Deviation: RFC 6940 §6.5.4.2 has the same signer change any Kind. But nothing in a kind-block says when it was signed, so that
+	// any member could bring back what an earlier document said. What the document describes changes with the document.
+	if !known.Update && !bytes.Equal(known.Signed, b.Signed) {
+		return refuse(&RefusalError{Documented, errors.New("the configuration document describes it otherwise")})
 	}
 	return nil
 }

@@ -57,6 +57,15 @@ func TestRFC6940_6_5_4_2_KindUpdate(t *testing.T) {
 	ours := o.Kinds[1]
 	documented := kindBlock(t, o, ours, second)
 	wantReason(t, trust.VerifyKindBlock(now, &documented, &both), trust.OtherSigner)
+	// What an earlier document said of a Kind, and was signed by who signs Kinds still, does not come back.
+	earlier := ours
+	earlier.MaxCount++
+	old := kindBlock(t, o, earlier, w.node)
+	wantReason(t, trust.VerifyKindBlock(now, &old, o), trust.Documented)
+	same := kindBlock(t, o, ours, w.node)
+	if err := trust.VerifyKindBlock(now, &same, o); err != nil {
+		t.Errorf("what the document says: %v", err)
+	}
 	unsigned, spoiled := b, b
 	unsigned.Signature = nil
 	wantReason(t, trust.VerifyKindBlock(now, &unsigned, o), trust.Unsigned)

@@ -16,6 +16,7 @@ const (
 	WrongCA        Reason = "wrong_ca"
 	Expired        Reason = "expired"      // or not yet valid
 	OtherSigner    Reason = "other_signer" // of a Kind that another node has signed before
+	Documented     Reason = "documented"   // a Kind that the configuration document describes otherwise
 	BadNode        Reason = "bad_node"
 	BadCertificate Reason = "bad_certificate" // not of the form of RFC 6940 §11.3, or of another overlay
 	Unsigned       Reason = "unsigned"
