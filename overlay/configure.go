@@ -100,30 +100,34 @@ func (l *loop) reconfigure(r node.Reconfigured) {
 	if r.Leave != "" {
 		l.exit = fmt.Errorf("%w: %s", ErrRestart, r.Leave)
 	}
-	if l.p.cfg.Changed == nil || r.Document == nil {
-		return
+	l.keepKinds(r.Overlay)
+	if l.p.cfg.Changed != nil && r.Document != nil {
+		latest(l.p.documents, r.Document)
 	}
-	select {
-	case <-l.p.documents: // an older one that was not taken yet
-	default:
-	}
-	l.p.documents <- r.Document // has room: only the loop sends
 }
 
-// tellChanges calls Changed, which may take its time, one document after the other.
+// tellChanges calls Changed and KindsChanged, which may take their time, one after the other.
 func (p *Peer) tellChanges(ctx context.Context) {
-	for {
+	for over := false; ; {
 		select {
 		case d := <-p.documents:
 			p.cfg.Changed(d)
 			continue
-		case <-ctx.Done():
+		case k := <-p.kinds:
+			p.cfg.KindsChanged(k)
+			continue
+		default:
+		}
+		if over { // and there is nothing left
+			return
 		}
 		select {
 		case d := <-p.documents:
 			p.cfg.Changed(d)
-		default:
+		case k := <-p.kinds:
+			p.cfg.KindsChanged(k)
+		case <-ctx.Done():
+			over = true
 		}
-		return
 	}
 }

@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -180,5 +181,57 @@ func TestKindBlocksAreReadAndChecked(t *testing.T) {
 	}
 	if _, err := examine(time.Now(), node.Configure{Kinds: [][]byte{[]byte("<kind/>")}, Previous: &o}); !errors.Is(err, node.ErrDocument) {
 		t.Errorf("no kind-block: %v", err)
+	}
+}
+
+// TestKindsOutliveARestart: a peer that has learned a Kind knows it when it starts again, from what it was given to keep.
+func TestKindsOutliveARestart(t *testing.T) {
+	w, signer := signed(t)
+	kind := config.Kind{ID: 0xf0000077, Model: wire.SingleValue, Access: config.UserMatch, MaxCount: 1, MaxSize: 100}
+	b, err := trust.SignKind(w.overlay, kind, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := make(chan [][]byte, 1)
+	start := func(kinds [][]byte) (p *Peer, stop func()) {
+		p, err := New(Config{Overlay: w.overlay, Document: w.document, Self: signer, First: true, Listener: listen(t), AppListener: listen(t),
+			Kinds: kinds, KindsChanged: func(k [][]byte) { kept <- k }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- p.Run(ctx) }()
+		<-p.Joined()
+		return p, func() {
+			cancel()
+			<-ended
+		}
+	}
+	knows := func(p *Peer) bool {
+		k, ok := p.Config().Kind(kind.ID)
+		return ok && k == kind
+	}
+	p, stop := start([][]byte{[]byte("<kind-block/>")}) // not one, and left out
+	learned := input(func(now time.Time, l *loop) {
+		o, err := examine(now, node.Configure{Kinds: [][]byte{config.AppendKindBlock(nil, &b)}, Previous: p.Config()})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		l.reconfigure(node.Reconfigured{Overlay: o})
+	})
+	if knows(p) || !p.post(t.Context(), learned) {
+		t.Fatal("it knows the Kind, or does not run")
+	}
+	kinds := <-kept
+	stop()
+	p, stop = start(kinds)
+	defer stop()
+	if !knows(p) {
+		t.Fatal("the Kind is gone")
+	}
+	if len(kept) > 0 {
+		t.Error("nothing is new, and is to be kept")
 	}
 }

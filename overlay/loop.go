@@ -53,13 +53,14 @@ type loop struct {
 	// appDials counts the connections of applications that are being opened to each node, which says itself where they lead.
 	appDials map[wire.NodeID]int
 	leaving  node.OpID
+	kinds    [][]byte // that are kept
 	over     bool
 	exit     error // why the node leaves on its own
 }
 
 func newLoop(p *Peer, sockets context.Context) *loop {
 	return &loop{p: p, node: p.node, sockets: sockets,
-		links: make(map[node.LinkID]link.Link), waiting: make(map[node.OpID]*waiter), appDials: make(map[wire.NodeID]int)}
+		links: make(map[node.LinkID]link.Link), waiting: make(map[node.OpID]*waiter), appDials: make(map[wire.NodeID]int), kinds: updatedKinds(p.Config())}
 }
 
 // run is the event loop. It returns when ctx has ended and the node has left, or leaveTimeout after ctx has ended.

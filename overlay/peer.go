@@ -38,7 +38,11 @@ type Config struct {
 	Document []byte
 	// Changed is called with each document that takes its place, to keep it for the next start. Nil: nothing is kept.
 	Changed func(document []byte)
-	Self    *trust.Signer
+	// KindsChanged is called with the kind-blocks that ConfigUpdates have brought (RFC 6940 §6.5.4) when they are others than before, to
+	// keep them for the next start; Kinds are those that were kept.
+	KindsChanged func(kinds [][]byte)
+	Kinds        [][]byte
+	Self         *trust.Signer
 	// Listener takes overlay links over TLS, Packets those over DTLS; one of them may be nil. AppListener and AppPackets
 	// likewise take the connections of applications that AppAttach leads to (RFC 6940 §6.5.2). The peer closes them.
 	Listener, AppListener net.Listener
@@ -86,7 +90,8 @@ type Peer struct {
 	node      machine
 	verifier  *trust.Verifier
 	config    atomic.Pointer[config.Overlay]
-	documents chan []byte // the last that Changed is to be told of
+	documents chan []byte   // the last that Changed is to be told of
+	kinds     chan [][]byte // the same for KindsChanged
 	// maxMessage is the largest max-message-size that there has been: others may go by an earlier configuration for a while, and the
 	// node says what it thinks of that.
 	maxMessage atomic.Int64
@@ -134,6 +139,7 @@ func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
 		// RFC 6940 §11.1: then nodes "are not allowed to remain clients after the initial join".
 		return nil, fmt.Errorf("overlay: %s does not permit clients", c.Overlay.InstanceName)
 	}
+	c.Overlay = c.withKinds(time.Now())
 	var seed [32]byte
 	_, _ = crand.Read(seed[:]) // never fails
 	p := &Peer{
@@ -151,6 +157,7 @@ func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
 		uncertain: make(chan struct{}, 1),
 		stopped:   make(chan struct{}),
 		documents: make(chan []byte, 1),
+		kinds:     make(chan [][]byte, 1),
 		saver:     saver{journal: c.Journal, wake: make(chan struct{}, 1)},
 		watched:   newWatchlist(),
 		finders:   newFinders(),

@@ -33,6 +33,7 @@ func (g *Gateway) openPeer() error {
 	c := g.o.Config.Overlay
 	pc := overlay.Config{
 		Overlay: g.o.Overlay, Verifier: g.o.Verifier, Document: g.o.Document, Changed: g.o.Changed, Self: g.o.Self,
+		Kinds: g.kinds.list, KindsChanged: g.keepKinds,
 		Bootstrap: c.Bootstrap, Known: g.known.list, First: c.First,
 		Applications: []wire.ApplicationID{wire.ApplicationSIP, wire.ApplicationSIPS}, Accept: g.accept,
 		Client: c.Role == RoleClient, Log: g.o.Log, Software: "p2psip-gateway/" + g.o.Version,

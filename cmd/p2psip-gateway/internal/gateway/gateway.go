@@ -104,6 +104,7 @@ type Gateway struct {
 	vouchers  *vouchers        // nil on a redirect peer
 	journal   *journal.Journal // of what the peer holds
 	known     *knownPeers
+	kinds     *keptKinds
 	lan       *lan.Agent // nil: nobody is looked for
 	found     chan lan.Found
 	met       chan struct{} // closed when the peer was told of the first that was found
@@ -145,6 +146,9 @@ func (g *Gateway) openData() (err error) {
 		return err
 	}
 	if g.known, err = openKnown(filepath.Join(dir, "peers.json"), g.o.Overlay.InstanceName); err != nil {
+		return err
+	}
+	if g.kinds, err = openKinds(filepath.Join(dir, "kinds.json"), g.o.Overlay.InstanceName); err != nil {
 		return err
 	}
 	if g.forwards, err = openForwards(filepath.Join(dir, "forwards.json")); err != nil {
