@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
@@ -75,9 +77,7 @@ func (l *listener) start(c net.Conn) {
 	}
 	s.draining = webSocket(l.transport) // nothing may be sent before it is one
 	if l.tls != nil {
-		select {
-		case l.t.shakes <- struct{}{}:
-		default:
+		if s.shaking = block(addrPort(c.RemoteAddr()).Addr()); !l.t.shakes.begin(s.shaking) {
 			l.t.counters.drop(refuseHandshakes)
 			_ = c.Close()
 			return
@@ -86,7 +86,7 @@ func (l *listener) start(c net.Conn) {
 	}
 	if err := l.t.add(s); err != nil {
 		if l.tls != nil {
-			<-l.t.shakes
+			l.t.shakes.end(s.shaking)
 		}
 		_ = c.Close()
 		return
@@ -106,7 +106,7 @@ func (l *listener) start(c net.Conn) {
 
 // handshake runs with a limit of its own: a silent client costs one of the places for handshakes for ten seconds.
 func (l *listener) handshake(s *stream) bool {
-	defer func() { <-l.t.shakes }()
+	defer l.t.shakes.end(s.shaking)
 	err := s.conn.SetDeadline(time.Now().Add(handshakeLimit))
 	if err == nil {
 		tc := s.conn.(*tls.Conn)
@@ -123,6 +123,34 @@ func (l *listener) handshake(s *stream) bool {
 		return false
 	}
 	return true
+}
+
+// handshakes counts those that run, by address.
+type handshakes struct {
+	mu  sync.Mutex
+	all int
+	by  map[netip.Addr]int
+}
+
+// begin takes a place; it reports whether there is one. An address may have as many as are left for others: one alone half of them.
+func (h *handshakes) begin(a netip.Addr) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.by[a] >= maxHandshakes-h.all {
+		return false
+	}
+	h.all++
+	h.by[a]++
+	return true
+}
+
+func (h *handshakes) end(a netip.Addr) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.all--
+	if h.by[a]--; h.by[a] == 0 {
+		delete(h.by, a)
+	}
 }
 
 // authenticated keeps the certificate of a client that was asked for one and verified.

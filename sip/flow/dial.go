@@ -64,7 +64,7 @@ func (t *Table) sendStream(to location.Hop, o outgoing) error {
 		return ErrClosed // RFC 7118: a WebSocket is opened by its client, and only by that
 	case key.node != "" && t.cfg.DialNode == nil, key.node == "" && (!to.Remote.IsValid() || to.Remote.Port() == 0):
 		return ErrNoRoute
-	case len(t.dials) >= maxDials:
+	case !t.mayDial(key):
 		t.counters.drop(dropDials)
 		return ErrQueue
 	}
@@ -73,15 +73,32 @@ func (t *Table) sendStream(to location.Hop, o outgoing) error {
 	return nil
 }
 
+// mayDial reports whether one more connection may be opened: to an address as many as there are left for others, and to gateways whatever is
+// being opened to phones and trunks. The caller holds mu.
+func (t *Table) mayDial(key streamKey) bool {
+	all, there := 0, 0
+	for k := range t.dials {
+		if (k.node == "") != (key.node == "") {
+			continue
+		}
+		all++
+		if key.node == "" && block(k.remote.Addr()) == block(key.remote.Addr()) {
+			there++
+		}
+	}
+	return there < maxDials-all
+}
+
 // dial opens the connection for key and sends what waits for it, or fails each of those.
 func (t *Table) dial(key streamKey) {
 	s, err := t.open(key)
+	t.mu.Lock()
 	if err == nil {
-		if err = t.add(s); err != nil {
+		// Under one lock with what waits: nobody else finds the connection before.
+		if err = t.enter(s); err != nil {
 			_ = s.conn.Close()
 		}
 	}
-	t.mu.Lock()
 	waiting := t.dials[key].waiting
 	delete(t.dials, key)
 	failed := make([]error, len(waiting))

@@ -138,7 +138,7 @@ type Table struct {
 	large    zerolog.Logger // sampled: requests that are too large for UDP
 	tag      string         // To tag of our answers to malformed requests
 	counters counters
-	shakes   chan struct{} // one place for each running handshake
+	shakes   handshakes
 	networks atomic.Pointer[access]
 	next     atomic.Uint64 // the last flow number
 	ctx      context.Context
@@ -168,7 +168,7 @@ func New(cfg Config) (*Table, error) {
 		refusals: rate.NewLimiter(refusalRate, refusalRate),
 		large:    cfg.Log.Sample(&zerolog.BurstSampler{Burst: 1, Period: largeLines}),
 		tag:      strconv.FormatUint(rand.Uint64(), 36),
-		shakes:   make(chan struct{}, maxHandshakes),
+		shakes:   handshakes{by: map[netip.Addr]int{}},
 		byFlow:   map[uint64]*stream{},
 		byKey:    map[streamKey]*stream{},
 		dials:    map[streamKey]*dial{},

@@ -297,7 +297,9 @@ func TestRFC3261_18_2_2_ResponseHop(t *testing.T) {
 		{from, "SIP/2.0/UDP h.example:5070;branch=1", "192.0.2.1:5070"},
 		{from, "SIP/2.0/UDP h.example;branch=1", "192.0.2.1:5060"},
 		{from, "SIP/2.0/UDP h.example:5070;rport=40000;branch=1", "192.0.2.1:40000"},
-		{from, "SIP/2.0/UDP h.example:5070;maddr=192.0.2.7;rport=40000;branch=1", "192.0.2.7:5070"},
+		{from, "SIP/2.0/UDP h.example:5070;maddr=192.0.2.1;rport=40000;branch=1", "192.0.2.1:5070"},
+		{from, "SIP/2.0/UDP h.example:5070;maddr=192.0.2.7;rport=40000;branch=1", "192.0.2.1:40000"}, // somebody else
+		{from, "SIP/2.0/UDP h.example:5070;maddr=192.0.2.7;branch=1", "192.0.2.1:5070"},
 		{from, "SIP/2.0/UDP h.example:5070;maddr=224.0.1.75;branch=1", "192.0.2.1:5070"},
 		{stream, "SIP/2.0/TCP h.example:5070;branch=1", "192.0.2.1:5070"},
 		{stream, "SIP/2.0/TCP h.example;branch=1", "192.0.2.1:5060"},

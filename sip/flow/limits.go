@@ -60,6 +60,7 @@ const (
 	maxAliases      = 16               // addresses that a certificate proves to be at one connection: hosts of a cluster
 	maxPings        = 16               // keep-alives answered from one read
 
+	roomForOthers      = 16 // one part in so many of all connections is not for those that come in
 	defaultConnections = 20000
 	defaultPerAddress  = 1000 // a NAT with a company behind it
 )

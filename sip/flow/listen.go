@@ -100,7 +100,7 @@ func (s *sockets) serve(t *Table) {
 
 func (s *sockets) close() {
 	for _, u := range s.udp {
-		_ = u.conn.Close()
+		u.close()
 	}
 	for _, l := range s.streams {
 		_ = l.l.Close()

@@ -25,7 +25,7 @@ var (
 // source is what the message.Reader of a connection reads from: the connection, with the deadline that its state asks for.
 type source struct {
 	s       *stream
-	partial func() bool // whether part of a message has been read
+	partial func() bool // whether part of a message has been read; nil: the reader sets begun itself
 	heard   time.Time   // when octets last came
 	begun   time.Time   // when the message that is being read began; zero between messages
 	any     bool        // a whole message has come
@@ -89,7 +89,11 @@ func (s *stream) linger() {
 
 // Read implements io.Reader.
 func (r *source) Read(p []byte) (int, error) {
-	if r.partial != nil && r.partial() && r.begun.IsZero() {
+	switch {
+	case r.partial == nil:
+	case !r.partial():
+		r.begun = time.Time{} // what had begun was a keep-alive
+	case r.begun.IsZero():
 		r.begun = time.Now()
 	}
 	r.rest()

@@ -71,9 +71,9 @@ func (t *Table) ResponseHop(from location.Hop, via message.ViaValue) location.Ho
 	}
 	if maddr, ok := message.Param(via.Params, "maddr"); ok {
 		// "if the Via header field value contains a "maddr" parameter, the response MUST be forwarded to the address listed there".
-		// Deviation: only to an address, and no multicast one.
-		if a, err := netip.ParseAddr(maddr); err == nil && !a.IsMulticast() && a.Is4() == from.Remote.Addr().Is4() {
-			to.Remote = netip.AddrPortFrom(a, port)
+		// Deviation: only when the request came from there. Otherwise anybody could have us send answers to anybody, who need not
+		// even forge an address for that (RFC 3261 §26.3.2.4 is about those who do).
+		if a, err := netip.ParseAddr(maddr); err == nil && a.Unmap() == from.Remote.Addr() {
 			return to
 		}
 	}

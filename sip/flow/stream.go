@@ -41,6 +41,7 @@ type stream struct {
 	keys    []streamKey // under which the table finds it
 	address sip.Address // of ours, as the other side is told
 	packets bool        // a write is one message, and may be lost
+	shaking netip.Addr  // in whose name it has a place for its handshake
 	counted netip.Addr  // what it counts against MaxPerAddress as; zero for a connection of ours
 
 	ws   *websocket.Conn   // mu until it is set, by the reader; nil: no WebSocket
@@ -211,16 +212,25 @@ func (s *stream) lastUse() time.Time { return time.Unix(0, s.used.Load()) }
 
 // add enters a connection into the table. The caller then has read run in a goroutine, or calls wg.Done.
 func (t *Table) add(s *stream) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.enter(s)
+}
+
+// enter is add for who holds mu.
+func (t *Table) enter(s *stream) error {
 	s.t = t
 	s.hop.Flow = t.next.Add(1)
 	s.hop.Local, s.hop.Remote = addrPort(s.conn.LocalAddr()), addrPort(s.conn.RemoteAddr())
 	s.touch()
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if t.closed {
 		return ErrClosed
 	}
-	if len(t.byFlow) >= t.cfg.MaxConnections {
+	room := t.cfg.MaxConnections
+	if s.class == accepted {
+		room -= room / roomForOthers
+	}
+	if len(t.byFlow) >= room {
 		t.counters.drop(refuseConnections)
 		return ErrQueue
 	}
@@ -235,7 +245,8 @@ func (t *Table) add(s *stream) error {
 	}
 	t.wg.Add(1)
 	t.byFlow[s.hop.Flow] = s
-	if s.class != node && s.hop.Remote.IsValid() {
+	if s.class != node && s.hop.Remote.IsValid() && !(s.class == accepted && s.hop.Transport == TLS) {
+		// RFC 5923 §9.1: who connects over TLS proves by that no address of its own; see alias.
 		s.keys = append(s.keys, streamKey{transport: s.hop.Transport, remote: s.hop.Remote, host: s.hop.Host})
 	}
 	for _, k := range s.keys {

@@ -76,6 +76,9 @@ func TestRequestsGoBackOverTheFlowTheyCameOn(t *testing.T) {
 		if m := readOne(t, c); string(m.Body) != "back" {
 			t.Fatalf("body %q", m.Body)
 		}
+		if i == 1 {
+			continue // see TestRFC5923_AnUnprovenConnectionIsNoWayToItsAddress
+		}
 		// A Contact with the address of that connection means the same connection.
 		from.Flow = 0
 		check(t, tb.Send(from, []byte(request(plainVia, "again")), nil))

@@ -1,11 +1,11 @@
 package flow
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/ipv4"
@@ -40,6 +40,7 @@ type udpSocket struct {
 	fixed   bool        // the address is as configured, whichever of this host a peer uses
 	info    *packetInfo // of a socket on the wildcard address
 	sleep   func(time.Duration)
+	gone    atomic.Bool // it is closed; what reading it says then is the system's
 
 	mu       sync.Mutex
 	queue    []datagram
@@ -96,6 +97,11 @@ func openUDP(t *Table, l Listen) (*udpSocket, error) {
 	return u, nil
 }
 
+func (u *udpSocket) close() {
+	u.gone.Store(true)
+	_ = u.conn.Close()
+}
+
 func (u *udpSocket) read() {
 	in := make([]ipv4.Message, batchSize)
 	for i := range in {
@@ -108,7 +114,7 @@ func (u *udpSocket) read() {
 	g := newGather(gatherUDP, yielded)
 	for {
 		n, err := u.batch.ReadBatch(in, waitForOne)
-		if errors.Is(err, net.ErrClosed) || u.t.ctx.Err() != nil {
+		if u.gone.Load() || u.t.ctx.Err() != nil {
 			return
 		}
 		if err != nil {

@@ -25,7 +25,7 @@ var errUpgrade = errors.New("flow: not upgraded to WebSocket")
 // one request on a connection and no HTTP server: what it would bring along, goroutines and time-outs, the stream has.
 func (s *stream) serveWebSocket() {
 	defer s.t.wg.Done()
-	src := &source{s: s, partial: func() bool { return false }, heard: time.Now(), until: time.Now().Add(upgradeLimit)}
+	src := &source{s: s, heard: time.Now(), until: time.Now().Add(upgradeLimit)}
 	ws, err := s.upgrade(src)
 	if err != nil {
 		s.t.counters.drop(refuseUpgrade)
