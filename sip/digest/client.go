@@ -60,16 +60,13 @@ func parseChallenge(f message.Field) (ch Challenge, ok bool) {
 	default:
 		return ch, false
 	}
-	scheme, rest, _ := strings.Cut(f.Value, " ")
-	if !message.EqualFold(scheme, "Digest") {
-		return ch, false
-	}
 	params := map[string]string{}
-	for _, p := range message.AppendValues(nil, rest) {
-		name, value, _ := strings.Cut(p, "=")
-		if name = strings.ToLower(strings.TrimSpace(name)); params[name] == "" {
-			params[name] = message.Unquote(strings.TrimSpace(value))
+	if !parameters(f.Value, func(name, value string) {
+		if params[name] == "" {
+			params[name] = value
 		}
+	}) {
+		return ch, false
 	}
 	ch.Realm, ch.Nonce, ch.Opaque = params["realm"], params["nonce"], params["opaque"]
 	ch.Stale = message.EqualFold(params["stale"], "true")

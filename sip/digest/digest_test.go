@@ -335,13 +335,15 @@ func TestConcurrentReplaysPassOnce(t *testing.T) {
 // The memory of counts is bounded, and what falls out of it cannot be used again.
 func TestCountsAreBoundedAndForgetNothingThatIsGood(t *testing.T) {
 	c := counts{cur: map[[16]byte]window{}}
+	const all = 5 * perGen / 2
+	made := make([]uint32, 0, all) // in which generation
 	id := func(i int) (n nonce) {
 		copy(n.id[:], fmt.Sprintf("%016d", i))
-		n.made = start.Add(time.Duration(i) * time.Microsecond)
+		n.made, n.gen = start.Add(time.Duration(i)*time.Microsecond), made[i]
 		return n
 	}
-	const all = 5 * perGen / 2
 	for i := range all {
+		made = append(made, c.gen)
 		if !c.use(id(i), 1, start) {
 			t.Fatalf("nonce %d refused", i)
 		}
@@ -377,5 +379,60 @@ func BenchmarkChallenge(b *testing.B) {
 	req := register(b)
 	for b.Loop() {
 		s.Challenge(req, start, false)
+	}
+}
+
+// However many authenticate in the time that a nonce's clock stands still, who is challenged then can answer: being told that a fresh nonce is
+// stale, a phone would try again, and again.
+func TestACrowdDoesNotMakeFreshNoncesStale(t *testing.T) {
+	s := testServer(t)
+	for i := range 3 * perGen {
+		var n nonce
+		n.made = start
+		n.id[0], n.id[1], n.id[2] = byte(i), byte(i>>8), byte(i>>16)
+		n.gen = s.used.gen
+		if !s.fresh(n, 1, start) {
+			t.Fatalf("nonce %d is stale", i)
+		}
+	}
+	if len(s.used.cur)+len(s.used.old) > 2*perGen {
+		t.Errorf("%d nonces remembered", len(s.used.cur)+len(s.used.old))
+	}
+	challenge := s.Challenge(another(), start, false)[0]
+	req := register(t, answer(t, challenge, "alice", "secret", 1))
+	if r := s.Verify(req, message.Authorization, start); r.Verdict != OK {
+		t.Errorf("%+v", r)
+	}
+	if r := s.Verify(req, message.Authorization, start); r.Verdict != Stale {
+		t.Errorf("used again: %+v", r)
+	}
+}
+
+// A nonce whose use may have been forgotten is not taken again.
+func TestANonceIsNotUsedTwiceWhenItIsForgotten(t *testing.T) {
+	s := testServer(t)
+	challenge := s.Challenge(another(), start, false)[0]
+	req := register(t, answer(t, challenge, "alice", "secret", 1))
+	if r := s.Verify(req, message.Authorization, start); r.Verdict != OK {
+		t.Fatalf("%+v", r)
+	}
+	for i := range 3 * perGen {
+		n := nonce{made: start, gen: s.used.gen}
+		n.id[0], n.id[1], n.id[2] = byte(i), byte(i>>8), byte(i>>16)
+		s.fresh(n, 1, start)
+		if i%1000 == 0 || i > 3*perGen-3 {
+			if r := s.Verify(req, message.Authorization, start); r.Verdict != Stale {
+				t.Fatalf("after %d others: %+v", i, r)
+			}
+		}
+	}
+}
+
+// RFC 3261 §25.1: what stands behind "Digest" is LWS, of which a tab is a part.
+func TestATabMayStandBehindDigest(t *testing.T) {
+	s := testServer(t)
+	credentials := answer(t, s.Challenge(another(), start, false)[0], "alice", "secret", 1)
+	if r := s.Verify(register(t, strings.Replace(credentials, "Digest ", "Digest\t", 1)), message.Authorization, start); r.Verdict != OK {
+		t.Errorf("%+v", r)
 	}
 }

@@ -9,28 +9,32 @@ import (
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
-// A nonce is base64(time | serial | algorithms | code): when it was made, what tells it from others of that time, the
-// algorithms of the challenge as bits, and a keyed code over these and the realm. So any nonce of ours is known
+// A nonce is base64(time | generation | serial | algorithms | code): when it was made, in which generation of counts, what tells it from
+// others of that time, the algorithms of the challenge as bits, and a keyed code over these and the realm. So any nonce of ours is known
 // without a table of those handed out (RFC 7616 §3.3 asks for such a construction), and nobody answers with an
 // algorithm that was not offered.
 //
 // The serial is a keyed code of the request, and the time is in steps of nonceStep: who is challenged without a transaction and asks the same
-// again gets the same challenge, as RFC 3261 §8.2.7 has it for a stateless UAS, but for requests on either side of a step.
+// again gets the same challenge, as RFC 3261 §8.2.7 has it for a stateless UAS, but for requests on either side of a step, or of a generation.
 const (
-	nonceBody = 8 + 8 + 1
+	nonceSeconds = int64(nonceStep / time.Second)
+
+	nonceBody = 4 + 4 + 8 + 1
 	nonceSize = nonceBody + macLen
 )
 
 // nonce is one of ours, read back.
 type nonce struct {
-	id      [16]byte // time and serial
+	id      [16]byte // time, generation and serial
 	made    time.Time
+	gen     uint32
 	offered uint8 // bit a stands for algorithm a
 }
 
 func (s *Server) newNonce(req *message.Message, now time.Time, offered uint8) string {
 	var b [nonceSize]byte
-	binary.BigEndian.PutUint64(b[:], uint64(now.Truncate(nonceStep).UnixNano()))
+	binary.BigEndian.PutUint32(b[:], uint32(now.Unix()/nonceSeconds))
+	binary.BigEndian.PutUint32(b[4:], s.generation())
 	via, _ := req.FirstValue(message.Via)
 	serial := s.code.Of(b[:8], req.Get(message.CallID)+"\n"+req.Get(message.CSeq)+"\n"+via)
 	copy(b[8:16], serial[:])
@@ -50,21 +54,20 @@ func (s *Server) readNonce(text string) (n nonce, ok bool) {
 		return n, false
 	}
 	n.offered = b[16]
-	n.made = time.Unix(0, int64(binary.BigEndian.Uint64(b[:])))
+	n.made = time.Unix(int64(binary.BigEndian.Uint32(b[:]))*nonceSeconds, 0)
+	n.gen = binary.BigEndian.Uint32(b[4:])
 	copy(n.id[:], b[:16])
 	code := s.code.Of(b[:nonceBody], s.realm)
 	return n, hmac.Equal(b[nonceBody:nonceSize], code[:macLen])
 }
 
 // counts remembers which counts (nc) of which nonces have been used. Only credentials that are right get in. It holds
-// two generations; dropping one forgets the use of its nonces, so they, and any made before them, are stale from then
-// on.
+// two generations; dropping one forgets the use of its nonces, so all that were made in it, or before, are stale from then
+// on. By the generation and not by the time: in a crowd many generations begin while the time of a nonce stands still.
 type counts struct {
 	cur, old map[[16]byte]window
-	curLast  time.Time // when the youngest nonce in cur was made
-	oldLast  time.Time
-	floor    time.Time // nonces made up to then are not good any more
 	began    time.Time // when cur was begun
+	gen      uint32    // that of cur
 }
 
 // window is the highest count used and, as bits, which of those just below it: bit i is high-1-i.
@@ -75,11 +78,14 @@ type window struct {
 
 // use notes a count of a nonce. It is false when the count was used before, or may have been.
 func (c *counts) use(n nonce, count uint32, now time.Time) bool {
-	if len(c.cur) >= perGen || now.Sub(c.began) > NonceLife {
-		c.floor, c.oldLast, c.old = c.oldLast, c.curLast, c.cur
-		c.curLast, c.cur, c.began = time.Time{}, make(map[[16]byte]window), now
+	if c.began.IsZero() {
+		c.began = now
 	}
-	if !n.made.After(c.floor) {
+	if len(c.cur) >= perGen || now.Sub(c.began) > NonceLife {
+		c.old, c.cur, c.began = c.cur, make(map[[16]byte]window), now
+		c.gen++
+	}
+	if c.gen-n.gen > 1 { // a later one than ours does not occur
 		return false
 	}
 	w, ok := c.cur[n.id]
@@ -90,9 +96,6 @@ func (c *counts) use(n nonce, count uint32, now time.Time) bool {
 		return false
 	}
 	c.cur[n.id] = w
-	if n.made.After(c.curLast) {
-		c.curLast = n.made
-	}
 	return true
 }
 

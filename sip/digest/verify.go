@@ -124,18 +124,27 @@ type credentials struct {
 
 // parseCredentials reads "Digest" and its parameters; ok is false for another scheme.
 func parseCredentials(v string) (c credentials, ok bool) {
-	scheme, rest, _ := strings.Cut(v, " ")
-	if !message.EqualFold(scheme, "Digest") {
-		return c, false
+	ok = parameters(v, func(name, value string) {
+		if to := c.param(name); to != nil {
+			*to = value
+		}
+	})
+	return c, ok
+}
+
+// parameters tells f of each parameter behind "Digest" (RFC 3261 §25.1: LWS between them, a tab too): its name in lower case, its value without
+// quotes. It reports false for another scheme.
+func parameters(v string, f func(name, value string)) bool {
+	end := strings.IndexAny(v, " \t")
+	if end < 0 || !message.EqualFold(v[:end], "Digest") {
+		return false
 	}
 	var room [16]string
-	for _, p := range message.AppendValues(room[:0], rest) {
+	for _, p := range message.AppendValues(room[:0], v[end+1:]) {
 		name, value, _ := strings.Cut(p, "=")
-		if to := c.param(strings.ToLower(strings.TrimSpace(name))); to != nil {
-			*to = message.Unquote(strings.TrimSpace(value))
-		}
+		f(strings.ToLower(strings.TrimSpace(name)), message.Unquote(strings.TrimSpace(value)))
 	}
-	return c, true
+	return true
 }
 
 func (c *credentials) param(name string) *string {
@@ -217,6 +226,13 @@ func (c *credentials) expect(alg Algorithm, ha1, method string) string {
 
 func (c *credentials) matches(want string) bool {
 	return subtle.ConstantTimeCompare([]byte(strings.ToLower(c.response)), []byte(want)) == 1
+}
+
+// generation is that of the counts now.
+func (s *Server) generation() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used.gen
 }
 
 // fresh reports whether the nonce is still good and this count of it was not used, and notes the use.
