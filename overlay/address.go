@@ -121,7 +121,7 @@ func (p *Peer) resolve(ctx context.Context, d node.Dial) ([]target, error) {
 		return nil, errNoAddress
 	}
 	if list = slices.DeleteFunc(list, p.owns); len(list) == 0 {
-		return nil, errSelf
+		return nil, node.ErrSelf
 	}
 	return list, nil
 }

@@ -32,7 +32,7 @@ func (l *loop) dial(d node.Dial) {
 			}
 			l.p.cfg.Log.Debug().Str("component", "overlay").Str("peer_id", d.Peer.Short()).Str("address", d.Address).Err(err).
 				Msg("dial failed")
-			l.node.DialFailed(now, d.Dial, err)
+			l.node.DialFailed(now, d.Dial, &dialError{err})
 		}
 	}
 	ok := l.spawn(p.dials, func(opened func()) {
@@ -62,7 +62,7 @@ func (p *Peer) open(ctx context.Context, d node.Dial) (fresh, error) {
 	f, err := p.connect(ctx, list, d.Peer)
 	if err == nil && p.isSelf(f.peer) {
 		f.close()
-		return fresh{}, errSelf
+		return fresh{}, node.ErrSelf
 	}
 	return f, err
 }

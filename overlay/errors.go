@@ -20,7 +20,6 @@ var (
 )
 
 var (
-	errSelf       = errors.New("overlay: the address is this node's own")
 	errNoAddress  = errors.New("overlay: no usable address")
 	errUnexpected = errors.New("overlay: answer of another kind than the request's")
 )

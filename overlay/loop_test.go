@@ -107,8 +107,8 @@ func TestDialRefusesTheWrongNodeAndItself(t *testing.T) {
 			want error
 		}{
 			{node.Dial{Peer: a.NodeID(), Candidates: []wire.IceCandidate{at(t, b.address())}}, link.ErrWrongNode},
-			{node.Dial{Address: a.address()}, errSelf},
-			{node.Dial{Address: "192.0.2.200:1"}, errSelf},
+			{node.Dial{Address: a.address()}, node.ErrSelf},
+			{node.Dial{Address: "192.0.2.200:1"}, node.ErrSelf},
 			{node.Dial{Address: "192.0.2.99:1"}, context.DeadlineExceeded},
 			{node.Dial{Candidates: []wire.IceCandidate{otherLink}}, errNoAddress},
 			{node.Dial{}, errNoAddress},

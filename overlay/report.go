@@ -27,6 +27,12 @@ func (p *Peer) event(e node.Event) {
 		case p.uncertain <- struct{}{}:
 		default: // it is known already
 		}
+	case node.EventJoinFailed:
+		level = zerolog.WarnLevel
+		if p.cfg.First {
+			level = zerolog.InfoLevel // it begins without the others
+		}
+		p.count.event(string(e.Type))
 	case node.EventFirst, node.EventJoined:
 		p.joinedOnce()
 		fallthrough
@@ -44,8 +50,14 @@ func (p *Peer) event(e node.Event) {
 	if e.Text != "" {
 		log = log.Str("detail", e.Text)
 	}
+	if e.Type == node.EventJoinFailed {
+		log = log.Str("code", codeNotEntered)
+	}
 	log.Msg(string(e.Type))
 }
+
+// codeNotEntered stands beside each attempt to join that has come to nothing.
+const codeNotEntered = "E0309"
 
 // joinedOnce runs on the loop's goroutine.
 func (p *Peer) joinedOnce() {

@@ -208,5 +208,7 @@ func ownTargets(c *Config, advertised []wire.IceCandidate) []target {
 	return out
 }
 
-// owns reports whether t leads to this node itself.
-func (p *Peer) owns(t target) bool { return slices.Contains(p.own, t) }
+// owns reports whether t leads to this node itself. A bootstrap address names no type of link, so the address alone counts.
+func (p *Peer) owns(t target) bool {
+	return slices.ContainsFunc(p.own, func(own target) bool { return own.address == t.address })
+}

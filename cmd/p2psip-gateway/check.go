@@ -11,6 +11,7 @@ import (
 
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
+	"github.com/p2psip/p2psip-gateway/overlay/config"
 )
 
 const checkAbout = `Reads a configuration as a start would, looks at everything that it names, and says what is wrong: files, certificates,
@@ -61,6 +62,15 @@ func problemsIn(err error) (n int) {
 	return n
 }
 
+// domainIs tells why a SIP domain does not fit the overlay: RFC 7904 §3.3 has the user names of certificates equal to the addresses-of-record.
+func domainIs(domain string, doc *config.Overlay) error {
+	if domain == "" || strings.EqualFold(domain, doc.InstanceName) {
+		return nil
+	}
+	return fmt.Errorf("E0116 domain: %s is not the name of the overlay, %s: nobody could find users of %[1]s\n      try: domain: %[2]s, or an identity of the overlay %[1]s",
+		domain, doc.InstanceName)
+}
+
 // examineIdentity looks at the document, the certificate of the node and the users, as the start would.
 func examineIdentity(l *gateway.Loaded, now time.Time) (list []gateway.Problem) {
 	c := l.Config
@@ -71,6 +81,9 @@ func examineIdentity(l *gateway.Loaded, now time.Time) (list []gateway.Problem) 
 	} else if doc, _, warnings, err := identity.OpenDocument(c.Overlay.Document, name, now); err != nil {
 		list = append(list, l.Wrong("overlay.document", err))
 	} else {
+		if err := domainIs(domain, doc); err != nil {
+			list = append(list, l.Wrong("domain", err))
+		}
 		domain = cmp.Or(domain, doc.InstanceName)
 		for _, w := range warnings {
 			list = append(list, gateway.Problem{Text: c.Overlay.Document + ": " + w, Warning: true})

@@ -358,6 +358,40 @@ func TestProcessesLeaveOnSIGTERM(t *testing.T) {
 	})
 }
 
+// A node whose bootstrap nodes are all down says what it has tried and why that failed, and goes in when one is up.
+func TestProcessesTellWhyTheyDoNotGetIn(t *testing.T) {
+	r := newRing(t, program(t, ""), 3, []string{"2001"})
+	m := r.members[2] // the others are its bootstrap nodes
+	m.process = start(t, r.program, r.env, "run", "-c", m.file)
+	eventually(t, "a reason", func() error {
+		var s gateway.StatusReport
+		if err := getJSON(m.admin, "/api/v1/status", &s); err != nil {
+			return err
+		}
+		if s.Ready || !strings.HasSuffix(s.JoinFailed, ": connection refused") || !strings.Contains(strings.Join(s.Remarks(), "\n"), "E0309") {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+	if log := m.stderr.String(); !strings.Contains(log, "WRN join_failed code=E0309") || !strings.Contains(log, r.members[0].overlay+": connection refused") {
+		t.Errorf("log:\n%s", log)
+	}
+	r.start(t, r.members[0])
+	eventually(t, "the node to get in", func() error {
+		var s gateway.StatusReport
+		if err := getJSON(m.admin, "/api/v1/status", &s); err != nil {
+			return err
+		}
+		if !s.Ready || s.JoinFailed != "" {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+	if log := r.members[0].stderr.String(); strings.Contains(log, "WRN") {
+		t.Errorf("the first node is warned:\n%s", log)
+	}
+}
+
 // Whatever is wrong at the start: exit 1, one line that names it, and an indented one that says what to do.
 func TestProcessesNameWhatIsWrongAtTheStart(t *testing.T) {
 	r := newRing(t, program(t, ""), 1, []string{"2001"})
@@ -397,6 +431,7 @@ func TestProcessesNameWhatIsWrongAtTheStart(t *testing.T) {
 		"no identity":         {replace("identity: "+filepath.Join(r.dir, "gw0"), "identity: "+missing), []string{missing, "no such file", "try:"}},
 		"no TLS certificate": {replace("sip:\n", "sip:\n  tls: {cert: "+missing+", key: "+missing+"}\n"),
 			[]string{"sip.tls", missing, "no such file", "try:"}},
+		"other domain":      {replace("domain: p2psip.test", "domain: example.com"), []string{"bad.yaml:2:", "E0116", "example.com", "p2psip.test", "try:"}},
 		"no users":          {replace("users: users.txt", "users: "+missing), []string{"registrar.users", missing, "no such file", "try:"}},
 		"unknown key":       {replace("  first:", "  bootstap: [127.0.0.1:1]\n  first:"), []string{"bad.yaml:9:3", "bootstap", "bootstrap"}},
 		"list for a string": {replace("data: data0", "data: [a, b]"), []string{"bad.yaml:3:7 E0104 data"}},

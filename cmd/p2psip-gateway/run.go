@@ -58,6 +58,9 @@ func openFromFile(src gateway.Source, logTo io.Writer) (*gateway.Gateway, *renew
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	if err := domainIs(c.Domain, doc); err != nil {
+		return nil, nil, nil, errors.New(loaded.Wrong("domain", err).Text)
+	}
 	self, err := identity.LoadNode(c.Overlay.Identity, doc, now)
 	if err != nil {
 		return nil, nil, nil, err

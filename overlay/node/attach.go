@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -408,23 +409,29 @@ func (n *Node) dialDone(d *dial, c *conn) {
 	}
 }
 
-// DialFailed reports that a Dial effect led to nothing.
+// ErrSelf means that a bootstrap address is the node's own.
+var ErrSelf = errors.New("node: the address is this node's own")
+
+// errLinkRefused: EventLinkRefused says why.
+var errLinkRefused = errors.New("a link with this node is refused here")
+
+// DialFailed reports that a Dial effect led to nothing. What err says of a bootstrap address is shown to operators.
 func (n *Node) DialFailed(now time.Time, id DialID, err error) {
 	d := n.dials[id]
 	if !n.begin(now) || d == nil {
 		return
 	}
 	delete(n.dials, id)
-	n.dialFailed(d)
+	n.dialFailed(d, err)
 	n.settle()
 }
 
-func (n *Node) dialFailed(d *dial) {
+func (n *Node) dialFailed(d *dial, err error) {
 	if d.probe != "" {
 		return // another address is tried the next time
 	}
 	if d.bootstrap {
-		n.bootstrapFailed(d.id)
+		n.bootstrapFailed(d.id, err)
 		return
 	}
 	n.event(EventAttachFailed, d.node, "dial")

@@ -113,7 +113,7 @@ func (n *Node) LinkUp(now time.Time, id LinkID, who trust.Identity, from DialID)
 		n.out.Close = append(n.out.Close, id)
 		if n.state != Left {
 			if d != nil {
-				n.dialFailed(d)
+				n.dialFailed(d, errLinkRefused)
 			}
 			n.settle()
 		}

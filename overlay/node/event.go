@@ -12,7 +12,7 @@ type EventType string
 const (
 	EventFirst          EventType = "first"           // the node is the first of its overlay
 	EventJoined         EventType = "joined"          // the node is part of the ring; Peer is its successor
-	EventJoinFailed     EventType = "join_failed"     // an attempt came to nothing; Text says where
+	EventJoinFailed     EventType = "join_failed"     // an attempt came to nothing; Text says where and why
 	EventAdmitted       EventType = "admitted"        // Peer joined before us
 	EventNeighborUp     EventType = "neighbor_up"     // Peer became a neighbour
 	EventNeighborLost   EventType = "neighbor_lost"   // Peer is no longer alive, or left

@@ -92,7 +92,7 @@ func (n *Node) answerOffer(in *inbound, req *wire.AttachReq) {
 	n.gather(Gather{}, func(id SessionID, offer Offer, err error) {
 		if err != nil {
 			delete(n.dials, d.id)
-			n.dialFailed(d)
+			n.dialFailed(d, err)
 			n.forbid(in, "no candidates")
 			return
 		}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,7 +40,8 @@ type joining struct {
 	attempts  map[wire.NodeID]int // to attach to neighbours
 	pause     time.Duration
 	refusals  int
-	ring      bool // in this round somebody answered as a member of a ring does
+	why       string // the last attempt came to nothing
+	ring      bool   // in this round somebody answered as a member of a ring does
 }
 
 // given is the range that an admitting peer has given to us, for as long as it takes to be linked with its other end.
@@ -110,7 +112,7 @@ func (n *Node) joinTry() {
 	clear(j.attempts)
 	if n.c.Overlay.Expired(n.now) {
 		// RFC 6940 §11.1: the configuration is "no longer valid", so nobody joins by it. There may be another one when the pause is over.
-		n.event(EventJoinFailed, n.c.Self, "the configuration document has expired")
+		n.joinEvent(n.c.Self, "the configuration document has expired")
 		n.joinPause()
 		return
 	}
@@ -213,12 +215,14 @@ func (n *Node) bootstrapUp(id DialID, c *conn) {
 	}
 }
 
-func (n *Node) bootstrapFailed(id DialID) {
+func (n *Node) bootstrapFailed(id DialID, err error) {
 	j := n.joining
 	if j == nil {
 		return
 	}
-	n.event(EventJoinFailed, wire.NodeID{}, "dial "+j.address[id])
+	if !errors.Is(err, ErrSelf) { // a node may stand in the document as a bootstrap node itself
+		n.joinEvent(wire.NodeID{}, fmt.Sprintf("%s: %v", j.address[id], err))
+	}
 	delete(j.address, id)
 	if j.phase == phaseDial && !n.dialNext() && len(j.address) == 0 {
 		n.joinRoundOver()
@@ -261,10 +265,16 @@ func (n *Node) located(j *joining, link LinkID, ap wire.NodeID, err error) {
 	}
 }
 
+// joinEvent tells that an attempt to join has come to nothing, and keeps why for those who ask.
+func (n *Node) joinEvent(peer wire.NodeID, why string) {
+	n.joining.why = why
+	n.event(EventJoinFailed, peer, why)
+}
+
 // joinFailed tries another way: at once if there is one, or after a pause.
 func (n *Node) joinFailed(why string) {
 	j := n.joining
-	n.event(EventJoinFailed, j.ap, why)
+	n.joinEvent(j.ap, why)
 	n.state = Starting
 	if j.alone {
 		n.state = Joined

@@ -42,6 +42,8 @@ type Status struct {
 	Oldest    time.Duration // age of the oldest transaction
 	Load      Load
 	Tuning    *Tuning // of an overlay with RFC 7363, else nil
+	// JoinFailed is why the last attempt to join came to nothing; empty while the node is part of the ring.
+	JoinFailed string
 }
 
 // Load is how full the node's bounded tables are.
@@ -113,6 +115,9 @@ func (n *Node) Status(now time.Time) Status {
 		Load:         n.load(),
 		ClockSkew:    n.clockSkew(),
 		Tuning:       n.tuningStatus(),
+	}
+	if n.joining != nil && !n.state.Serves() {
+		s.JoinFailed = n.joining.why
 	}
 	for _, r := range n.requests {
 		s.Oldest = max(s.Oldest, now.Sub(r.begun))

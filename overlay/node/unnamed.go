@@ -90,7 +90,7 @@ func (n *Node) closeUnnamed(u *conn) {
 	delete(n.unnamed, u.id)
 	n.out.Close = append(n.out.Close, u.id)
 	if u.dial != nil && n.state != Left {
-		n.dialFailed(u.dial)
+		n.dialFailed(u.dial, ErrLinkDown)
 	}
 }
 
@@ -103,7 +103,7 @@ func (n *Node) unnamedDown(id LinkID) bool {
 	delete(n.unnamed, id)
 	n.reroute(id)
 	if u.dial != nil {
-		n.dialFailed(u.dial)
+		n.dialFailed(u.dial, ErrLinkDown)
 	}
 	return true
 }

@@ -21,6 +21,8 @@ type StatusReport struct {
 	Transactions  int              `json:"transactions"`  // SIP transactions that have not ended
 	// Valid is what this node needs and for how long it is good, the first to end first. Until then it goes on without any server.
 	Valid []EndReport `json:"valid"`
+	// JoinFailed is why the last attempt to enter the overlay came to nothing; empty once the node is part of it.
+	JoinFailed string `json:"join_failed,omitempty"`
 	// ClockSkew is by how many seconds the clocks of the neighbours are ahead of this node's.
 	ClockSkew float64 `json:"clock_skew_seconds"`
 	// Published are the numbers and ranges that routes of this node publish.

@@ -70,6 +70,9 @@ func (g *Gateway) servers() []ServerReport {
 // remarks are lines for people about what works today and is going to end, or has to be looked after.
 func (r *StatusReport) remarks(now time.Time) []string {
 	var lines []string
+	if r.JoinFailed != "" {
+		lines = append(lines, "E0309 nobody has let this node into the overlay yet, it goes on trying: "+r.JoinFailed)
+	}
 	for i, e := range r.Valid {
 		switch {
 		case !now.Before(e.Until):
