@@ -65,13 +65,15 @@ type event struct {
 	branch int
 	try    int // which of the leg's hops an answer is from
 	res    *message.Message
-	err    error
-	reason string
-	found  []location.Remote
-	hops   []location.Hop
-	uri    string
-	depth  int
-	aor    location.AOR
+	// passage is that of res.
+	passage *passage
+	err     error
+	reason  string
+	found   []location.Remote
+	hops    []location.Hop
+	uri     string
+	depth   int
+	aor     location.AOR
 
 	identified *identified
 }
@@ -94,10 +96,11 @@ const (
 type user struct {
 	c           *call
 	branch, try int
+	passage     passage
 }
 
 func (u *user) Response(res *message.Message) {
-	u.c.post(event{kind: evResponse, branch: u.branch, try: u.try, res: res})
+	u.c.post(event{kind: evResponse, branch: u.branch, try: u.try, res: res, passage: &u.passage})
 }
 
 func (u *user) Failed(err error) {
@@ -261,7 +264,7 @@ func (c *call) arm(now time.Time) {
 	c.timer.stop = c.p.c.After(next.Sub(now), func() { c.post(event{kind: evTick}) })
 }
 
-// close ends the bookkeeping once everything has ended. Later 2xx still find their way through the user of their branch.
+// close ends the bookkeeping once everything has ended. Later 2xx find their way without the call: see Proxy.Relay.
 func (c *call) close() {
 	if c.closed {
 		return
@@ -310,17 +313,12 @@ func (c *call) response(now time.Time, e *event) {
 		return
 	}
 	res := e.res
-	// RFC 3261 §16.7 step 3: "The proxy removes the topmost Via header field value from the response. If no Via header
-	// field values remain in the response, the response was meant for this element and MUST NOT be forwarded".
-	res.PopValue(message.Via)
-	if !res.Has(message.Via) {
+	if !e.passage.pass(res) {
 		if res.StatusCode >= 200 {
 			c.fork.fail(e.branch, timedOut) // its transaction is over, and nothing else will come
 		}
 		return
 	}
-	c.restore(l, res)
-	c.unassert(e.branch, res)
 	c.note(now, l, res, nil)
 	c.mediaResponse(l, res)
 	switch {

@@ -192,11 +192,3 @@ func readPrivacy(value string) (p privacy) {
 func (in *inbound) tooPrivate() bool {
 	return in.privacy&privacyCritical != 0 && in.privacy&(privacyUser|privacyHeader|privacySession) != 0 && !in.inside
 }
-
-// unassert takes what the called side says of itself out of a response (RFC 3325 §5: "a message (request or response)").
-func (c *call) unassert(branch int, res *message.Message) {
-	if !res.Has(message.PAssertedIdentity) || c.p.c.Identity.Trusted && !c.legs[branch].known && c.vouched(branch) {
-		return
-	}
-	res.Del(message.PAssertedIdentity)
-}

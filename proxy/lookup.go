@@ -304,7 +304,7 @@ func (c *call) send(branch int) {
 		c.fork.fail(branch, noMediaPorts)
 		return
 	}
-	u := &user{c: c, branch: branch, try: l.try}
+	u := &user{c: c, branch: branch, try: l.try, passage: c.passageOf(branch)}
 	if l.way != nil {
 		l.tx = c.p.c.Sender.Send(m, hop, newBranch(c.in.hash), &patient{u})
 		return

@@ -308,20 +308,6 @@ func (c *call) late(e *event) bool {
 	return true
 }
 
-// restore puts From and To into a response as they were in the request. RFC 3261 §8.2.6.2: "The From field of the response MUST equal the From
-// header field of the request", and To likewise, but for its tag.
-func (c *call) restore(l *leg, res *message.Message) {
-	if l.way == nil && !c.in.renamed || c.in.inside {
-		return
-	}
-	res.Set(message.From, c.in.req.Get(message.From))
-	to := c.in.req.Get(message.To)
-	if tag := message.Tag(res.Get(message.To)); tag != "" {
-		to += ";tag=" + tag
-	}
-	res.Set(message.To, to)
-}
-
 // id is what trunks know a call by.
 func (c *call) id() string { return c.in.req.Get(message.CallID) }
 

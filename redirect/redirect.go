@@ -136,6 +136,9 @@ func (s *Server) Cancel(tx sip.ServerTransaction, _ *message.Message) { s.refuse
 // ACK drops an ACK that belongs to no transaction: a redirect server sends no 2xx to INVITE.
 func (s *Server) ACK(*message.Message, location.Hop) {}
 
+// Relay sends nothing on: a redirect server sends no INVITE.
+func (s *Server) Relay(*message.Message, []byte) bool { return false }
+
 // Ended has nothing to forget.
 func (s *Server) Ended(sip.ServerTransaction) {}
 

@@ -33,8 +33,12 @@ type Handler interface {
 	// Cancel takes a CANCEL that matches tx, an INVITE transaction without final response. The stack has answered the CANCEL with 200; the
 	// INVITE is the core's to answer (RFC 3261 §9.2, §16.10).
 	Cancel(tx ServerTransaction, cancel *message.Message)
-	// Ended tells that tx ended: its final response is acknowledged, or given up, and nothing more will come of it.
+	// Ended tells that tx ended: its final response is sent, and when it is one to INVITE other than 2xx, acknowledged or given up. Nothing more will
+	// come of it; after a 2xx to INVITE the core may send others for 64*T1.
 	Ended(tx ServerTransaction)
+	// Relay takes a 2xx to an INVITE of ours that came behind the first, and makes it what is to be sent instead of it over the server
+	// transaction that the sip.RelayingUser named with this note; false: nothing is. res may be changed, note is valid during the call.
+	Relay(res *message.Message, note []byte) bool
 }
 
 // ClientTransaction is a request that we sent (RFC 3261 §17.1).
@@ -48,11 +52,20 @@ type ClientTransaction interface {
 
 // ClientUser takes what becomes of a request. Calls for one transaction come one after the other, in wire order; they must not block.
 type ClientUser interface {
-	// Response takes each response except 100 and retransmissions of a non-2xx: provisional ones, the final one, and every 2xx
-	// that follows a 2xx to INVITE, retransmissions included (RFC 6026 §7.2). res is the user's from now on.
+	// Response takes each response except 100 up to the final one. res is the user's from now on. What follows the final one ends in the stack;
+	// only a RelayingUser is concerned with the 2xx behind a first one.
 	Response(res *message.Message)
 	// Failed takes the end without a final response: ErrTimeout, ErrTransport. It is the last call.
 	Failed(err error)
+}
+
+// RelayingUser is a ClientUser of an INVITE that sends the 2xx responses on over a server transaction. RFC 6026 §7.2 has every 2xx passed on for 64*T1
+// behind the first, retransmissions included. For that long no user is kept, but some octets: each 2xx goes to Handler.Relay with them.
+type RelayingUser interface {
+	ClientUser
+	// Relays is asked with the first 2xx, while locks are held: it must take none. note is what Relay has to know; nil and no tx: nothing is to be
+	// sent on.
+	Relays() (tx ServerTransaction, note []byte)
 }
 
 // TryingUser is a ClientUser that is told of a 100 too: the other side has the request.

@@ -44,7 +44,8 @@ var layers = map[string][]string{
 	"sip/digest":         {"sip/keyed", "sip/message"},
 	"sip":                {"sip/message", "location"},
 	"sip/flow":           {"sip", "sip/message", "location"},
-	"sip/transaction":    {"sip", "sip/flow", "sip/message", "location"},
+	"sip/expiring":       {},
+	"sip/transaction":    {"sip", "sip/expiring", "sip/flow", "sip/message", "location"},
 	"sip/resolve":        {"sip/message", "location"},
 	"registrar":          {"sip", "sip/message", "location"},
 	"registrar/regevent": {"sip", "sip/message", "location"},
@@ -68,7 +69,7 @@ var layers = map[string][]string{
 
 // pure packages take the time, randomness and verified identities as arguments: no clock, I/O, locks or goroutines.
 var (
-	pure   = []string{"numbers", "overlay/wire", "overlay/chord", "overlay/route", "overlay/store", "overlay/redir", "overlay/node", "overlay/sim", "overlay/lease", "overlay/proof", "sip/message", "media/sdp"}
+	pure   = []string{"numbers", "overlay/wire", "overlay/chord", "overlay/route", "overlay/store", "overlay/redir", "overlay/node", "overlay/sim", "overlay/lease", "overlay/proof", "sip/message", "sip/expiring", "media/sdp"}
 	impure = []string{"net", "net/http", "os", "sync", "sync/atomic", "context", "crypto/rand", "math/rand", "syscall"}
 	clock  = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 )

@@ -12,8 +12,7 @@ import (
 // clientTx is what a user holds of a client transaction; it implements sip.ClientTransaction.
 type clientTx struct {
 	e       *entry
-	req     *message.Message // as sent; e.mu; nil when there is a final response
-	user    sip.ClientUser   // e.mu; nil when abandoned, and for a CANCEL
+	user    sip.ClientUser // e.mu; nil when abandoned, and for a CANCEL
 	receipt flow.Receipt
 	cancel  bool // e.mu: Cancel has been called
 	sent    bool // e.mu: the CANCEL is out
@@ -37,12 +36,12 @@ func (c *clientTx) Cancel(reason string) {
 // sendCancel sends the CANCEL that was asked for, as soon as it may. The caller holds e.mu.
 func (c *clientTx) sendCancel() {
 	// RFC 3261 §9.1: "If no provisional response has been received, the CANCEL request MUST NOT be sent".
-	if !c.cancel || c.sent || c.req == nil || c.e.machine.state != proceeding {
+	if !c.cancel || c.sent || c.e.req == nil || c.e.machine.state != proceeding {
 		return
 	}
 	c.sent = true
-	via, _ := c.req.TopVia()
-	req := newCANCEL(c.req, c.reason)
+	via, _ := c.e.req.TopVia()
+	req := newCANCEL(c.e.req, c.reason)
 	c.e.l.start(req, c.e.hop, via.Branch, nil)
 	c.e.step(evCancelled, nil, nil)
 }
@@ -54,25 +53,26 @@ func (c *clientTx) Abandon() {
 	c.e.step(evAbandon, nil, nil)
 }
 
-// received takes a response.
-func (e *entry) received(m *message.Message) {
-	ev := classify(m.StatusCode)
+// received takes a response; false when the transaction has just finished.
+func (e *entry) received(m *message.Message) bool {
 	e.mu.Lock()
-	if ev != evProvisional && e.machine.state >= completed {
-		e.l.counters.retransmitted.Add(1)
+	if e.out {
+		e.mu.Unlock()
+		return false
 	}
-	e.step(ev, m, nil)
+	e.step(classify(m.StatusCode), m, nil)
 	if c := e.client; c != nil {
 		c.sendCancel()
 	}
 	e.mu.Unlock()
 	e.run()
+	return true
 }
 
 // start enters a client transaction and sends its request, which has its Via on top.
 func (l *Layer) start(req *message.Message, to location.Hop, branch string, user sip.ClientUser) *clientTx {
-	e := &entry{l: l, key: l.hasher.client(branch, req.Method), hop: to}
-	c := &clientTx{e: e, req: req, user: user}
+	e := &entry{l: l, key: l.hasher.client(branch, req.Method), hop: to, req: req}
+	c := &clientTx{e: e, user: user}
 	c.receipt.Owner = c
 	e.client = c
 	e.machine = machine{kind: otherClient, reliable: l.transport.Reliable(to), late: to.Node != ""}
@@ -82,8 +82,8 @@ func (l *Layer) start(req *message.Message, to location.Hop, branch string, user
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !l.enter(e) {
-		e.machine.state = terminated
-		e.client = nil
+		e.machine.state, e.out = terminated, true
+		e.client, e.req = nil, nil
 		if user != nil {
 			e.queue(call{what: callFailed, err: sip.ErrOverload, user: user})
 		}

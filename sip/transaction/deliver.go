@@ -36,26 +36,54 @@ func (l *Layer) leave() {
 
 func (l *Layer) response(m *message.Message, via message.ViaValue) {
 	cseq, _ := m.CSeq()
-	e := l.table.get(l.hasher.client(via.Branch, cseq.Method))
-	if e == nil {
+	k := l.hasher.client(via.Branch, cseq.Method)
+	e, left := l.table.find(l.now(), k)
+	if e != nil {
+		if e.received(m) {
+			return
+		}
+		_, left = l.table.find(l.now(), k) // it has just finished
+	}
+	if left.role == nobody {
 		// RFC 6026 §7.3: "The proxy MUST NOT forward the response if there is no matching transaction state machine."
 		l.counters.drop(dropStray)
 		return
 	}
-	e.received(m)
+	left.response(l, m)
 }
 
 func (l *Layer) ack(m *message.Message, via message.ViaValue, from location.Hop) {
 	// RFC 3261 §17.2.3: "The method of the request matches the one that created the transaction, except for ACK, where the method of
 	// the request that created the transaction is INVITE."
-	if e := l.table.get(l.hasher.server(m, via, "INVITE")); e == nil || !e.acknowledged() {
+	k := l.hasher.server(m, via, "INVITE")
+	e, left := l.table.find(l.now(), k)
+	if e != nil {
+		if e.acknowledged() {
+			return
+		}
+		_, left = l.table.find(l.now(), k)
+	}
+	if left.role != inviteServerConfirmed {
+		// RFC 6026 §7.1: ACKs "received from the network while in the "Accepted" state MUST be passed directly to the TU".
 		l.handler.ACK(m, from)
 	}
 }
 
+// again reports whether a request is a retransmission, and deals with it then.
+func (l *Layer) again(k key, m *message.Message, via message.ViaValue, from location.Hop) bool {
+	e, left := l.table.find(l.now(), k)
+	if e != nil {
+		if e.repeated(from, via) {
+			return true
+		}
+		_, left = l.table.find(l.now(), k)
+	}
+	return left.request(l, m, via, from)
+}
+
 func (l *Layer) request(m *message.Message, via message.ViaValue, from location.Hop) {
 	k := l.hasher.server(m, via, m.Method)
-	if e := l.table.get(k); e != nil && e.repeated(from, via) {
+	if l.again(k, m, via, from) {
 		return
 	}
 	initial := message.Tag(m.Get(message.To)) == ""
@@ -67,7 +95,7 @@ func (l *Layer) request(m *message.Message, via message.ViaValue, from location.
 	e := l.newServer(k, m, via, from)
 	if initial {
 		e.merge = l.hasher.merge(m)
-		if !l.table.put(e.merge, e) {
+		if !l.table.put(l.now(), e.merge, e) {
 			// RFC 3261 §8.2.2.2: "the UAS core SHOULD generate a 482 (Loop Detected) response".
 			l.counters.drop(dropMerged)
 			l.reply(m, via, from, merged)
@@ -77,9 +105,7 @@ func (l *Layer) request(m *message.Message, via message.ViaValue, from location.
 	e.mu.Lock()
 	if !l.enter(e) {
 		e.mu.Unlock()
-		if initial {
-			l.table.del(e.merge, e)
-		}
+		l.unmerge(e)
 		l.counters.drop(dropOverload)
 		l.reply(m, via, from, overloaded)
 		return
@@ -91,7 +117,7 @@ func (l *Layer) request(m *message.Message, via message.ViaValue, from location.
 }
 
 func (l *Layer) newServer(k key, m *message.Message, via message.ViaValue, from location.Hop) *entry {
-	e := &entry{l: l, key: k, hop: l.transport.ResponseHop(from, via)}
+	e := &entry{l: l, key: k, hop: l.transport.ResponseHop(from, via), req: m}
 	e.machine = machine{kind: otherServer, reliable: from.Transport != flow.UDP && from.Transport != flow.DTLS}
 	if m.Method == "INVITE" {
 		e.machine.kind = inviteServer
@@ -103,26 +129,27 @@ func (l *Layer) newServer(k key, m *message.Message, via message.ViaValue, from 
 // cancel answers a CANCEL (RFC 3261 §9.2), in a transaction of its own, and tells the core of the INVITE.
 func (l *Layer) cancel(m *message.Message, via message.ViaValue, from location.Hop) {
 	k := l.hasher.server(m, via, "CANCEL")
-	if e := l.table.get(k); e != nil && e.repeated(from, via) {
+	if l.again(k, m, via, from) {
 		return
 	}
-	invite := l.table.get(l.hasher.server(m, via, "INVITE"))
-	var res []byte
-	if invite != nil {
+	of := l.hasher.server(m, via, "INVITE")
+	invite, left := l.table.find(l.now(), of)
+	var res *message.Message
+	if invite != nil || left.role != nobody {
 		// "the To tag of the response to the CANCEL and the To tag in the response to the original request SHOULD be the same".
-		res = message.NewResponse(m, 200, "", l.hasher.tag(invite.key)).AppendTo(nil)
+		res = message.NewResponse(m, 200, "", l.hasher.tag(of))
 	} else {
 		l.counters.drop(dropCancel)
-		res = noTransaction.Response(m, l.hasher.tag(k)).AppendTo(nil)
+		res = noTransaction.Response(m, l.hasher.tag(k))
 	}
 	e := l.newServer(k, m, via, from)
 	e.server = nil // the core is not concerned
 	e.mu.Lock()
 	if l.enter(e) {
 		e.step(evStart, nil, nil)
-		e.step(evFinal, nil, res)
+		e.step(evFinal, res, res.AppendTo(nil))
 	} else {
-		_ = e.send(res)
+		_ = e.send(res.AppendTo(nil))
 	}
 	e.mu.Unlock()
 	if invite != nil {

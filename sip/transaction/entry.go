@@ -10,7 +10,7 @@ import (
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
-// entry is what table and wheel hold of a transaction: when it has finished, all that is left of it.
+// entry is what table and wheel hold of a transaction that is under way. When only time can end it any more, remains take its place.
 //
 // The lock guards the machine and lasts for a step, sending included; no user is called under it. What users are to be told queues up
 // in calls and is run by whoever finds it waiting and may call them: a reader of the network or the wheel's goroutine, one at a
@@ -23,12 +23,14 @@ type entry struct {
 
 	mu         sync.Mutex
 	machine    machine
-	watched    instant      // what the wheel was told
-	reattached bool         // the connection was replaced once
-	hop        location.Hop // client: where the request went; server: where the responses go
-	last       []byte       // what a retransmission repeats; nil: nothing
-	server     *serverTx    // nil when the core has been told Ended, and in the answer to a CANCEL
-	client     *clientTx    // nil when its user needs to be told nothing more
+	watched    instant          // what the wheel was told
+	reattached bool             // the connection was replaced once
+	out        bool             // it is not in the table any longer
+	hop        location.Hop     // client: where the request went; server: where the responses go
+	req        *message.Message // as sent or as received; nil when there is nothing more to be made of it
+	last       []byte           // what a retransmission repeats; nil: nothing
+	server     *serverTx        // nil when the core has been told Ended, and in the answer to a CANCEL
+	client     *clientTx        // nil when its user needs to be told nothing more
 	calls      []call
 	calling    bool // somebody runs calls
 }
@@ -53,30 +55,37 @@ const (
 	callTrying
 )
 
-// step runs the machine and does what it says. The caller holds mu. wire is what doSend writes.
+// step runs the machine and does what it says. The caller holds mu. m is what came, or what a server is to send; wire is what doSend writes.
 func (e *entry) step(ev event, m *message.Message, wire []byte) action {
-	before := e.machine.state
+	now, before := e.l.now(), e.machine.state
 	if e.machine.late {
 		e.machine.reliable = e.l.transport.Reliable(e.hop)
 	}
-	a := e.machine.step(ev, e.l.now(), e.l.timers())
+	a := e.machine.step(ev, now, e.l.timers())
 	if a&doAnswer != 0 && e.server != nil {
-		res := forgotten.Response(e.server.req, e.l.hasher.tag(e.key))
-		wire = res.AppendTo(nil)
-		a = e.machine.step(evFinal, e.l.now(), e.l.timers())
+		m = forgotten.Response(e.req, e.l.hasher.tag(e.key))
+		wire = m.AppendTo(nil)
+		a = e.machine.step(evFinal, now, e.l.timers())
 	}
 	if a&doRefuse != 0 {
 		e.l.counters.refused(e.machine.kind, ev)
 	}
 	a |= e.transmit(a, m, wire)
+	if e.machine.settled() && !e.out {
+		e.l.remove(now, e, e.left(m))
+	}
 	e.tell(a, m)
 	if before != e.machine.state && e.machine.state >= completed {
 		e.l.counters.finished(e.machine.kind, before)
 	}
 	if a&doDestroy != 0 {
-		e.l.remove(e)
+		e.l.remove(now, e, remains{})
 	}
-	if due := e.machine.due(); due != e.watched {
+	due := e.machine.due()
+	if e.out {
+		due = 0
+	}
+	if due != e.watched {
 		e.watched = due
 		e.l.wheel.set(e, due)
 	}
@@ -88,17 +97,13 @@ func (e *entry) transmit(a action, m *message.Message, wire []byte) action {
 	switch {
 	case a&doSend != 0:
 		e.last = wire
-		if e.machine.state == accepted {
-			e.last = nil // the core repeats a 2xx (RFC 6026 §7.1)
-		}
 		return e.send(wire)
 	case a&doTrying != 0:
-		wire = message.NewResponse(e.server.req, 100, "", "").AppendTo(nil)
+		wire = message.NewResponse(e.req, 100, "", "").AppendTo(nil)
 		e.last = wire
 		return e.send(wire)
 	case a&doACK != 0:
-		e.last = newACK(e.client.req, m).AppendTo(nil)
-		return e.send(e.last)
+		return e.send(newACK(e.req, m).AppendTo(nil))
 	case a&doRepeat != 0 && e.last != nil:
 		e.l.counters.repeated.Add(1)
 		return e.send(e.last)
@@ -131,8 +136,8 @@ func (e *entry) tell(a action, m *message.Message) {
 		e.queue(call{what: callEnded, server: s})
 		e.server = nil
 	}
-	if e.machine.state == confirmed {
-		e.last = nil
+	if e.out {
+		e.req, e.last = nil, nil
 	}
 	c := e.client
 	if c == nil {
@@ -155,13 +160,7 @@ func (e *entry) tell(a action, m *message.Message) {
 		return
 	}
 	c.receipt.Release()
-	c.req = nil
-	if e.machine.state != completed || e.machine.kind != inviteClient {
-		e.last = nil
-	}
-	if e.machine.state != accepted {
-		e.client = nil
-	}
+	e.req, e.last, e.client = nil, nil, nil
 }
 
 func (e *entry) queue(c call) {

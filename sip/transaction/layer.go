@@ -10,6 +10,7 @@ package transaction
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -33,8 +34,10 @@ type Transport interface {
 // Config is a layer's. The zero value is usable.
 type Config struct {
 	Timers TimerConfig
-	// MaxTransactions limits the transactions in the table, finished ones included; 0: 1,048,576. Requests beyond it are answered 503.
+	// MaxTransactions limits the transactions that have no final response, or wait for an ACK; 0: 262,144. Requests beyond it are answered 503.
 	MaxTransactions int
+	// MaxFinished limits the octets that are kept for retransmissions of finished ones; 0: 256 MiB. Beyond it the oldest go before their time.
+	MaxFinished int64
 }
 
 // Layer is the transaction layer. It implements sip.Sender and flow.Receiver.
@@ -47,8 +50,10 @@ type Layer struct {
 	counters  counters
 	config    TimerConfig
 	max       int64
+	lives     []instant // of finished transactions
 	epoch     time.Time
 	draining  atomic.Bool
+	keeps     atomic.Bool // something is left of finished transactions
 	stop      chan struct{}
 	done      chan struct{}
 }
@@ -63,7 +68,6 @@ func New(c Config, t Transport) *Layer {
 	l := &Layer{
 		transport: t,
 		hasher:    newHasher(),
-		table:     newTable(),
 		wheel:     &wheel{wake: make(chan struct{}, 1)},
 		config:    c.Timers,
 		max:       int64(c.MaxTransactions),
@@ -82,6 +86,12 @@ func New(c Config, t Transport) *Layer {
 	if l.max == 0 {
 		l.max = defaultTransactions
 	}
+	if c.MaxFinished == 0 {
+		c.MaxFinished = defaultFinished
+	}
+	timers := l.timers()
+	l.lives = []instant{timers.span(), timers.d(), timers.T4}
+	l.table = newTable(l.lives, c.MaxFinished)
 	return l
 }
 
@@ -113,22 +123,16 @@ func (l *Layer) Drain(ctx context.Context) error {
 func (l *Layer) Close() {
 	close(l.stop)
 	<-l.done
+	l.table.clear()
 }
 
 func (l *Layer) now() instant { return time.Since(l.epoch) }
 
-func (l *Layer) timers() timers {
-	t := timers{TimerConfig: l.config, j: spans * l.config.T1}
-	if l.table.count.Load() > l.max/2 {
-		// Deviation from RFC 3261 §17.2.2 under load: a retransmission comes within T2 of the lost answer.
-		t.j = min(t.j, shortJ)
-	}
-	return t
-}
+func (l *Layer) timers() timers { return timers{l.config} }
 
 // enter puts a new transaction into the table; false when there is no room, or the key is taken.
 func (l *Layer) enter(e *entry) bool {
-	if l.table.count.Load() >= l.max || !l.table.put(e.key, e) {
+	if l.table.count.Load() >= l.max || !l.table.put(l.now(), e.key, e) {
 		return false
 	}
 	l.table.count.Add(1)
@@ -136,12 +140,34 @@ func (l *Layer) enter(e *entry) bool {
 	return true
 }
 
-func (l *Layer) remove(e *entry) {
-	l.table.del(e.key, e)
+// remove takes e out of the table, and leaves there what a retransmission needs, if anything. The caller holds e.mu.
+func (l *Layer) remove(now instant, e *entry, left remains) {
+	if e.out {
+		return
+	}
+	e.out = true
+	l.table.count.Add(-1)
+	if left.role == nobody {
+		l.table.del(e.key, e)
+		l.unmerge(e)
+		return
+	}
+	class := max(slices.Index(l.lives, e.machine.end-now), 0)
+	l.table.keep(now, e.key, e, left, class)
+	if e.merge != (key{}) {
+		l.table.keep(now, e.merge, e, remains{role: mergedRequest}, class)
+	}
+	if !l.keeps.Load() && !l.keeps.Swap(true) {
+		l.wheel.kick()
+	}
+}
+
+// unmerge forgets by what else e's request is known.
+func (l *Layer) unmerge(e *entry) {
 	if e.merge != (key{}) {
 		l.table.del(e.merge, e)
+		e.merge = key{}
 	}
-	l.table.count.Add(-1)
 }
 
 // Send implements sip.Sender.

@@ -17,18 +17,18 @@ const (
 // Implementation limits.
 const (
 	tickLength = 20 * time.Millisecond // of the timer wheel
-	wheelSlots = 2048                  // 41 s: the longest timer of a finished transaction is 32 s
+	wheelSlots = 2048                  // 41 s: most timers are of 32 s or less
+	sweepTicks = 10                    // between two looks at what is left of finished transactions
 	// tryingAfter leaves a tick and some of RFC 3261 §17.2.1: 100 "within 200 ms".
 	tryingAfter = 200*time.Millisecond - 2*tickLength
 	// longestWait ends an INVITE that nobody has said a word about for so long: the proxy's Timer C comes far before it.
-	longestWait = 10 * time.Minute
-	// shortJ is Timer J when the table is over half full: a client that lost the answer asks again within T2.
-	shortJ = 6 * time.Second
-
+	longestWait         = 10 * time.Minute
 	viaRoom             = 80      // octets of a Via of ours, in the sum that decides between UDP and TCP
-	shards              = 64      // of the table, so that cores do not wait for each other
+	shards              = 32      // of the table, so that cores do not wait for each other
+	keyOctets           = 16      // of a key among the octets of a finished transaction
 	maxCalls            = 256     // news that wait for the user of one transaction
-	defaultTransactions = 1 << 20 // finished ones included: 32 s of 30,000 requests a second
+	defaultTransactions = 1 << 18 // under way: each holds its request and what its user has for it
+	defaultFinished     = 1 << 28 // octets of finished ones: 32 s of 30,000 calls a second
 	retryAfter          = "10"    // seconds, in a 503 of ours
 	drainPoll           = 20 * time.Millisecond
 )

@@ -70,12 +70,12 @@ type TimerConfig struct {
 }
 
 // timers are the values that a machine uses.
-type timers struct {
-	TimerConfig
-	j time.Duration // Timer J, which is shorter than 64*T1 when the table is full of finished transactions
-}
+type timers struct{ TimerConfig }
 
 func (t timers) span() time.Duration { return spans * t.T1 }
+
+// d is Timer D (RFC 3261 §17.1.1.2).
+func (t timers) d() time.Duration { return max(timerD, t.span()) }
 
 // resetToT2 is how long a client retransmits before Timer E reaches T2 (RFC 4320 §4.1).
 func (t timers) resetToT2() time.Duration {
@@ -130,6 +130,11 @@ func (m *machine) due() instant {
 		return m.again
 	}
 	return m.end
+}
+
+// settled reports whether only time ends the state that m is in: retransmissions may come, but nothing begins any more.
+func (m *machine) settled() bool {
+	return m.state == confirmed || m.state == accepted || m.state == completed && m.kind != inviteServer
 }
 
 // finish enters a state that a timer ends; a timer of zero length ends it at once.

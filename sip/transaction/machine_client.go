@@ -82,7 +82,7 @@ func (m *machine) inviteClientFailure(now instant, t timers) action {
 	switch m.state {
 	case trying, proceeding:
 		// §17.1.1.2: "the client transaction MUST generate an ACK request, even if the transport is reliable".
-		return m.finish(completed, now, m.unlessReliable(max(timerD, t.span()))) | doACK | doPass | doForget
+		return m.finish(completed, now, m.unlessReliable(t.d())) | doACK | doPass | doForget
 	case completed:
 		return doRepeat // "MUST cause the ACK to be re-passed to the transport layer"
 	default:

@@ -46,10 +46,10 @@ func (m *machine) inviteServerTick(now instant, t timers) action {
 	case m.state == proceeding:
 		m.again = 0
 		return doTrying
-	case m.state == confirmed:
-		return doDestroy // Timer I
+	case m.settled():
+		return doDestroy // Timer I, Timer L
 	case now >= m.end:
-		return doEnded | doForget | doDestroy // Timer H: the ACK never came; Timer L
+		return doEnded | doForget | doDestroy // Timer H: the ACK never came
 	default:
 		// §17.2.1: "If timer G fires, the response is passed to the transport layer once more", next "MIN(2*T1, T2)".
 		m.interval = min(2*m.interval, t.T2)
@@ -79,8 +79,7 @@ func (m *machine) inviteServerSuccess(now instant, t timers) action {
 	switch m.state {
 	case proceeding:
 		// RFC 6026 §7.1: "the state machine MUST transition to the "Accepted" state and set Timer L to 64*T1".
-		m.finish(accepted, now, t.span())
-		return doSend
+		return m.finish(accepted, now, t.span()) | doSend | doEnded | doForget
 	case accepted:
 		// "Any retransmission of the 2xx response passed from the TU [...] MUST be passed to the transport layer".
 		return doSend
@@ -132,7 +131,7 @@ func (m *machine) otherServer(ev event, now instant, t timers) action {
 		if !m.unanswered() {
 			return doRefuse
 		}
-		return m.finish(completed, now, m.unlessReliable(t.j)) | doSend | doEnded | doForget
+		return m.finish(completed, now, m.unlessReliable(t.span())) | doSend | doEnded | doForget
 	case evSilence:
 		if !m.unanswered() {
 			return doRefuse

@@ -14,7 +14,7 @@ const (
 	ms     = time.Millisecond
 )
 
-var usual = timers{TimerConfig: TimerConfig{defaultT1, defaultT2, defaultT4}, j: 32 * second}
+var usual = timers{TimerConfig{defaultT1, defaultT2, defaultT4}}
 
 var actionNames = []string{"send", "repeat", "trying", "answer", "ack", "pass", "timeout", "broken", "ended", "forget", "destroy", "refuse"}
 
@@ -190,13 +190,13 @@ var scripts = []script{
 	}},
 	{"RFC6026_7_1 Accepted absorbs INVITE, sends each 2xx, passes ACK, ends with timer L", inviteServer, true, []row{
 		{0, evStart, doPass, proceeding},
-		{ms, evSuccess, doSend, accepted},
+		{ms, evSuccess, doSend | doEnded | doForget, accepted},
 		{second, evRequest, 0, accepted},
 		{2 * second, evSuccess, doSend, accepted},
 		{3 * second, evACK, doPass, accepted},
 		{4 * second, evFinal, doRefuse, accepted},
 		{5 * second, evProvisional, doRefuse, accepted},
-		{32001 * ms, evTick, doEnded | doForget | doDestroy, terminated},
+		{32001 * ms, evTick, doDestroy, terminated},
 	}},
 	{"an INVITE that the core forgets is answered in the end", inviteServer, false, []row{
 		{0, evStart, doPass, proceeding},

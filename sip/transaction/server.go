@@ -8,7 +8,7 @@ import (
 // serverTx is what a core holds of a server transaction; it implements sip.ServerTransaction.
 type serverTx struct {
 	e         *entry
-	req       *message.Message
+	req       *message.Message // for the core, also when the layer needs it no more
 	from      location.Hop
 	cancelled bool // e.mu: the core has been told of a CANCEL
 }
@@ -17,8 +17,9 @@ func (s *serverTx) Request() *message.Message { return s.req }
 
 func (s *serverTx) Source() location.Hop { return s.from }
 
-func (s *serverTx) Respond(res *message.Message) {
-	e := s.e
+func (s *serverTx) Respond(res *message.Message) { s.e.respond(res) }
+
+func (e *entry) respond(res *message.Message) {
 	if res.StatusCode > 100 && message.Tag(res.Get(message.To)) == "" {
 		// RFC 3261 §8.2.6.2: "the UAS MUST add a tag to the To header field in the response (with the exception of the 100 (Trying)".
 		res.Set(message.To, res.Get(message.To)+";tag="+e.l.hasher.tag(e.key))
@@ -34,11 +35,14 @@ func (s *serverTx) Respond(res *message.Message) {
 		// RFC 4320 §4.1: "MUST NOT send any provisional response with a Status-Code other than 100 to a non-INVITE request".
 		e.l.counters.drop(dropForbidden)
 	default:
-		e.step(classify(res.StatusCode), nil, res.AppendTo(nil))
-		if res.StatusCode >= 300 && e.merge != (key{}) {
+		if res.StatusCode >= 300 {
 			// No longer "ongoing" (RFC 3261 §8.2.2.2): there are clients that follow a challenge without counting CSeq up.
-			e.l.table.del(e.merge, e)
+			e.l.unmerge(e)
 		}
+		if e.out {
+			e.step(evTick, nil, nil) // nobody watches its time any more
+		}
+		e.step(classify(res.StatusCode), res, res.AppendTo(nil))
 	}
 	e.hand()
 }
@@ -61,11 +65,11 @@ func classify(status int) event {
 	}
 }
 
-// repeated takes a retransmission of the request; false when the transaction has just ended.
+// repeated takes a retransmission of the request; false when the transaction has just finished.
 func (e *entry) repeated(from location.Hop, via message.ViaValue) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.machine.state == terminated {
+	if e.out {
 		return false
 	}
 	e.l.counters.retransmitted.Add(1)
@@ -75,18 +79,17 @@ func (e *entry) repeated(from location.Hop, via message.ViaValue) bool {
 	return true
 }
 
-// acknowledged takes an ACK; false when it is one for a 2xx, or for nobody here.
+// acknowledged takes an ACK; false when the transaction has just finished.
 func (e *entry) acknowledged() bool {
 	e.mu.Lock()
-	a := action(0)
-	if e.machine.state == terminated {
-		a = doPass
-	} else {
-		a = e.step(evACK, nil, nil)
+	if e.out {
+		e.mu.Unlock()
+		return false
 	}
+	e.step(evACK, nil, nil)
 	e.mu.Unlock()
 	e.run()
-	return a&doPass == 0
+	return true
 }
 
 // cancelled tells the core of a CANCEL, once and only while the INVITE has no final response (RFC 3261 §9.2: it "has no effect on the

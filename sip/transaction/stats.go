@@ -1,6 +1,10 @@
 package transaction
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/p2psip/p2psip-gateway/sip/expiring"
+)
 
 // dropReason is a label of Stats.Dropped. The set is closed.
 type dropReason uint8
@@ -84,6 +88,7 @@ type Stats struct {
 	Started map[string]uint64 // transactions by kind: invite_client, non_invite_client, invite_server, non_invite_server
 	Live    map[string]int64  // those without final response
 	Kept    int64             // transactions in the table, finished ones included
+	Octets  int64             // of memory that finished ones take
 	Dropped map[string]uint64 // by reason
 
 	Sent        uint64 // retransmissions that we sent
@@ -94,8 +99,9 @@ type Stats struct {
 // Stats takes a snapshot.
 func (l *Layer) Stats() Stats {
 	c := &l.counters
-	s := Stats{Started: map[string]uint64{}, Live: map[string]int64{}, Dropped: map[string]uint64{}, Kept: l.table.count.Load(),
-		Sent: c.repeated.Load(), Received: c.retransmitted.Load(), SendFailure: c.unsent.Load()}
+	s := Stats{Started: map[string]uint64{}, Live: map[string]int64{}, Dropped: map[string]uint64{}, Kept: l.table.count.Load() + l.table.kept(),
+		Octets: l.table.pages.taken.Load() * expiring.PageSize,
+		Sent:   c.repeated.Load(), Received: c.retransmitted.Load(), SendFailure: c.unsent.Load()}
 	for k, n := range kindNames {
 		begun := c.begun[k].Load()
 		s.Started[n], s.Live[n] = uint64(begun), begun-c.ended[k].Load()

@@ -111,9 +111,12 @@ func virtual(t *testing.T, cfg Config, c *core, f func(l *Layer, w *wire)) {
 			}
 		}
 		for i := range l.table.shards {
-			if n := len(l.table.shards[i].m); n != 0 {
-				t.Errorf("%d keys are left", n)
+			if s := &l.table.shards[i]; len(s.live)+s.finished.Len() != 0 {
+				t.Errorf("%d and %d keys are left", len(s.live), s.finished.Len())
 			}
+		}
+		if n := l.Stats().Octets; n != 0 {
+			t.Errorf("%d octets are left", n)
 		}
 		l.Close()
 	})
@@ -308,20 +311,6 @@ func TestOverload(t *testing.T) {
 	})
 }
 
-func TestFullTableKeepsAnswersForAShorterTime(t *testing.T) {
-	c := &core{request: func(tx sip.ServerTransaction) { tx.Respond(answer(tx.Request(), 200)) }}
-	virtual(t, Config{MaxTransactions: 4}, c, func(l *Layer, w *wire) {
-		for i := range 4 {
-			l.Deliver(parse(ask{method: "OPTIONS", branch: fmt.Sprint("z9hG4bK", i)}), udpHop)
-		}
-		time.Sleep(shortJ + time.Second)
-		synctest.Wait()
-		if n := l.Stats().Kept; n != 2 {
-			t.Error(n)
-		}
-	})
-}
-
 func TestTransportErrorAtOnceIsToldLater(t *testing.T) {
 	virtual(t, Config{}, &core{}, func(l *Layer, w *wire) {
 		w.fail(flow.ErrNoRoute)
@@ -443,35 +432,6 @@ func TestRFC3261_9_1_NoCANCELWithoutAProvisionalResponse(t *testing.T) {
 		<-u.responses
 		if err := <-u.failed; !errors.Is(err, sip.ErrTimeout) || time.Since(w.start) > 33*time.Second {
 			t.Error(err, time.Since(w.start))
-		}
-	})
-}
-
-func TestFinishedTransactionKeepsWhatARetransmissionNeeds(t *testing.T) {
-	busy := &core{request: func(tx sip.ServerTransaction) { tx.Respond(answer(tx.Request(), 486)) }}
-	virtual(t, Config{}, busy, func(l *Layer, w *wire) {
-		l.Deliver(parse(ask{method: "OPTIONS", branch: "z9hG4bK1"}), udpHop)
-		l.Deliver(parse(ask{method: "INVITE", branch: "z9hG4bK2"}), udpHop)
-		l.Deliver(parse(ask{method: "ACK", branch: "z9hG4bK2"}), udpHop)
-		for _, method := range []string{"OPTIONS", "INVITE"} {
-			u := newUser()
-			l.Send(request(method, method), udpHop, "", u)
-			l.Deliver(answer(w.latest(), 486), udpHop)
-			<-u.responses
-		}
-		kept := map[kind]*entry{}
-		for i := range l.table.shards {
-			for _, e := range l.table.shards[i].m {
-				kept[e.machine.kind] = e
-			}
-		}
-		for k, octets := range map[kind]bool{otherServer: true, inviteServer: false, otherClient: false, inviteClient: true} {
-			e := kept[k]
-			e.mu.Lock()
-			if e.server != nil || e.client != nil || e.calls != nil || (e.last != nil) != octets {
-				t.Errorf("%s keeps %v %v %v and %d octets", kindNames[k], e.server, e.client, e.calls, len(e.last))
-			}
-			e.mu.Unlock()
 		}
 	})
 }

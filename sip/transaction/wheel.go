@@ -149,7 +149,15 @@ func tell(told []news) {
 	clear(told)
 }
 
-// run is the goroutine: it sleeps while the wheel is empty.
+// sweep forgets what is left of transactions whose last timer has fired.
+func (l *Layer) sweep(now instant) {
+	l.keeps.Store(false)
+	if l.table.expire(now) > 0 {
+		l.keeps.Store(true)
+	}
+}
+
+// run is the goroutine: it sleeps while the wheel is empty, and nothing is left of finished transactions.
 func (l *Layer) run() {
 	defer close(l.done)
 	w := l.wheel
@@ -157,6 +165,7 @@ func (l *Layer) run() {
 	defer timer.Stop()
 	var due []*entry
 	var told []news
+	swept := instant(0)
 	for {
 		soon, count := w.take(told)
 		tell(soon)
@@ -166,10 +175,17 @@ func (l *Layer) run() {
 			e.tick()
 		}
 		clear(due)
-		if count == 0 {
-			timer.Stop()
-		} else {
+		if now := l.now(); l.keeps.Load() && now-swept >= sweepTicks*tickLength {
+			swept = now
+			l.sweep(now)
+		}
+		switch {
+		case count > 0:
 			timer.Reset(tickLength)
+		case l.keeps.Load():
+			timer.Reset(sweepTicks * tickLength)
+		default:
+			timer.Stop()
 		}
 		select {
 		case <-timer.C:

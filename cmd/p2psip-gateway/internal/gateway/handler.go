@@ -17,6 +17,7 @@ type core interface {
 	Cancel(tx sip.ServerTransaction, cancel *message.Message)
 	ACK(ack *message.Message, from location.Hop)
 	Ended(tx sip.ServerTransaction)
+	Relay(res *message.Message, note []byte) bool
 }
 
 // handler dispatches by method: a REGISTER to the registrar, an OPTIONS about us to us, all else to the core of our role.
@@ -89,6 +90,9 @@ func (h *handler) Cancel(tx sip.ServerTransaction, cancel *message.Message) {
 
 // Ended implements sip.Handler.
 func (h *handler) Ended(tx sip.ServerTransaction) { h.core.Ended(tx) }
+
+// Relay implements sip.Handler.
+func (h *handler) Relay(res *message.Message, note []byte) bool { return h.core.Relay(res, note) }
 
 // authenticator checks the credentials in one header field.
 type authenticator struct {
