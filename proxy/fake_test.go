@@ -51,9 +51,30 @@ type sent struct {
 	user   sip.ClientUser
 	callee *fakeTx // at a peer gateway
 	to     *gateway
+	by     *gateway
 
-	mu      sync.Mutex
-	cancels []string
+	mu       sync.Mutex
+	cancels  []string
+	accepted bool
+	tx       sip.ServerTransaction // of further 2xx
+	note     []byte
+}
+
+// take takes a response as the stack does: behind the first 2xx to an INVITE the user is gone (RFC 6026 §7.2).
+func (s *sent) take(res *message.Message) {
+	s.mu.Lock()
+	was := s.accepted
+	if u, ok := s.user.(sip.RelayingUser); ok && !was && s.req.Method == "INVITE" && res.StatusCode/100 == 2 {
+		s.accepted = true
+		s.tx, s.note = u.Relays()
+	}
+	s.mu.Unlock()
+	switch {
+	case !was:
+		s.user.Response(res)
+	case res.StatusCode/100 == 2 && s.by.p.Relay(res, s.note):
+		s.tx.Respond(res)
+	}
 }
 
 func newGateway(t testing.TB, n int, change func(*Config)) *gateway {
@@ -158,14 +179,14 @@ func (g *gateway) Alive(to location.Hop) bool {
 }
 
 func (g *gateway) Send(req *message.Message, to location.Hop, branch string, user sip.ClientUser) sip.ClientTransaction {
-	s := &sent{req: req, hop: to, user: user}
+	s := &sent{req: req, hop: to, user: user, by: g}
 	g.mu.Lock()
 	req.Prepend(message.Via, g.via(to, branch))
 	g.sent = append(g.sent, s)
 	g.mu.Unlock()
 	if peer := g.peers[to.Node]; peer != nil {
 		s.to = peer
-		s.callee = &fakeTx{req: req.Clone(), src: location.Hop{Node: g.node}, answer: user.Response}
+		s.callee = &fakeTx{req: req.Clone(), src: location.Hop{Node: g.node}, answer: s.take}
 		peer.p.Request(s.callee)
 	}
 	return s
@@ -220,7 +241,7 @@ func (s *sent) answer(status int, fields ...string) {
 		name, value, _ := strings.Cut(f, ": ")
 		res.AddOther(name, value)
 	}
-	s.user.Response(res)
+	s.take(res)
 }
 
 // fakeTx is a sip.ServerTransaction that keeps its responses.

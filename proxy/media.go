@@ -11,9 +11,9 @@ import (
 type Media interface {
 	// Request takes a request other than ACK. ok is false when it is not to be sent, for want of ports.
 	Request(leg uint64, m *message.Message, from, to location.Hop) (ok bool)
-	// Response takes a response to it.
+	// Response takes a response to it; leg is 0 for a 2xx to an INVITE behind the first, which most often repeats it.
 	Response(leg uint64, m *message.Message)
-	// End tells that nothing more will come for it, but for repetitions of a 2xx to an INVITE.
+	// End tells that nothing more will come for it.
 	End(leg uint64)
 	// ACK takes an ACK for a 2xx.
 	ACK(m *message.Message, from, to location.Hop)

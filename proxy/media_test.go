@@ -52,7 +52,7 @@ func TestMediaSeesWhatPasses(t *testing.T) {
 	if got := string(x.last(t).Body); got != "response" {
 		t.Errorf("the caller reads %q", got)
 	}
-	want := []string{"1 INVITE 198.51.100.1>203.0.113.1", "2 INVITE 198.51.100.1>203.0.113.2", "1 180", "2 200", "1 487", "1 end", "2 end", "2 200"}
+	want := []string{"1 INVITE 198.51.100.1>203.0.113.1", "2 INVITE 198.51.100.1>203.0.113.2", "1 180", "2 200", "1 487", "1 end", "2 end", "0 200"}
 	if !slices.Equal(f.told, want) {
 		t.Errorf("told %q, want %q", f.told, want)
 	}

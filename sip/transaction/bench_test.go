@@ -81,27 +81,67 @@ func BenchmarkUDPRoundTrip(b *testing.B) {
 	}
 }
 
-// TestMemoryOfFinishedTransactions holds what one of them may keep for its 32 seconds: the answer of some 300 octets included.
-func TestMemoryOfFinishedTransactions(t *testing.T) {
-	const n, limit = 20000, 1300
-	l := New(Config{}, nowhere{})
-	l.Serve(&core{request: func(tx sip.ServerTransaction) { tx.Respond(answer(tx.Request(), 200)) }})
+// BenchmarkMemoryOfFinishedTransactions tells what is kept of an OPTIONS that was answered, and of a call with its BYE, for their 32 seconds.
+func BenchmarkMemoryOfFinishedTransactions(b *testing.B) {
+	for _, methods := range [][]string{{"OPTIONS"}, {"INVITE", "BYE"}} {
+		b.Run(methods[0], func(b *testing.B) {
+			n := 0
+			var pages, heap int64
+			for b.Loop() {
+				n += 20000
+				p, h := finish(b, 20000, methods)
+				pages, heap = pages+p, heap+h
+			}
+			b.ReportMetric(float64(pages)/float64(n), "octets/op")
+			b.ReportMetric(float64(heap)/float64(n), "heap-octets/op")
+		})
+	}
+}
+
+// finish has n times a request of each method forwarded and answered, and returns what is kept of them all.
+func finish(t testing.TB, n int, methods []string) (pages, heap int64) {
+	var l *Layer
+	out := &last{}
+	l = New(Config{}, out)
+	l.Serve(proxying(&l))
 	defer l.Close()
-	heap := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	before := heap()
+	before := inUse()
 	for i := range n {
-		l.Deliver(parse(ask{method: "OPTIONS", branch: fmt.Sprint("z9hG4bK", i)}), udpHop)
+		for _, method := range methods {
+			a := ask{method: method, branch: fmt.Sprint("z9hG4bK", method, i), call: fmt.Sprint("call", i)}
+			if method == "BYE" {
+				a.toTag = "b"
+			}
+			l.Deliver(parse(a), udpHop)
+			l.Deliver(answer(out.request, 200), udpHop)
+		}
 	}
-	each := (heap() - before) / n
-	t.Logf("%d octets each", each)
-	if l.Stats().Kept != n || each > limit {
-		t.Fatalf("%d transactions keep %d octets each", l.Stats().Kept, each)
+	if kept := l.Stats().Kept; kept != int64(2*n*len(methods)) {
+		t.Fatalf("%d are kept", kept)
 	}
+	return l.Stats().Octets, inUse() - before
+}
+
+func inUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// last is a Transport that keeps the last request.
+type last struct {
+	nowhere
+	request *message.Message
+}
+
+func (l *last) Send(_ location.Hop, b []byte, receipt *flow.Receipt) error {
+	if receipt == nil {
+		return nil
+	}
+	m, err := message.Parse(b)
+	l.request = m
+	return err
 }
 
 // TestNoGoroutineForATransaction holds the promise of the package.

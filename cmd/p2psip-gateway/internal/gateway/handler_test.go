@@ -24,6 +24,7 @@ func (p *passed) Request(sip.ServerTransaction)                  { p.requests++ 
 func (p *passed) Cancel(sip.ServerTransaction, *message.Message) {}
 func (p *passed) ACK(*message.Message, location.Hop)             {}
 func (p *passed) Ended(sip.ServerTransaction)                    {}
+func (p *passed) Relay(*message.Message, []byte) bool            { return false }
 
 // RFC 3261 §11: an OPTIONS that is about the gateway itself is answered here, and any other passed on.
 //
