@@ -129,17 +129,23 @@ func (b *Bindings) commit(s *shard, aor AOR, old, set []Binding, done func([]Bin
 	if b.journal == nil {
 		return nil
 	}
-	err := b.journal.put(change{aor, set, func(err error) {
-		if err != nil {
-			b.takeBack(aor, old, version)
-			err = fmt.Errorf("location: journal: %w: %w", err, ErrUnavailable)
-		}
-		done(set, err)
-	}})
+	err := b.journal.put(change{aor: aor, set: set, old: old, version: version, done: done})
 	if err != nil {
 		b.install(s, aor, old)
 	}
 	return err
+}
+
+// told takes what the journal says of a change.
+func (b *Bindings) told(c *change, err error) {
+	if c.done == nil {
+		return
+	}
+	if err != nil {
+		b.takeBack(c.aor, c.old, c.version)
+		err = fmt.Errorf("location: journal: %w: %w", err, ErrUnavailable)
+	}
+	c.done(c.set, err)
 }
 
 // put installs a set outside Update.
@@ -179,7 +185,7 @@ func (b *Bindings) takeBack(aor AOR, old []Binding, version uint64) {
 	if e == nil || e.version == version {
 		b.install(s, aor, old)
 		// The disk may have taken what it was said to have refused. If it takes this, that is mended.
-		_ = b.journal.put(change{aor, old, nil})
+		_ = b.journal.put(change{aor: aor, set: old})
 	}
 }
 
@@ -225,7 +231,7 @@ func (b *Bindings) Sweep(now time.Time) map[AOR][]Binding {
 		}
 		b.install(s, aor, left)
 		if b.journal != nil {
-			_ = b.journal.put(change{aor, left, nil})
+			_ = b.journal.put(change{aor: aor, set: left})
 		}
 		s.mu.Unlock()
 	}
@@ -264,18 +270,19 @@ func (b *Bindings) popDue(now time.Time) []AOR {
 
 // live is the part of set that has not expired; set itself when nothing has.
 func live(set []Binding, now time.Time) []Binding {
-	expired := func(b Binding) bool { return !b.Expires.After(now) }
-	if !slices.ContainsFunc(set, expired) {
-		return set
+	for i := range set {
+		if !set[i].Expires.After(now) {
+			return slices.DeleteFunc(slices.Clone(set), func(b Binding) bool { return !b.Expires.After(now) })
+		}
 	}
-	return slices.DeleteFunc(slices.Clone(set), expired)
+	return set
 }
 
 func firstExpiry(set []Binding) time.Time {
 	first := set[0].Expires
-	for _, b := range set[1:] {
-		if b.Expires.Before(first) {
-			first = b.Expires
+	for i := range set {
+		if set[i].Expires.Before(first) {
+			first = set[i].Expires
 		}
 	}
 	return first

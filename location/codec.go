@@ -28,11 +28,11 @@ func appendSet(b []byte, set []Binding) []byte {
 }
 
 func appendBinding(b []byte, v *Binding) []byte {
-	for _, s := range []string{v.Contact, v.Params, v.CallID, v.UserAgent, v.Hop.Transport, v.Hop.Host, v.Hop.Node,
-		addr(v.Hop.Remote), addr(v.Hop.Local)} {
+	for _, s := range [...]string{v.Contact, v.Params, v.CallID, v.UserAgent, v.Hop.Transport, v.Hop.Host, v.Hop.Node} {
 		b = appendString(b, s)
 	}
-	for _, n := range []uint64{uint64(v.Q), uint64(v.CSeq), v.Hop.Flow, unix(v.Expires), unix(v.Registered), unix(v.Updated),
+	b = appendAddr(appendAddr(b, v.Hop.Remote), v.Hop.Local)
+	for _, n := range [...]uint64{uint64(v.Q), uint64(v.CSeq), v.Hop.Flow, unix(v.Expires), unix(v.Registered), unix(v.Updated),
 		uint64(len(v.Path))} {
 		b = binary.AppendUvarint(b, n)
 	}
@@ -53,11 +53,13 @@ func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-func addr(a netip.AddrPort) string {
-	if !a.IsValid() {
-		return ""
+func appendAddr(b []byte, a netip.AddrPort) []byte {
+	var buf [64]byte
+	text := buf[:0]
+	if a.IsValid() {
+		text = a.AppendTo(text)
 	}
-	return a.String()
+	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }
 
 func parseSet(b []byte) ([]Binding, error) {

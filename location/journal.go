@@ -30,11 +30,13 @@ type journal struct {
 	together func(f func())
 }
 
-// change is the new set of one AOR; an empty set removes it. done may be nil.
+// change is the new set of one AOR; an empty set removes it. done may be nil, and then the rest is not needed.
 type change struct {
-	aor  AOR
-	set  []Binding
-	done func(error)
+	aor     AOR
+	set     []Binding
+	old     []Binding
+	version uint64 // of the set in the table
+	done    func(set []Binding, err error)
 }
 
 // openJournal opens the file at path, brings it into the present form, and fills table from it. run starts it.
@@ -95,7 +97,7 @@ func (j *journal) run() {
 		j.mu.Unlock()
 		if len(all) > 0 {
 			err := j.commit(all)
-			together(func() { tell(all, err) })
+			together(func() { j.tell(all, err) })
 		}
 		clear(all)
 		j.mu.Lock()
@@ -105,11 +107,9 @@ func (j *journal) run() {
 }
 
 // tell says what came of changes.
-func tell(all []change, err error) {
-	for _, c := range all {
-		if c.done != nil {
-			c.done(err)
-		}
+func (j *journal) tell(all []change, err error) {
+	for i := range all {
+		j.table.told(&all[i], err)
 	}
 }
 

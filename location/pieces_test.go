@@ -223,7 +223,7 @@ func TestAFailedWriteIsTakenBackOnTheDisk(t *testing.T) {
 	all := s.take()
 	update("a@d", "sip:b@h")
 	s.j.log.limit = 0
-	tell(all, s.j.commit(all)) // which copies what is queued only
+	s.j.tell(all, s.j.commit(all)) // which copies what is queued only
 	s.round(true)
 	if s.j.log.start != 0 {
 		t.Error("it goes on to delete what it has copies of that were taken back")
@@ -253,7 +253,7 @@ func (s *scene) round(fail bool) {
 	}
 	all := s.take()
 	err := s.j.commit(all)
-	tell(all, err)
+	s.j.tell(all, err)
 	if (err != nil) != fail {
 		s.t.Fatal(err)
 	}

@@ -37,6 +37,10 @@ var (
 
 // publish has the overlay told and answers when it knows, or after PublishWait.
 func (r *Registrar) publish(tx sip.ServerTransaction, c *change, set []location.Binding) {
+	if len(set) > 0 && r.c.Publisher.Extend(c.aor, lastExpiry(set)) {
+		r.respond(tx, r.ok(tx.Request(), c, set), "")
+		return
+	}
 	w := &waiter{answer: func(err error) {
 		if err != nil && r.c.Required && len(set) > 0 {
 			r.refuse(tx, notPublished)
@@ -54,8 +58,7 @@ func (r *Registrar) publish(tx sip.ServerTransaction, c *change, set []location.
 
 var errWaited = errors.New("registrar: the overlay did not answer in time")
 
-// waiter gives one answer: what done says, or after wait that nothing was said. A refresh, which the overlay need not hear of, is done before
-// wait and costs no timer.
+// waiter gives one answer: what done says, or after wait that nothing was said.
 type waiter struct {
 	answer func(error)
 	mu     sync.Mutex
@@ -86,9 +89,9 @@ func (w *waiter) wait(d time.Duration) {
 
 func lastExpiry(set []location.Binding) time.Time {
 	last := set[0].Expires
-	for _, b := range set[1:] {
-		if b.Expires.After(last) {
-			last = b.Expires
+	for i := range set {
+		if set[i].Expires.After(last) {
+			last = set[i].Expires
 		}
 	}
 	return last
@@ -121,8 +124,23 @@ func (r *Registrar) ok(req *message.Message, c *change, set []location.Binding) 
 	}
 	r.addRoutes(res, req, c)
 	// RFC 3261 §10.3 step 8: "The response SHOULD include a Date header field."
-	res.Set(message.Date, now.UTC().Format(http.TimeFormat))
+	res.Set(message.Date, r.dateAt(now))
 	return res
+}
+
+// date is a second as Date has it.
+type date struct {
+	unix int64
+	text string
+}
+
+func (r *Registrar) dateAt(now time.Time) string {
+	d := r.date.Load()
+	if d == nil || d.unix != now.Unix() {
+		d = &date{now.Unix(), now.UTC().Format(http.TimeFormat)}
+		r.date.Store(d)
+	}
+	return d.text
 }
 
 // appendGRUUs writes the GRUUs of a device (RFC 5627 §5.2).

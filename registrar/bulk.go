@@ -2,7 +2,6 @@ package registrar
 
 import (
 	"github.com/p2psip/p2psip-gateway/sip"
-	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
 // A PBX registers one contact for all of its numbers (RFC 6140): its URI has the parameter bnc and no user. It is one binding of the PBX's own
@@ -14,8 +13,8 @@ import (
 func (r *Registrar) bulk(c *change) *sip.Refusal {
 	for i := range c.contacts {
 		one := &c.contacts[i]
-		uri, err := message.ParseURI(one.uri)
-		if err != nil || !uri.IsSIP() {
+		uri := one.parsed
+		if !uri.IsSIP() {
 			continue
 		}
 		if _, one.bulk = uri.Param("bnc"); !one.bulk {

@@ -24,8 +24,10 @@ type change struct {
 	now      time.Time
 }
 
+// contact is one Contact value. Its strings are the request's.
 type contact struct {
 	uri      string
+	parsed   message.URI
 	params   string // without q and expires
 	q        int
 	expires  time.Duration // negative: neither parameter nor header field said
@@ -43,7 +45,7 @@ func parseContacts(req *message.Message) (c change, ok bool) {
 	if err != nil {
 		return c, false
 	}
-	c.callID, c.cseq, c.agent = strings.Clone(req.Get(message.CallID)), seq.Seq, strings.Clone(req.Get(message.UserAgent))
+	c.callID, c.cseq, c.agent = req.Get(message.CallID), seq.Seq, req.Get(message.UserAgent)
 	values := req.Values(message.Contact)
 	header := notSaid
 	if req.Has(message.Expires) {
@@ -68,21 +70,21 @@ func parseContacts(req *message.Message) (c change, ok bool) {
 				return c, false
 			}
 		}
-		if _, err := message.ParseURI(one.URI); err != nil {
+		uri, err := message.ParseURI(one.URI)
+		if err != nil {
 			return c, false
 		}
-		c.contacts = append(c.contacts, newContact(one, header))
+		c.contacts = append(c.contacts, newContact(one, uri, header))
 	}
 	return c, true
 }
 
-// newContact takes what outlives the request, so nothing of it may alias the request's octets.
-func newContact(v message.ContactValue, header time.Duration) contact {
-	c := contact{uri: strings.Clone(v.URI), q: v.Q, expires: header}
+func newContact(v message.ContactValue, uri message.URI, header time.Duration) contact {
+	c := contact{uri: v.URI, parsed: uri, q: v.Q, expires: header}
 	if v.HasExpires {
 		c.expires = time.Duration(v.Expires) * time.Second
 	}
-	c.params = strings.Clone(message.DelParam(message.DelParam(v.Params, "expires"), "q"))
+	c.params = message.DelParam(message.DelParam(v.Params, "expires"), "q")
 	c.device()
 	return c
 }
@@ -90,29 +92,34 @@ func newContact(v message.ContactValue, header time.Duration) contact {
 // find is the place of the binding that a contact is about, -1 when there is none. RFC 5626 §6: of a flow, "the corresponding binding is
 // between an AOR and the combination of the instance-id [..] and the value of "reg-id"".
 func (c *contact) find(set []location.Binding) int {
-	return slices.IndexFunc(set, func(b location.Binding) bool {
+	for i := range set {
+		b := &set[i]
 		if c.regID != 0 {
-			return b.RegID == c.regID && b.Instance == c.instance
+			if b.RegID == c.regID && b.Instance == c.instance {
+				return i
+			}
+		} else if (b.RegID == 0 || c.expires == 0) && message.EqualURI(b.Contact, c.uri) {
+			return i
 		}
-		return (b.RegID == 0 || c.expires == 0) && message.EqualURI(b.Contact, c.uri)
-	})
+	}
+	return -1
 }
 
 // edit is RFC 3261 §10.3 step 7: every contact is checked before any is changed.
 func (r *Registrar) edit(c *change) location.Edit {
 	return func(old []location.Binding) ([]location.Binding, error) {
-		set := slices.DeleteFunc(slices.Clone(old), func(b location.Binding) bool { return !b.Expires.After(c.now) })
+		set := living(old, c.now)
 		if c.star {
-			for _, b := range set {
-				if c.stale(b) {
+			for i := range set {
+				if c.stale(&set[i]) {
 					return nil, outdated
 				}
 			}
 			return nil, nil
 		}
-		for _, one := range c.contacts {
+		for i := range c.contacts {
 			var err error
-			if set, err = r.apply(set, c, one); err != nil {
+			if set, err = r.apply(set, c, &c.contacts[i]); err != nil {
 				return nil, err
 			}
 		}
@@ -120,20 +127,31 @@ func (r *Registrar) edit(c *change) location.Edit {
 	}
 }
 
+// living is a copy of a set without what has expired.
+func living(old []location.Binding, now time.Time) []location.Binding {
+	set := make([]location.Binding, 0, max(len(old), 1))
+	for i := range old {
+		if old[i].Expires.After(now) {
+			set = append(set, old[i])
+		}
+	}
+	return set
+}
+
 // stale reports whether b was made by a later request of the same sender. RFC 3261 §10.3 step 7: "If it does agree, it MUST
 // [..] be higher than the CSeq stored [..]. Otherwise the update MUST be aborted and the request fails".
-func (c *change) stale(b location.Binding) bool { return b.CallID == c.callID && c.cseq <= b.CSeq }
+func (c *change) stale(b *location.Binding) bool { return b.CallID == c.callID && c.cseq <= b.CSeq }
 
-func (r *Registrar) apply(set []location.Binding, c *change, one contact) ([]location.Binding, error) {
+func (r *Registrar) apply(set []location.Binding, c *change, one *contact) ([]location.Binding, error) {
 	granted, err := r.grant(one.expires)
 	if err != nil {
 		return nil, err
 	}
-	if granted > 0 && r.circular(c.aor, &one) {
+	if granted > 0 && r.circular(c.aor, one) {
 		return nil, circular
 	}
 	at := one.find(set)
-	if at >= 0 && c.stale(set[at]) {
+	if at >= 0 && c.stale(&set[at]) {
 		return nil, outdated
 	}
 	if granted == 0 {
@@ -142,20 +160,30 @@ func (r *Registrar) apply(set []location.Binding, c *change, one contact) ([]loc
 		}
 		return set, nil
 	}
-	b := location.Binding{
-		Contact: one.uri, Params: one.params, Q: one.q, Expires: c.now.Add(granted), CallID: c.callID, CSeq: c.cseq,
-		Hop: c.hop, UserAgent: c.agent, Registered: c.now, Updated: c.now, Path: c.path,
-		Instance: one.instance, RegID: one.regID, Since: c.since(set, one.instance), Bulk: one.bulk,
+	since := c.since(set, one.instance)
+	if at < 0 {
+		if set, err = r.makeRoom(set, c.aor, one); err != nil {
+			return nil, err
+		}
+		at = len(set)
+		set = append(set, location.Binding{Registered: c.now})
 	}
-	if at >= 0 {
-		b.Registered = set[at].Registered
-		set[at] = b
-		return set, nil
+	b := &set[at]
+	// A binding outlives the request, whose strings are parts of it; most are what they were.
+	b.Contact, b.Params, b.Instance = keep(b.Contact, one.uri), keep(b.Params, one.params), keep(b.Instance, one.instance)
+	b.CallID, b.UserAgent = keep(b.CallID, c.callID), keep(b.UserAgent, c.agent)
+	b.Q, b.CSeq, b.RegID, b.Bulk = one.q, c.cseq, one.regID, one.bulk
+	b.Expires, b.Updated, b.Since = c.now.Add(granted), c.now, since
+	b.Hop, b.Path = c.hop, c.path
+	return set, nil
+}
+
+// keep is text that does not hold a request: old when it is the same.
+func keep(old, text string) string {
+	if old == text {
+		return old
 	}
-	if set, err = r.makeRoom(set, c.aor, one); err != nil {
-		return nil, err
-	}
-	return append(set, b), nil
+	return strings.Clone(text)
 }
 
 // grant is the lifetime that a contact gets (RFC 3261 §10.3 step 7).
@@ -185,7 +213,7 @@ func (r *Registrar) shorten(d time.Duration) time.Duration {
 
 // makeRoom lets a new contact in: it replaces one of the same device, and at the limit one whose connection is gone or that does not answer, the oldest first. A
 // binding that may still be reached is never dropped.
-func (r *Registrar) makeRoom(set []location.Binding, aor location.AOR, one contact) ([]location.Binding, error) {
+func (r *Registrar) makeRoom(set []location.Binding, aor location.AOR, one *contact) ([]location.Binding, error) {
 	if one.instance != "" && one.regID == 0 {
 		set = slices.DeleteFunc(set, func(b location.Binding) bool { return b.Instance == one.instance && b.RegID == 0 })
 	}

@@ -97,8 +97,8 @@ func (c *change) since(set []location.Binding, instance string) time.Time {
 // circular reports whether a contact leads back to its own address-of-record: RFC 5627 §5.1: "the registrar MUST reject the request
 // with a 403, since this would cause a routing loop".
 func (r *Registrar) circular(aor location.AOR, one *contact) bool {
-	uri, err := message.ParseURI(one.uri)
-	if err != nil || !uri.IsSIP() {
+	uri := one.parsed
+	if !uri.IsSIP() {
 		return one.instance != "" // RFC 5627 §5.1: "If the contact is not a SIP URI, the REGISTER request MUST be rejected with a 403"
 	}
 	if location.IsTemporary(uri.User) {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
@@ -19,9 +20,11 @@ type Bindings interface {
 	Update(aor location.AOR, edit location.Edit, done func(set []location.Binding, err error))
 }
 
-// Publisher makes it known in the overlay that an AOR is reachable here. Neither method blocks; done, called once, tells that the
+// Publisher makes it known in the overlay that an AOR is reachable here. No method blocks; done, called once, tells that the
 // overlay has the record, or why not. What fails is retried by the Publisher.
 type Publisher interface {
+	// Extend is Publish where the overlay has the record already and nothing is to be done. It returns false, and has done nothing, where that is not so.
+	Extend(aor location.AOR, until time.Time) bool
 	Publish(aor location.AOR, until time.Time, done func(error))
 	Withdraw(aor location.AOR, done func(error))
 }
@@ -77,10 +80,13 @@ type Config struct {
 }
 
 // Registrar answers REGISTER.
-type Registrar struct{ c Config }
+type Registrar struct {
+	c    Config
+	date atomic.Pointer[date] // of the second in which the last answer was given
+}
 
 // New returns a registrar. Every function of c but Trusted must be set.
-func New(c Config) *Registrar { return &Registrar{c} }
+func New(c Config) *Registrar { return &Registrar{c: c} }
 
 // extensions that a REGISTER may require (RFC 3327, RFC 5626, RFC 5627, RFC 6140).
 var extensions = []string{"path", "outbound", "gruu", "gin"}

@@ -38,6 +38,15 @@ type overlay struct {
 	published []location.AOR
 	withdrawn []location.AOR
 	done      []func(error)
+	holds     bool // there is nothing to be done
+	extended  []location.AOR
+}
+
+func (o *overlay) Extend(aor location.AOR, _ time.Time) bool {
+	if o.holds {
+		o.extended = append(o.extended, aor)
+	}
+	return o.holds
 }
 
 func (o *overlay) say(done func(error)) {
@@ -396,6 +405,30 @@ func TestTheAnswerWaitsForTheOverlayButNotForEver(t *testing.T) {
 	}
 }
 
+func TestARefreshThatTheOverlayHoldsIsAnsweredAtOnce(t *testing.T) {
+	b := newBench(t)
+	b.overlay.silent, b.overlay.holds = true, true
+	b.want(b.register("Contact: <sip:a@h>"), 200)
+	if len(b.overlay.extended) != 1 || len(b.overlay.published) != 0 {
+		t.Errorf("extended %v, published %v", b.overlay.extended, b.overlay.published)
+	}
+}
+
+// What is bound is no part of the request, which is forgotten.
+func TestABindingIsWhatTheLastRequestSays(t *testing.T) {
+	b := newBench(t)
+	b.want(b.register("Contact: <sip:a@h>;x=1", "User-Agent: one"), 200)
+	before := b.bindings.Get("alice@example.org", b.now)[0]
+	b.want(b.register("Contact: <sip:a@h>;x=2;q=0.5", "User-Agent: two"), 200)
+	got := b.bindings.Get("alice@example.org", b.now)
+	if len(got) != 1 || got[0].Params != ";x=2" || got[0].UserAgent != "two" || got[0].Q != 500 || got[0].CSeq != before.CSeq+1 {
+		t.Errorf("%+v", got)
+	}
+	if before.Params != ";x=1" || before.UserAgent != "one" {
+		t.Errorf("what was bound before has changed: %+v", before)
+	}
+}
+
 func TestAFullJournalIs503WithRetryAfter(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.Bindings = broken{} })
 	if res := b.want(b.register("Contact: <sip:a@h>"), 503); res.Get(message.RetryAfter) == "" {
@@ -412,6 +445,7 @@ func (broken) Update(_ location.AOR, _ location.Edit, done func([]location.Bindi
 
 func BenchmarkRefresh(b *testing.B) {
 	bench := newBench(&testing.T{})
+	bench.overlay.holds = true
 	req, err := message.Parse([]byte("REGISTER sip:example.org SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5555;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n" +
 		"From: <sip:alice@example.org>;tag=1\r\nTo: <sip:alice@example.org>\r\nCall-ID: c1\r\nCSeq: 1 REGISTER\r\nAuthorization: alice\r\n" +
 		"Contact: <sip:alice@127.0.0.1:5555>\r\nExpires: 3600\r\n\r\n"))
@@ -426,6 +460,6 @@ func BenchmarkRefresh(b *testing.B) {
 		if res := tx.answer(); res.StatusCode != 200 {
 			b.Fatal(res.StatusCode)
 		}
-		bench.overlay.published = bench.overlay.published[:0]
+		bench.overlay.extended = bench.overlay.extended[:0]
 	}
 }

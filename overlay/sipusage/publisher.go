@@ -22,6 +22,7 @@ const forever = 100 * 365 * 24 * time.Hour
 type Publisher struct {
 	peer    Peer
 	keys    Keyring
+	route   wire.StoredValue // what stands under an AOR that is reachable here
 	running sync.WaitGroup
 	wake    chan struct{}
 
@@ -38,7 +39,7 @@ type Publisher struct {
 // NewPublisher returns a publisher on peer. self signs for the gateway, keys for its users. Nothing is stored before Run.
 func NewPublisher(peer Peer, self *trust.Signer, keys Keyring) *Publisher {
 	return &Publisher{
-		peer: peer, self: self, keys: keys,
+		peer: peer, self: self, keys: keys, route: route(peer.NodeID()),
 		wake:   make(chan struct{}, 1),
 		s:      newSchedule(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))),
 		stores: make(map[string]uint64),
@@ -65,12 +66,20 @@ func (p *Publisher) Renew(self *trust.Signer) {
 // error when the first attempt has failed. The error wraps location.ErrUnavailable, or location.ErrForbidden when there is no
 // certificate for aor. What fails is tried again until it succeeds. A gateway that starts publishes everything that is bound.
 func (p *Publisher) Publish(aor location.AOR, until time.Time, done func(error)) {
-	p.do(func(now time.Time, s *schedule) { s.publish(now, string(aor), route(p.peer.NodeID()), until, done) })
+	p.do(func(now time.Time, s *schedule) { s.publish(now, string(aor), p.route, until, done) })
+}
+
+// Extend is Publish where that has nothing to do, because the overlay holds the record and is to go on holding it: it then returns true. Else it does nothing
+// and returns false.
+func (p *Publisher) Extend(aor location.AOR, until time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.s.extend(time.Now(), string(aor), p.route.Data, until)
 }
 
 // Withdraw removes the record of aor from the overlay: no phone is bound here any more. It does not block; done is as in Publish.
 func (p *Publisher) Withdraw(aor location.AOR, done func(error)) {
-	p.do(func(now time.Time, s *schedule) { s.withdraw(now, string(aor), route(p.peer.NodeID()), done) })
+	p.do(func(now time.Time, s *schedule) { s.withdraw(now, string(aor), p.route, done) })
 }
 
 // Forward has the overlay know that who wants aor is to ask for uri instead (RFC 7904 §3.1), in place of what Publish says and until Publish

@@ -204,6 +204,50 @@ func TestRefreshesOfPhonesDoNotReachTheOverlay(t *testing.T) {
 	})
 }
 
+// Extend does what Publish would do, where that is nothing but to note until when.
+//
+// Feature: REG-28
+func TestARecordThatIsHeldIsExtended(t *testing.T) {
+	publishing(t, func(b *bench) {
+		extends := func(want bool) {
+			b.Helper()
+			if b.p.Extend(alice, time.Now().Add(time.Minute)) != want {
+				b.Fatalf("extended: %v", !want)
+			}
+		}
+		extends(false) // nothing is known of her
+		b.answered(b.publish(alice, time.Minute), nil)
+		published := 0
+		for time.Since(b.start) < time.Hour {
+			if !b.p.Extend(alice, time.Now().Add(time.Minute)) {
+				b.answered(b.publish(alice, time.Minute), nil)
+				published++
+			}
+			b.after(50 * time.Second)
+			b.found(alice, 1)
+		}
+		if n := len(b.log()); n < 12 || n > 17 || published > n {
+			b.Fatalf("%d Stores in an hour, published %d times", n, published)
+		}
+		b.uncertain <- struct{}{}
+		b.after(time.Second)
+		extends(true) // it has been stored again
+		if err := b.p.Forward(alice, "sip:bob@"+domain, func(error) {}); err != nil {
+			b.Fatal(err)
+		}
+		b.after(time.Second)
+		extends(false) // another value stands there
+		b.answered(b.publish(alice, time.Minute), nil)
+		extends(true)
+		b.answered(b.withdraw(alice), nil)
+		extends(false)
+		b.answered(b.publish(alice, time.Minute), nil)
+		b.after(20 * time.Minute) // nobody tells that the binding has ended
+		extends(false)
+		b.found(alice, 0)
+	})
+}
+
 // What the overlay may have lost is stored again at once, though it is nowhere near the half of its lifetime.
 func TestStoredAgainWhenItMayBeLost(t *testing.T) {
 	publishing(t, func(b *bench) {

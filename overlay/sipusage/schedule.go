@@ -126,6 +126,17 @@ func (s *schedule) publish(now time.Time, key string, value wire.StoredValue, un
 	}
 }
 
+// extend is publish for a record that is current, has no Store on its way, and is looked at next when it is half over. It reports whether it is.
+func (s *schedule) extend(now time.Time, key string, data []byte, until time.Time) bool {
+	r := s.records[key]
+	if r == nil || !r.want || r.flight != nil || r.failures > 0 || r.index < 0 || !r.due.Equal(r.refresh) || !r.current(now) ||
+		string(r.value.Data) != string(data) {
+		return false
+	}
+	r.until = until
+	return true
+}
+
 // withdraw wants nothing under key.
 func (s *schedule) withdraw(now time.Time, key string, value wire.StoredValue, done func(error)) {
 	r := s.records[key]

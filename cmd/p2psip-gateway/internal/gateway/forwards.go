@@ -49,6 +49,7 @@ type forwards struct {
 
 // publisher is the sipusage.Publisher.
 type publisher interface {
+	Extend(aor location.AOR, until time.Time) bool
 	Publish(aor location.AOR, until time.Time, done func(error))
 	Withdraw(aor location.AOR, done func(error))
 	Forward(aor location.AOR, uri string, done func(error)) error
@@ -96,6 +97,14 @@ func (f *forwards) Publish(aor location.AOR, until time.Time, done func(error)) 
 		return
 	}
 	f.publisher.Publish(aor, until, done)
+}
+
+// Extend implements registrar.Publisher.
+func (f *forwards) Extend(aor location.AOR, until time.Time) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	_, forwarded := f.set[aor]
+	return !forwarded && f.publisher.Extend(aor, until)
 }
 
 // Withdraw implements registrar.Publisher.

@@ -63,6 +63,8 @@ func TestAdminForwards(t *testing.T) {
 // toldOverlay is a publisher that writes down what it is told.
 type toldOverlay struct{ told []string }
 
+func (o *toldOverlay) Extend(location.AOR, time.Time) bool { return true }
+
 func (o *toldOverlay) Publish(aor location.AOR, until time.Time, done func(error)) {
 	o.told = append(o.told, fmt.Sprint("route ", aor, " ", until.Unix()))
 	done(nil)
@@ -106,6 +108,9 @@ func TestAForwardingTakesThePlaceOfTheRoute(t *testing.T) {
 	f, nobody := open(), func(error) {}
 	f.Publish("a@d", time.Unix(1300, 0), nobody)
 	o.want(t, "route a@d 1300")
+	if !f.Extend("a@d", time.Unix(1300, 0)) {
+		t.Error("the overlay holds the route, and it is not said")
+	}
 	change := func(uri string) {
 		t.Helper()
 		told := 0
@@ -118,6 +123,9 @@ func TestAForwardingTakesThePlaceOfTheRoute(t *testing.T) {
 	f.Withdraw("a@d", nobody)
 	f.Withdraw("c@d", nobody)
 	o.want(t, "forward a@d sip:b@d", "forward a@d sip:b@d", "forward a@d sip:b@d", "nothing c@d")
+	if f.Extend("a@d", time.Unix(1400, 0)) || !f.Extend("c@d", time.Unix(1400, 0)) {
+		t.Error("a route is extended that a forwarding stands in place of, or none is")
+	}
 
 	f = open()
 	if uri, ok := f.to("a@d"); !ok || uri != "sip:b@d" || !f.all()["a@d"].Since.Equal(now) {

@@ -23,6 +23,7 @@ const (
 	guardPrivate = 20               // a private network may do so many times as much: a whole LAN restarts at once behind its router
 	guardCredit  = 10               // requests that a successful REGISTER, or a call of a provider, earns its address, besides its own
 	guardFlowFor = 2 * time.Hour    // how long a phone is known after its last REGISTER
+	guardFlowNew = time.Minute      // that is written down anew after so long
 	guardRefused = 1024             // requests with bad credentials whose answer is on its way
 	weakEvidence = 0.25             // a failure over UDP: its source may be forged, and a ban a weapon
 	evictTries   = 8                // addresses looked at for one to forget
@@ -229,13 +230,17 @@ func (g *guard) Registered(from location.Hop) {
 	now := g.conf.Load().now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, known := g.flows[flowOf(from)]; !known && len(g.flows) >= guardFlows {
+	flow, until := flowOf(from), now.Add(guardFlowFor)
+	known, ok := g.flows[flow]
+	if !ok && len(g.flows) >= guardFlows {
 		for k := range g.flows {
 			delete(g.flows, k)
 			break
 		}
 	}
-	g.flows[flowOf(from)] = now.Add(guardFlowFor)
+	if until.Sub(known) > guardFlowNew {
+		g.flows[flow] = until
+	}
 	g.earn(from.Remote.Addr(), now).failures = 0
 }
 

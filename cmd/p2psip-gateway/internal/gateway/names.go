@@ -20,9 +20,10 @@ type names struct {
 
 // addresses do not change.
 type addresses struct {
-	hosts map[string]bool     // host:port, in lower case
-	ports map[uint16]bool     // ports of listeners that are bound to every address
-	local map[netip.Addr]bool // this machine's addresses, for those
+	hosts map[string]bool         // host:port, in lower case
+	at    map[netip.AddrPort]bool // those of them that are addresses
+	ports map[uint16]bool         // ports of listeners that are bound to every address
+	local map[netip.Addr]bool     // this machine's addresses, for those
 }
 
 // newNames takes the domain, in lower case, and the addresses of every listener, bound and advertised.
@@ -35,12 +36,18 @@ func newNames(domain string, list []string) (*names, error) {
 // add has more addresses mean us. Those before go on doing so: dialogs name them in their routes.
 func (n *names) add(list []string) error {
 	old := n.set.Load()
-	next := &addresses{hosts: map[string]bool{}, ports: map[uint16]bool{}, local: map[netip.Addr]bool{}}
+	next := &addresses{hosts: map[string]bool{}, at: map[netip.AddrPort]bool{}, ports: map[uint16]bool{}, local: map[netip.Addr]bool{}}
 	maps.Copy(next.hosts, old.hosts)
+	maps.Copy(next.at, old.at)
 	maps.Copy(next.ports, old.ports)
 	for _, a := range list {
 		next.hosts[strings.ToLower(a)] = true
-		if ap, err := netip.ParseAddrPort(a); err == nil && ap.Addr().IsUnspecified() {
+		ap, err := netip.ParseAddrPort(a)
+		if err != nil {
+			continue
+		}
+		next.at[netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())] = true
+		if ap.Addr().IsUnspecified() {
 			next.ports[ap.Port()] = true
 		}
 	}
@@ -86,7 +93,7 @@ func (n *names) oursAt(host string, port uint16) bool {
 		return set.hosts[net.JoinHostPort(host, strconv.Itoa(int(port)))]
 	}
 	ip = ip.Unmap()
-	return set.hosts[netip.AddrPortFrom(ip, port).String()] || (set.ports[port] && set.local[ip])
+	return set.at[netip.AddrPortFrom(ip, port)] || (set.ports[port] && set.local[ip])
 }
 
 // aor makes a canonical address-of-record of a URI whose host means us (RFC 3261 §10.3 step 5).

@@ -97,6 +97,11 @@ func (p *published) Publish(aor location.AOR, until time.Time, done func(error))
 	p.publisher.Publish(aor, until, done)
 }
 
+// Extend implements publisher.
+func (p *published) Extend(aor location.AOR, until time.Time) bool {
+	return !p.has(aor) && p.publisher.Extend(aor, until)
+}
+
 // Withdraw implements publisher. The end of the last phone is not the end of a route.
 func (p *published) Withdraw(aor location.AOR, done func(error)) {
 	if p.has(aor) {
