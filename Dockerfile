@@ -5,10 +5,12 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=devel
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /p2psip-gateway ./cmd/p2psip-gateway
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /p2psip-gateway ./cmd/p2psip-gateway && mkdir /state
 
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /p2psip-gateway /p2psip-gateway
+# A volume that is mounted here is the gateway's own: bindings, and the identity.
+COPY --from=build --chown=nonroot:nonroot /state /var/lib/p2psip-gateway
 USER nonroot:nonroot
 WORKDIR /var/lib/p2psip-gateway
 EXPOSE 5060/udp 5060/tcp 5061/tcp 6084/tcp 6084/udp

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -111,7 +112,7 @@ func runDev(ctx context.Context, std stdio, args []string) int {
 	if err != nil {
 		return devFailed(std, err)
 	}
-	fmt.Fprintf(std.out, "p2psip-gateway %s: throw-away overlay %q, %d gateways, %d redirect peers, state in %s\n", version, o.domain, o.gateways, o.redirects, o.data)
+	fmt.Fprintf(std.out, "p2psip-gateway %s: throw-away overlay %q, %s, %s, state in %s\n", version, o.domain, count(o.gateways, "gateway"), count(o.redirects, "redirect peer"), o.data)
 	d.describe(std)
 	go paceGC(ctx)
 	return d.run(ctx, std, begin)
@@ -300,8 +301,29 @@ func (d *dev) describe(std stdio) {
 	if n := len(d.users) - shownUsers; n > 0 {
 		fmt.Fprintf(std.out, "  and %d more, at any gateway\n", n)
 	}
+	fmt.Fprint(std.out, "  over TLS and WSS the certificates are self-signed: have the phone take them\n")
 	if len(d.users) == 0 {
 		return
 	}
-	fmt.Fprintf(std.out, "Then look:\n  p2psip-gateway lookup %s --admin 127.0.0.1:%d\n\n", d.users[0].name, o.adminPort+len(d.nodes)-1)
+	fmt.Fprintf(std.out, "Then ask any node where somebody is, and what is registered at it:\n  %[1]s lookup %[2]s --admin 127.0.0.1:%[3]d\n  %[1]s reg ls --admin 127.0.0.1:%[4]d\n\n",
+		invoked(os.Args[0]), d.users[0].name, o.adminPort+len(d.nodes)-1, o.adminPort)
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+// invoked is what starts this program again: `go run` builds it where nobody would look for it.
+func invoked(arg0 string) string {
+	const name = "p2psip-gateway"
+	if _, err := exec.LookPath(name); err == nil {
+		return name
+	}
+	if filepath.Base(arg0) == name && !filepath.IsAbs(arg0) {
+		return arg0
+	}
+	return "go run ./cmd/" + name
 }

@@ -62,6 +62,7 @@ func TestDevPrintsWhatToTypeAndThenReady(t *testing.T) {
 		fmt.Sprintf("user 1001   password secret-1001   domain p2psip.test   outbound proxy %s", d.udp(0)),
 		fmt.Sprintf("user 1002   password secret-1002   domain p2psip.test   outbound proxy %s", d.udp(1)),
 		fmt.Sprintf("--admin %s", d.adminAddr(3)),
+		"3 gateways, 1 redirect peer, ", "p2psip-gateway lookup 1001 --admin",
 		"\nready: 4 peers joined",
 	} {
 		if !strings.Contains(out, s) {
@@ -70,6 +71,16 @@ func TestDevPrintsWhatToTypeAndThenReady(t *testing.T) {
 	}
 	if lines := strings.Split(strings.TrimSpace(out), "\n"); !strings.HasPrefix(lines[len(lines)-1], "ready") {
 		t.Errorf("the last line is %q", lines[len(lines)-1])
+	}
+}
+
+func TestDevNamesTheProgramAsItWasCalled(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	for arg0, want := range map[string]string{"bin/p2psip-gateway": "bin/p2psip-gateway", "./p2psip-gateway": "./p2psip-gateway",
+		"/tmp/go-build1/b001/exe/p2psip-gateway": "go run ./cmd/p2psip-gateway"} {
+		if got := invoked(arg0); got != want {
+			t.Errorf("%s: %s, want %s", arg0, got, want)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ func TestTheExampleConfigurationIsValid(t *testing.T) {
 	if c.Domain != "example.org" || len(c.SIP.Listen) != 3 || c.Registrar.Expires.Max != 2*time.Hour || c.Registrar.PublishWait != 300*time.Millisecond {
 		t.Errorf("read as %+v", c)
 	}
-	if !strings.HasSuffix(c.Overlay.Document, filepath.Join("deploy", "identity", "overlay.xml")) {
+	if !strings.HasSuffix(c.Overlay.Document, filepath.Join("p2psip-gateway", "identity", "overlay.xml")) {
 		t.Errorf("document is %q", c.Overlay.Document)
 	}
 }
