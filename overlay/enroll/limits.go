@@ -36,7 +36,8 @@ const (
 	idleWait     = 60 * time.Second
 	shutdownWait = 5 * time.Second
 
-	maxConns = 512 // 20 KB each
+	maxConns          = 512 // 20 KB each
+	maxConnsPerSource = 64  // of these: the users of a company behind one address ask one after the other
 )
 
 // What clients may ask of the server.
@@ -113,8 +114,9 @@ const (
 	backoffMost     = 5 * time.Minute
 	maxRetryAfter   = 10 * time.Minute
 	renewRetryLeast = 10 * time.Second
-	renewBudget     = time.Minute // for one round of attempts; then the failure is told
-	followBackoff   = 4           // doublings of backoffFirst after the first look that failed: half a minute
+	renewLeast      = 5 * time.Second // between two renewals
+	renewBudget     = time.Minute     // for one round of attempts; then the failure is told
+	followBackoff   = 4               // doublings of backoffFirst after the first look that failed: half a minute
 	followLeast     = 10 * time.Second
 	maxContacts     = 64 // servers
 

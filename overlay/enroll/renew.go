@@ -30,12 +30,15 @@ type Renewer struct {
 
 // Run renews current and its successors until ctx ends.
 func (r *Renewer) Run(ctx context.Context, current *trust.Signer) {
-	failures := 0
+	failures, renewed := 0, false
 	for {
 		cert := current.Identity().Cert
 		pause := time.Until(RenewAt(cert))
-		if failures > 0 {
+		switch {
+		case failures > 0:
 			pause = max(backoff(failures+4), renewRetryLeast)
+		case renewed: // the clocks differ, or the authority itself ends: then a new one may be as old as the one before
+			pause = max(pause, renewLeast)
 		}
 		if sleep(ctx, pause) != nil {
 			return
@@ -49,7 +52,7 @@ func (r *Renewer) Run(ctx context.Context, current *trust.Signer) {
 			r.Failed(err, cert.NotAfter)
 			continue
 		}
-		current, failures = next, 0
+		current, failures, renewed = next, 0, true
 	}
 }
 

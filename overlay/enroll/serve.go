@@ -32,7 +32,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, certificate func(*tl
 		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate},
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- srv.ServeTLS(netutil.LimitListener(l, maxConns), "", "") }()
+	go func() { ended <- srv.ServeTLS(netutil.LimitListener(newFair(l, maxConnsPerSource), maxConns), "", "") }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("enroll: %w", err)

@@ -139,6 +139,46 @@ func TestRenewsAtTwoThirds(t *testing.T) {
 	})
 }
 
+// TestRenewalsDoNotFollowEachOtherAtOnce: where the server hands out what has to be renewed already, its clock being another one.
+func TestRenewalsDoNotFollowEachOtherAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, err := trust.NewAuthority("example.org", trust.P256, time.Now(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		late := signerFor(t, a, time.Hour)
+		time.Sleep(50 * time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		asked := 0
+		r := &Renewer{
+			Enroll: func(context.Context) (*trust.Signer, error) {
+				asked++
+				return late, nil
+			},
+			Renewed: func(*trust.Signer) error { return nil },
+			Failed:  func(err error, _ time.Time) { t.Error(err) },
+		}
+		r.Run(ctx, late)
+		if asked > int(time.Minute/renewLeast)+1 {
+			t.Errorf("%d certificates in a minute", asked)
+		}
+	})
+}
+
+// TestCertificatesOfAnyLifetimeLastForAWhile: that they begin in the past must not make them old at once.
+func TestCertificatesOfAnyLifetimeLastForAWhile(t *testing.T) {
+	a, err := trust.NewAuthority("example.org", trust.P256, time.Now(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, lifetime := range []time.Duration{time.Minute, 20 * time.Minute, time.Hour, 24 * time.Hour} {
+		if left := time.Until(RenewAt(signerFor(t, a, lifetime).Identity().Cert)); left < lifetime/3 {
+			t.Errorf("one for %v is to be renewed after %v", lifetime, left)
+		}
+	}
+}
+
 func TestRenewalsAreSpread(t *testing.T) {
 	a, err := trust.NewAuthority("example.org", trust.P256, time.Now(), nil)
 	if err != nil {

@@ -218,10 +218,14 @@ func (a *Authority) issue(now time.Time, lifetime time.Duration, template *x509.
 	if template.SerialNumber, err = a.serial(); err != nil {
 		return nil, err
 	}
-	template.NotBefore = latest(now.Add(-clockSkew), a.cert.NotBefore).Truncate(time.Second).UTC()
+	template.NotBefore = latest(now.Add(-skew(lifetime)), a.cert.NotBefore).Truncate(time.Second).UTC()
 	template.NotAfter = earliest(now.Add(lifetime), a.cert.NotAfter).Truncate(time.Second).UTC()
 	return a.create(template, a.cert, pub)
 }
+
+// skew is how far in the past a certificate of this lifetime begins. It must be the smaller part of the whole: who renews when two thirds
+// are over would begin at once, and never end.
+func skew(lifetime time.Duration) time.Duration { return min(clockSkew, lifetime/4) }
 
 func (a *Authority) create(template, parent *x509.Certificate, pub crypto.PublicKey) (*x509.Certificate, error) {
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, pub, a.key)

@@ -27,6 +27,6 @@ const (
 	authorityLifetime = 20 * 365 * 24 * time.Hour
 	// DefaultLifetime is how long certificates of an Authority are valid unless it is told otherwise.
 	DefaultLifetime = 365 * 24 * time.Hour
-	// clockSkew is how far notBefore lies in the past: the clocks of an overlay differ.
+	// clockSkew is how far notBefore lies in the past, at most: the clocks of an overlay differ.
 	clockSkew = time.Hour
 )

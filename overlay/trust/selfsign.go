@@ -40,7 +40,7 @@ func SelfSign(o *config.Overlay, key crypto.Signer, user string, now time.Time, 
 		SerialNumber:   serial,
 		EmailAddresses: []string{user},
 		URIs:           []*url.URL{reloadURL(o.InstanceName, node)},
-		NotBefore:      now.Add(-clockSkew).Truncate(time.Second).UTC(),
+		NotBefore:      now.Add(-skew(lifetime)).Truncate(time.Second).UTC(),
 		NotAfter:       now.Add(lifetime).Truncate(time.Second).UTC(),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
