@@ -1,8 +1,11 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"maps"
+	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -92,5 +95,70 @@ func TestOpenInUse(t *testing.T) {
 	}
 	if _, err := Open(t.TempDir()); err == nil || errors.Unwrap(err) == nil {
 		t.Errorf("opened a directory: %v", err)
+	}
+}
+
+// A file whose pages make no sense, or are not there, is put aside: a node must not be kept from starting, or be ended later, by what
+// the ring has anyway.
+func TestADamagedFileIsPutAside(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "journal")
+	j := open(t, path)
+	changes := make(map[string][]byte)
+	for i := range 500 {
+		changes[strconv.Itoa(i)] = bytes.Repeat([]byte{byte(i)}, 1000)
+	}
+	if err := j.Commit(false, maps.All(changes)); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := os.Getpagesize()
+	random := rand.New(rand.NewPCG(1, 1))
+	aside := 0
+	for i := range 60 {
+		bad := bytes.Clone(good)
+		at := page * random.IntN(len(bad)/page)
+		switch i % 3 {
+		case 0:
+			clear(bad[at : at+page])
+		case 1:
+			for k := range page {
+				bad[at+k] = byte(random.Uint32())
+			}
+		case 2:
+			bad = bad[:at+random.IntN(page)]
+		}
+		path := filepath.Join(dir, "damaged"+strconv.Itoa(i))
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if j.Damage() != nil {
+			aside++
+			if !errors.Is(j.Damage(), ErrDamaged) || len(loaded(t, j)) > 0 {
+				t.Errorf("%v, and %d values", j.Damage(), len(loaded(t, j)))
+			}
+			if _, err := os.Stat(path + ".damaged"); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, all := range []bool{false, true} { // what is damaged where nobody looks yet is an error, at most
+			if err := j.Commit(all, maps.All(changes)); err != nil && (j.Damage() != nil || !errors.Is(err, ErrDamaged)) {
+				t.Error(err)
+			}
+		}
+		_ = j.Close()
+	}
+	if aside < 5 {
+		t.Errorf("%d of 60 files were put aside", aside)
 	}
 }

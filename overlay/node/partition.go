@@ -114,7 +114,8 @@ func (n *Node) probeOver(c *conn) {
 //
 // Deviation: for such a copy the place of the sender on the ring is not looked at, which RFC 6940 §10.4 says one SHOULD do.
 // When two rings become one, many peers may stand between a former owner and us, and its values would be lost. They are
-// signed by their owners, and what is older than what we hold is refused.
+// signed by their owners, and what is older than what we hold is refused. Nor would it do to ask whether the ring has changed lately:
+// when a small ring comes back to a large one, most owners see no other neighbours.
 func (n *Node) forOwner(in *inbound, at chord.Point) bool {
 	last, _ := in.header.Destinations.Last()
 	return last.Type == wire.DestResource && n.responsible(at)

@@ -154,7 +154,11 @@ func (g *Gateway) openData() (err error) {
 	if g.forwards, err = openForwards(filepath.Join(dir, "forwards.json")); err != nil {
 		return err
 	}
-	g.journal, err = journal.Open(filepath.Join(dir, "overlay.db"))
+	path := filepath.Join(dir, "overlay.db")
+	if g.journal, err = journal.Open(path); err == nil && g.journal.Damage() != nil {
+		g.o.Log.Error().Str("component", "overlay").Str("file", path).Err(g.journal.Damage()).
+			Msg("the file was put aside, and begins anew: what it held the ring has, if it still runs")
+	}
 	return err
 }
 
