@@ -110,6 +110,7 @@ func TestOneGatewayIsAskedAboutOnlySoOftenAtATime(t *testing.T) {
 			t.Errorf("one more: %v", err)
 		}
 		wantHolds(t, s, gw3.gr(), bob, location.HeldByNobody)
+		synctest.Wait() // until those who have asked about gw2 are gone
 		wantHolds(t, s, gw2.gr(), bob, location.HeldByNobody)
 	})
 }
