@@ -81,6 +81,8 @@ type account struct {
 	news   chan struct{}   // something changed
 	stop   chan struct{}   // closed when it is to end
 	ending context.Context // set before stop is closed: bounds the end
+	gone   chan struct{}   // closed when it has ended
+	before <-chan struct{} // the same of the one whose place it takes; nil: of none
 	good   location.Hop    // that answered last
 
 	mu   sync.Mutex
@@ -106,22 +108,25 @@ func (a *Accounts) Set(trunks []Trunk) {
 			wanted[trunks[i].Name] = &trunks[i]
 		}
 	}
+	before := map[string]<-chan struct{}{}
 	for name, acc := range a.all {
 		if t := wanted[name]; t == nil || *t.Register != *acc.trunk.Register || t.Domain != acc.trunk.Domain {
 			acc.end(context.Background())
+			before[name] = acc.gone
 			delete(a.all, name)
 		}
 	}
 	for name, t := range wanted {
 		if a.all[name] == nil {
-			a.all[name] = a.begin(*t)
+			a.all[name] = a.begin(*t, before[name])
 		}
 	}
 }
 
-func (a *Accounts) begin(t Trunk) *account {
+func (a *Accounts) begin(t Trunk, before <-chan struct{}) *account {
 	random := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
-	acc := &account{a: a, trunk: t, news: make(chan struct{}, 1), stop: make(chan struct{}), reg: newRegistration(&t, a.o.Domain, random)}
+	acc := &account{a: a, trunk: t, news: make(chan struct{}, 1), stop: make(chan struct{}), gone: make(chan struct{}), before: before,
+		reg: newRegistration(&t, a.o.Domain, random)}
 	acc.token = acc.reg.token
 	acc.told = acc.report()
 	if t.Register.Owner != "" {
@@ -161,6 +166,10 @@ func (acc *account) held() bool { return acc.claim == nil || acc.claim.Held() }
 
 // run is the loop of an account.
 func (acc *account) run() {
+	defer close(acc.gone)
+	if acc.before != nil {
+		<-acc.before // whose contact at the registrar may be the same: what it takes out is not to be what we put in. It ends within closeWait
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

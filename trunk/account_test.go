@@ -32,6 +32,7 @@ type provider struct {
 	log      []string             // "register 200", with the address when there are several
 	at       []time.Time
 	seqs     map[string]uint32 // by Call-ID
+	late     time.Duration     // that a removal takes to arrive
 }
 
 func newProvider(t *testing.T) *provider {
@@ -77,6 +78,16 @@ func (g gatewayOf) Send(req *message.Message, to location.Hop, _ string, user si
 	}
 	if g.silent[at] {
 		g.note("to " + at + ": silence")
+		return noTx{}
+	}
+	if g.late > 0 && req.Get(message.Expires) == "0" {
+		go func() {
+			time.Sleep(g.late)
+			g.mu.Lock()
+			res := g.answer(req)
+			g.mu.Unlock()
+			user.Response(res)
+		}()
 		return noTx{}
 	}
 	if res := g.answer(req); res != nil {
@@ -490,5 +501,27 @@ func TestAccountLostWhileRegistering(t *testing.T) {
 		p.want("remove 401", "remove 200")
 		state(t, a, "standby")
 		a.Close(context.Background())
+	})
+}
+
+// An account whose options change has the same contact at its registrar: what the old one takes out must not be what the new one has just put in.
+func TestAnAccountThatChangesStaysRegistered(t *testing.T) {
+	registering(t, func(t *testing.T, p *provider, a *Accounts) {
+		a.Set([]Trunk{itsp()})
+		time.Sleep(time.Second)
+		if len(p.hosts()) != 1 {
+			t.Fatalf("bound: %q", p.hosts())
+		}
+		p.set(func() { p.late = time.Second })
+		for n := range 5 {
+			changed := itsp()
+			changed.Register.Expires += time.Duration(n+1) * time.Minute
+			a.Set([]Trunk{changed})
+		}
+		time.Sleep(30 * time.Second)
+		if len(p.hosts()) != 1 {
+			t.Errorf("bound after the change: %q, %q", p.hosts(), p.told())
+		}
+		state(t, a, "registered")
 	})
 }

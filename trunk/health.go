@@ -226,10 +226,12 @@ func (w *watch) observe(c *condition, s sighting) (change HealthChange, changed 
 func (w *watch) probe(ctx context.Context, hop location.Hop) {
 	p := &probe{w: w, hop: hop, begun: time.Now()}
 	m := optionsTo(w.key.target, w.domain, w.h.o.Sender.Address(hop))
+	p.mu.Lock() // nothing of it ends before it has begun
 	// An answer later than this is none: a call would not have waited so long either.
 	stop := context.AfterFunc(ctx, func() { p.end(sighting{}, false) })
 	timer := time.AfterFunc(min(probeWait, w.health.Options/2), func() { p.end(sighting{reason: "timeout"}, true) })
 	p.release = func() { stop(); timer.Stop() }
+	p.mu.Unlock()
 	tx := w.h.o.Sender.Send(m, hop, "", p)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -334,3 +334,17 @@ func TestConditionProperty(t *testing.T) {
 		}
 	})
 }
+
+// A probe whose watch ends while it begins is over, and nothing breaks.
+func TestAProbeThatEndsWhileItBegins(t *testing.T) {
+	watching(t, func(t *testing.T, f *far, h *Health) {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		w := &watch{h: h, key: watchKey{"itsp", "sip:192.0.2.1"}, health: HealthConfig{Options: time.Minute, Down: 3, Up: 2}, hops: map[location.Hop]*hopState{}}
+		for range 1000 {
+			w.probe(ctx, location.Hop{Transport: "UDP", Remote: netip.MustParseAddrPort("192.0.2.1:5060")})
+		}
+		synctest.Wait()
+		_ = f.told()
+	})
+}
