@@ -215,3 +215,23 @@ func TestACallerWhoGivesUpIsNoFailureOfTheTrunk(t *testing.T) {
 		}
 	})
 }
+
+// A user who gives every call the same Call-ID has each of them counted, or refused: over a route that is published too, for which nobody pays.
+//
+// Feature: TRK-12
+func TestCallsWithOneCallIDAreNotOneLine(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		x := withTrunks(t, func(c *trunk.Config) { c.Trunks[0].MaxCalls = 1 })
+		x.dials("231")
+		x.branches(1)[0].answer(200)
+		again := request(t, "INVITE", "sip:232@"+domain, aliceURI)
+		again.Set(message.From, "<"+aliceURI+">;tag=again")
+		tx := x.receive(again, alice)
+		wait()
+		wantRefusal(t, tx, 482, "TRK482C")
+		x.branches(1)
+		if n := x.service.Lines("pbx"); n != 1 {
+			t.Errorf("%d lines are taken", n)
+		}
+	})
+}

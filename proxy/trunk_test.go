@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ type exchange struct {
 	service *trunk.Service
 	down    map[string]bool // targets
 	plan    trunk.Config
+	calls   int
 }
 
 // withTrunks is a gateway in front of a PBX with two targets, extensions 2xx and the block +4930123*, and of a provider, for numbers from 0 on
@@ -100,14 +102,16 @@ var phoneHop = udp("198.51.100.7:5060")
 // dials has alice, or from, call a user part, and returns what she got and what was sent.
 func (x *exchange) dials(user string, fields ...string) *fakeTx {
 	x.t.Helper()
-	tx := x.receive(request(x.t, "INVITE", "sip:"+user+"@"+domain, aliceURI, fields...), alice)
-	wait()
-	return tx
+	return x.calledBy(alice, aliceURI, "sip:"+user+"@"+domain, fields...)
 }
 
+// calledBy is a call with a Call-ID of its own, the first of which is that of request.
 func (x *exchange) calledBy(src location.Hop, from, uri string, fields ...string) *fakeTx {
 	x.t.Helper()
-	tx := x.receive(request(x.t, "INVITE", uri, from, fields...), src)
+	x.calls++
+	req := request(x.t, "INVITE", uri, from, fields...)
+	req.Set(message.CallID, "c"+strconv.Itoa(x.calls)+"@example")
+	tx := x.receive(req, src)
 	wait()
 	return tx
 }

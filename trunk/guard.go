@@ -131,7 +131,8 @@ func (s *Service) mayTake(p *Plan, e *entry, w *sip.Way, d *sip.Dialled) *sip.Re
 			return roundTrip
 		}
 	}
-	if w.Charge != "" && e.payer != "" && !d.Again {
+	// A call is known by its Call-ID: whoever gives two of them the same would have one counted. Trunks and other gateways may fork.
+	if e.out != "" && !d.Again && (w.Charge != "" && e.payer != "" || d.Caller != "" && d.Origin == "" && d.Node == "") {
 		return sameCall
 	}
 	if w.Charge != "" && e.payer == "" {
