@@ -35,7 +35,7 @@ type shard struct {
 type entry struct {
 	set     []Binding // replaced, never modified
 	version uint64
-	due     time.Time // what the heap knows; zero when nothing is scheduled
+	due     dueItem
 }
 
 // NewBindings returns a table that is kept in memory only.
@@ -160,7 +160,7 @@ func (b *Bindings) put(aor AOR, set []Binding) {
 func (b *Bindings) install(s *shard, aor AOR, set []Binding) (version uint64) {
 	e := s.m[aor]
 	if e == nil {
-		e = &entry{}
+		e = &entry{due: dueItem{aor: aor, index: unscheduled}}
 		s.m[aor] = e
 	}
 	b.count.Add(int64(len(set) - len(e.set)))
@@ -168,12 +168,10 @@ func (b *Bindings) install(s *shard, aor AOR, set []Binding) (version uint64) {
 	e.version++
 	if len(set) == 0 {
 		delete(s.m, aor)
+		b.unschedule(&e.due)
 		return e.version
 	}
-	if next := firstExpiry(set); e.due.IsZero() || next.Before(e.due) {
-		e.due = next
-		b.schedule(aor, next)
-	}
+	b.schedule(&e.due, firstExpiry(set))
 	return e.version
 }
 
@@ -224,14 +222,14 @@ func (b *Bindings) Sweep(now time.Time) map[AOR][]Binding {
 			s.mu.Unlock()
 			continue
 		}
-		e.due = time.Time{}
-		left := live(e.set, now)
-		if len(left) < len(e.set) {
+		if left := live(e.set, now); len(left) < len(e.set) {
 			changed[aor] = left
-		}
-		b.install(s, aor, left)
-		if b.journal != nil {
-			_ = b.journal.put(change{aor: aor, set: left})
+			b.install(s, aor, left)
+			if b.journal != nil {
+				_ = b.journal.put(change{aor: aor, set: left})
+			}
+		} else {
+			b.schedule(&e.due, firstExpiry(left)) // it was refreshed
 		}
 		s.mu.Unlock()
 	}
@@ -252,10 +250,26 @@ func (b *Bindings) shard(aor AOR) *shard {
 	return &b.shards[maphash.String(b.seed, string(aor))%shardCount]
 }
 
-func (b *Bindings) schedule(aor AOR, at time.Time) {
+// schedule has an item come up no later than at.
+func (b *Bindings) schedule(i *dueItem, at time.Time) {
 	b.dueMu.Lock()
 	defer b.dueMu.Unlock()
-	heap.Push(&b.due, dueItem{at, aor})
+	switch {
+	case i.index == unscheduled:
+		i.at = at
+		heap.Push(&b.due, i)
+	case at.Before(i.at):
+		i.at = at
+		heap.Fix(&b.due, i.index)
+	}
+}
+
+func (b *Bindings) unschedule(i *dueItem) {
+	b.dueMu.Lock()
+	defer b.dueMu.Unlock()
+	if i.index != unscheduled {
+		heap.Remove(&b.due, i.index)
+	}
 }
 
 func (b *Bindings) popDue(now time.Time) []AOR {
@@ -263,7 +277,7 @@ func (b *Bindings) popDue(now time.Time) []AOR {
 	defer b.dueMu.Unlock()
 	var due []AOR
 	for len(b.due) > 0 && !b.due[0].at.After(now) {
-		due = append(due, heap.Pop(&b.due).(dueItem).aor)
+		due = append(due, heap.Pop(&b.due).(*dueItem).aor)
 	}
 	return due
 }
@@ -288,20 +302,35 @@ func firstExpiry(set []Binding) time.Time {
 	return first
 }
 
+// dueItem is when the bindings of an AOR are to be looked at. It is guarded by dueMu.
 type dueItem struct {
-	at  time.Time
-	aor AOR
+	at    time.Time
+	aor   AOR
+	index int // in the heap, or unscheduled
 }
 
-type dueHeap []dueItem
+const unscheduled = -1
+
+type dueHeap []*dueItem
 
 func (h dueHeap) Len() int           { return len(h) }
 func (h dueHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h dueHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *dueHeap) Push(x any)        { *h = append(*h, x.(dueItem)) }
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *dueHeap) Push(x any) {
+	i := x.(*dueItem)
+	i.index = len(*h)
+	*h = append(*h, i)
+}
+
 func (h *dueHeap) Pop() any {
 	old := *h
-	x := old[len(old)-1]
-	*h = old[:len(old)-1]
+	last := len(old) - 1
+	x := old[last]
+	x.index, old[last] = unscheduled, nil
+	*h = old[:last]
 	return x
 }

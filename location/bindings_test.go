@@ -317,3 +317,38 @@ func TestWhatComesOfOneCommitIsToldTogether(t *testing.T) {
 		t.Errorf("%d told in %d groups", told, groups)
 	}
 }
+
+// Phones that come and go leave nothing behind in the list of what expires, and one that was only refreshed is not written again.
+func TestPhonesThatComeAndGoLeaveNothing(t *testing.T) {
+	b := NewBindings()
+	now := time.Now()
+	set := func(n int, until time.Time) {
+		b.Update(AOR(fmt.Sprintf("u%d@example.org", n)), func([]Binding) ([]Binding, error) {
+			if until.IsZero() {
+				return nil, nil
+			}
+			return []Binding{{Contact: "sip:u@192.0.2.1", Expires: until}}, nil
+		}, func([]Binding, error) {})
+	}
+	for range 1000 {
+		for n := range 3 {
+			set(n, now.Add(time.Duration(n+1)*time.Hour))
+		}
+		for n := range 3 {
+			set(n, time.Time{})
+		}
+	}
+	if len(b.due) != 0 {
+		t.Errorf("%d entries wait for their time", len(b.due))
+	}
+	set(1, now.Add(time.Hour))
+	set(2, now.Add(time.Minute))
+	set(2, time.Time{})
+	set(3, now.Add(2*time.Hour))
+	if got := b.NextExpiry(); !got.Equal(now.Add(time.Hour)) {
+		t.Errorf("next %v", got.Sub(now))
+	}
+	if got := b.Sweep(now.Add(time.Hour)); len(got) != 1 {
+		t.Errorf("%v", got)
+	}
+}
