@@ -181,3 +181,15 @@ func TestStatusText(t *testing.T) {
 		}
 	}
 }
+
+// A line whose last value is taken goes, whatever commas are left in it: an empty Via is no Via to others (RFC 3261 §25.1).
+func TestPopValueLeavesNoEmptyLine(t *testing.T) {
+	for _, line := range []string{"a", "a,", "a , ,", " ,a,"} {
+		m := &Message{}
+		m.Add(Via, line)
+		m.Add(Via, "b")
+		if v, ok := m.PopValue(Via); v != "a" || !ok || len(m.Fields) != 1 || m.Get(Via) != "b" {
+			t.Errorf("%q: %q, left %v", line, v, m.Fields)
+		}
+	}
+}

@@ -1,5 +1,7 @@
 package message
 
+import "strings"
+
 // cutValue splits the first value off a comma-separated list: a comma inside quotes, angle brackets or a comment (RFC
 // 3261 §25.1) does not separate. n is where the value ends, next where the next one begins; next is len(s) at the
 // end.
@@ -128,8 +130,8 @@ func (m *Message) PopValue(n Name) (string, bool) {
 		return "", false
 	}
 	v := m.Fields[i].Value
-	if end < len(v) {
-		m.Fields[i].Value = trim(v[end+1:])
+	if rest := v[min(end+1, len(v)):]; strings.Trim(rest, " \t,") != "" {
+		m.Fields[i].Value = trim(rest)
 	} else {
 		m.cut(append(m.Fields[:i], m.Fields[i+1:]...))
 	}
