@@ -29,8 +29,14 @@ func (m *machine) inviteServer(ev event, now instant, t timers) action {
 			return doRefuse
 		}
 		// §17.2.1: Timer H "is set to fire in 64*T1 seconds for all transports", Timer G to T1 over unreliable ones.
+		//
+		// Deviation: not when no provisional response has gone out. Until it hears something the client repeats its INVITE, and has the
+		// answer again each time; somebody in whose name another one asks, whom §26.3.2.4 is about, has it once and not eleven times.
+		repeats := m.again != 0
 		m.finish(completed, now, t.span())
-		m.retransmit(now, t.T1)
+		if !repeats {
+			m.retransmit(now, t.T1)
+		}
 		return doSend
 	case evACK:
 		return m.inviteServerACK(now, t)

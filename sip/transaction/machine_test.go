@@ -159,8 +159,18 @@ var scripts = []script{
 		{ms, evTrying, doTrying, proceeding},
 		{2 * ms, evTrying, 0, proceeding},
 	}},
+	{"RFC3261_26_3_2_4 an INVITE refused at once has one answer for each time that it comes", inviteServer, false, []row{
+		{0, evStart, doPass, proceeding},
+		{ms, evFinal, doSend, completed},
+		{501 * ms, evTick, 0, completed},
+		{502 * ms, evRequest, doRepeat, completed},
+		{10 * second, evTick, 0, completed},
+		{11 * second, evRequest, doRepeat, completed},
+		{32001 * ms, evTick, doEnded | doForget | doDestroy, terminated},
+	}},
 	{"RFC3261_17_2_1 timers G, H", inviteServer, false, []row{
 		{0, evStart, doPass, proceeding},
+		{0, evTrying, doTrying, proceeding},
 		{ms, evFinal, doSend, completed},
 		{501 * ms, evTick, doRepeat, completed},
 		{1501 * ms, evTick, doRepeat, completed},

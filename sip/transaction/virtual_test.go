@@ -251,12 +251,33 @@ func TestRequestIsRepeatedOverANewConnection(t *testing.T) {
 
 // A server repeats its final response over DTLS (RFC 3261 §17.2.1).
 func TestRFC3261_17_2_1_ResponseIsRepeatedOverDTLS(t *testing.T) {
-	c := &core{request: func(tx sip.ServerTransaction) { tx.Respond(answer(tx.Request(), 486)) }}
+	c := &core{request: func(tx sip.ServerTransaction) {
+		tx.Trying()
+		tx.Respond(answer(tx.Request(), 486))
+	}}
 	virtual(t, Config{}, c, func(l *Layer, w *wire) {
 		l.Deliver(parse(ask{method: "INVITE", branch: "z9hG4bK1"}), location.Hop{Transport: flow.DTLS, Node: "g1", Flow: 1})
 		time.Sleep(2 * time.Second)
-		if s := w.log(); s != "0.0s 486, 0.5s 486, 1.5s 486" {
+		if s := w.log(); s != "0.0s 100, 0.0s 486, 0.5s 486, 1.5s 486" {
 			t.Error(s)
+		}
+	})
+}
+
+// RFC 3261 §26.3.2.4: a challenge is not repeated to whoever was made to be its receiver.
+func TestRFC3261_26_3_2_4_ARefusalAtOnceIsNoAmplifier(t *testing.T) {
+	c := &core{request: func(tx sip.ServerTransaction) { tx.Respond(answer(tx.Request(), 407)) }}
+	virtual(t, Config{}, c, func(l *Layer, w *wire) {
+		invite := ask{method: "INVITE", branch: "z9hG4bK1"}
+		l.Deliver(parse(invite), udpHop)
+		time.Sleep(10 * time.Second)
+		l.Deliver(parse(invite), udpHop) // somebody has not heard it
+		time.Sleep(30 * time.Second)
+		if s := w.log(); s != "0.0s 407, 10.0s 407" {
+			t.Error(s)
+		}
+		if n := l.Stats().Kept; n != 0 {
+			t.Errorf("%d transactions are left", n)
 		}
 	})
 }
