@@ -39,8 +39,9 @@ const (
 
 var tooFast = &sip.Refusal{Status: 503, Word: "SEC503", Text: "too many requests from this address"}
 
-// scanners are words in the User-Agent, or the From, of programs that look for phone systems to rob.
-var scanners = []string{"friendly-scanner", "friendly-request", "sipvicious", "sundayddr", "sipcli", "sip-scan", "sipscan", "sivus", "smap ", "pplsip", "iwar", "vaxsip"}
+// scanners are words in the User-Agent, or the From, of programs that look for phone systems to rob. They count as whole words: Tiwari is a name.
+var scanners = []string{"friendly-scanner", "friendly-request", "sipvicious", "sundayddr", "sipcli", "sip-scan", "sipscan", "sivus", "smap", "pplsip", "iwar",
+	"vaxsip", "vaxsipuseragent"}
 
 // guardConfig is what a guard goes by. The rest of the guard does not change it. A rate or a number of failures of 0 turns that part off.
 type guardConfig struct {
@@ -320,13 +321,30 @@ func isScanner(m *message.Message) bool {
 	for _, n := range []message.Name{message.UserAgent, message.From} {
 		text := strings.ToLower(m.Get(n))
 		for _, word := range scanners {
-			if strings.Contains(text, word) {
+			if hasWord(text, word) {
 				return true
 			}
 		}
 	}
 	return false
 }
+
+// hasWord reports whether a word stands in text with neither a letter nor a digit beside it.
+func hasWord(text, word string) bool {
+	for at := 0; ; {
+		i := strings.Index(text[at:], word)
+		if i < 0 {
+			return false
+		}
+		begin, end := at+i, at+i+len(word)
+		if (begin == 0 || !alphanumeric(text[begin-1])) && (end == len(text) || !alphanumeric(text[end])) {
+			return true
+		}
+		at = end
+	}
+}
+
+func alphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c >= 0x80 }
 
 // flowOf is what a phone is known by: its connection, or over UDP its address.
 func flowOf(h location.Hop) location.Hop {

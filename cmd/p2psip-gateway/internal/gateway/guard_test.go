@@ -331,3 +331,20 @@ func TestTheGuardForgetsAddressesWhenThereAreTooMany(t *testing.T) {
 		t.Errorf("%d passed from one /64", g.passed-before)
 	}
 }
+
+// The words that give scanners away are words: people and phones whose names hold one of them are none.
+func TestNamesThatHoldTheWordOfAScannerAreNone(t *testing.T) {
+	for text, scanner := range map[string]bool{
+		"friendly-scanner": true, "sipcli/v1.8": true, "SIPVicious": true, "VaxSIPUserAgent/3.1": true, "Asterisk, sipvicious 0.3": true, "smap 0.6.0": true,
+		"iWar": true, "pplsip": true, "\"sipvicious\"<sip:100@1.1.1.1>;tag=1": true,
+		"\"Anita Tiwari\" <sip:tiwari@example.org>": false, "<sip:diwari@example.org>": false, "SIPClient 2.1": false, "MySipClient": false, "sipscanner3000x": false,
+	} {
+		for _, name := range []message.Name{message.UserAgent, message.From} {
+			m := &message.Message{Method: "INVITE"}
+			m.Set(name, text)
+			if isScanner(m) != scanner {
+				t.Errorf("%s %q: scanner %v", name, text, !scanner)
+			}
+		}
+	}
+}
