@@ -43,6 +43,7 @@ func newEpoll(s *shard) (engine, error) {
 		err = unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wake)})
 	}
 	if err != nil {
+		_ = unix.Close(fd)
 		return nil, fmt.Errorf("media: eventfd: %w", err)
 	}
 	return &epoll{shard: s, fd: fd, wake: wake, ports: map[int32]*port{}}, nil
