@@ -40,9 +40,9 @@ const (
 
 	// maxUnsaved is how many changed records may wait for the disk; past that everything is written anew, which costs no more.
 	maxUnsaved = 65536
-	// saveInterval is how often what is held for the overlay is written at most: a commit waits for the disk twice and costs as much
-	// CPU as some hundred records in it, and until then the replicas have them.
-	saveInterval = 100 * time.Millisecond
+	// saveInterval is how often what is held for the overlay is written at most: a commit waits for the disk twice, and writes a page for nearly
+	// each record in it, whose places are random. Until then the replicas have them, and whoever stored them stores them again.
+	saveInterval = time.Second
 	minSavePause = time.Second // after a commit that failed; it doubles
 	maxSavePause = time.Minute
 	maxUptime    = 1e9 // seconds that are believed of an APP_UPTIME

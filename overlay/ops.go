@@ -51,7 +51,7 @@ func (p *Peer) put(ctx context.Context, what Put) (a wire.StoreKindResponse, err
 		Lifetime:    uint32(min(max(what.Lifetime/time.Second, 0), 1<<32-1)),
 		Value:       what.Value,
 	}
-	if err := what.By.SignValue(what.Resource, what.Kind, &data); err != nil {
+	if err := p.verifier.SignValue(what.By, what.Resource, what.Kind, &data); err != nil {
 		return a, fmt.Errorf("overlay: %w", err)
 	}
 	done, err := p.do(ctx, node.OpStore{By: what.By, Resource: what.Resource, Kind: what.Kind, Values: []wire.StoredData{data},

@@ -103,6 +103,11 @@ func (v *basis) examine(now time.Time, id Identity, cert *x509.Certificate, inte
 		}
 		return known{id, cert.NotBefore, cert.NotAfter}, nil
 	}
+	if v.named(cert) {
+		if k, err := v.chain(now, id, cert, nil); err == nil {
+			return k, nil
+		}
+	}
 	return v.chain(now, id, cert, intermediates())
 }
 

@@ -20,6 +20,8 @@ const (
 	// maxRemembered is how many signatures of values a Verifier remembers to be good, some 200 octets each: the records that the
 	// phones of one gateway call again and again.
 	maxRemembered = 16384
+	// maxMade is how many signatures of values that this program has made a Verifier knows: those of Stores that are under way.
+	maxMade = 1024
 
 	minRSABits = 2048
 	maxRSABits = 4096 // what checking one signature may cost

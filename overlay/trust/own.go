@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"slices"
 	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
 // VerifyOwn checks the certificate of s, which this program signs with, as others will. certs is what s was made of, nil when that is not at
@@ -57,6 +59,15 @@ func poolOf(certs []*x509.Certificate) func() *x509.CertPool {
 		}
 		return pool
 	}
+}
+
+// SignValue is by.SignValue for a value that may come back: as a replica to a peer that has stored it at another one. Its signature need not be checked.
+func (v *Verifier) SignValue(by *Signer, res wire.ResourceID, kind wire.KindID, d *wire.StoredData) error {
+	if err := by.SignValue(res, kind, d); err != nil {
+		return err
+	}
+	v.made.put(nameOf(by.id.Cert, d.Signature, d.SignedOctets(nil, res, kind, by.name)), struct{}{})
+	return nil
 }
 
 // VerifySigner checks the certificate of s, the authority's signature included. The error is a *RefusalError.

@@ -64,3 +64,29 @@ func TestForgedSignatureOfTheAuthority(t *testing.T) {
 		wantReason(t, err, trust.WrongCA)
 	})
 }
+
+// A value that this program has signed is known when it comes back, as it is: neither another signature, nor another value with the same one.
+func TestOwnSignatureIsKnown(t *testing.T) {
+	w := newWorld(t, trust.P256)
+	v, d := trust.NewVerifier(w.overlay), w.value(t, w.alice)
+	res := wire.ResourceIDOf("alice@example.org")
+	if err := v.SignValue(w.alice, res, wire.KindSIPRegistration, &d); err != nil {
+		t.Fatal(err)
+	}
+	check := func(v *trust.Verifier, d wire.StoredData) error {
+		req := &wire.StoreReq{Resource: res, Kinds: []wire.StoreKindData{{Kind: wire.KindSIPRegistration, Values: []wire.StoredData{d}}}}
+		return v.VerifyValues(now, req, w.alice.Certificates())[0].Err
+	}
+	for _, v := range []*trust.Verifier{v, trust.NewVerifier(w.overlay)} {
+		if err := check(v, d); err != nil {
+			t.Error(err)
+		}
+		other := d
+		other.StorageTime++
+		wantReason(t, check(v, other), trust.BadSignature)
+		other = d
+		other.Signature.Value = append([]byte(nil), d.Signature.Value...)
+		other.Signature.Value[len(other.Signature.Value)-1] ^= 1
+		wantReason(t, check(v, other), trust.BadSignature)
+	}
+}

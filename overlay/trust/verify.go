@@ -18,18 +18,25 @@ import (
 
 // Verifier checks against an overlay's configuration: the one that it was made for, or the last that it was told to
 // Follow.
-type Verifier struct{ current atomic.Pointer[basis] }
+type Verifier struct {
+	current atomic.Pointer[basis]
+	made    *cache[struct{}] // signatures of values that this program has made lately
+}
 
 // NewVerifier returns a verifier for o.
 func NewVerifier(o *config.Overlay) *Verifier {
-	v := &Verifier{}
+	v := &Verifier{made: newCache[struct{}](maxMade)}
 	v.Follow(o)
 	return v
 }
 
 // Follow has the verifier check against o from now on: what was found good before is looked at again, so that nodes
 // which o names bad are believed no more (RFC 6940 §11.1).
-func (v *Verifier) Follow(o *config.Overlay) { v.current.Store(newBasis(o)) }
+func (v *Verifier) Follow(o *config.Overlay) {
+	b := newBasis(o)
+	b.made = v.made
+	v.current.Store(b)
+}
 
 // basis is what one configuration says about certificates. Those that were found good are remembered in a bounded cache by
 // the hash of their octets; so are signatures of values, which come again with each Fetch.
@@ -42,6 +49,7 @@ type basis struct {
 	keys    *cache[crypto.PublicKey] // of those certificates, by the hash of their octets
 	serial  uint64                   // above that of any basis before
 	good    *cache[struct{}]         // signatures of values
+	made    *cache[struct{}]         // the Verifier\'s; nil without one
 }
 
 var serials atomic.Uint64
@@ -143,6 +151,24 @@ type verification func(cert *Certificate, sig wire.Signature, covered []byte) er
 // remembered is checkSignature for what comes again and again: what was found good costs a hash the next time. The certificate
 // is looked at each time.
 func (v *basis) remembered(cert *Certificate, sig wire.Signature, covered []byte) error {
+	key := nameOf(cert, sig, covered)
+	if _, ok := v.good.get(key); ok {
+		return nil
+	}
+	if v.made != nil {
+		if _, ok := v.made.get(key); ok {
+			return nil
+		}
+	}
+	err := checkSignature(cert, sig, covered)
+	if err == nil {
+		v.good.put(key, struct{}{})
+	}
+	return err
+}
+
+// nameOf is what a signature over covered is remembered by.
+func nameOf(cert *Certificate, sig wire.Signature, covered []byte) hashKey {
 	h := sha256.New()
 	var lengths [12]byte
 	binary.BigEndian.PutUint32(lengths[:], uint32(len(covered)))
@@ -151,15 +177,7 @@ func (v *basis) remembered(cert *Certificate, sig wire.Signature, covered []byte
 	for _, part := range [][]byte{lengths[:], covered, sig.Value, cert.Raw} {
 		h.Write(part)
 	}
-	key := hashKey(h.Sum(nil))
-	if _, ok := v.good.get(key); ok {
-		return nil
-	}
-	err := checkSignature(cert, sig, covered)
-	if err == nil {
-		v.good.put(key, struct{}{})
-	}
-	return err
+	return hashKey(h.Sum(nil))
 }
 
 // signer is the holder of the certificate that n names.
