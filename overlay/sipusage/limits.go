@@ -22,9 +22,10 @@ const (
 
 // Implementation limits.
 const (
-	maxRecords   = 200_000          // address-of-records of one gateway
-	maxStores    = 32               // Stores on their way at once: a start with thousands of users must not drown the overlay
-	storeTimeout = 20 * time.Second // above the overlay's own 15 s (RFC 6940 §6.2.1)
+	maxRecords   = 200_000                // address-of-records of one gateway
+	maxStores    = 32                     // Stores on their way at once: a start with thousands of users must not drown the overlay
+	workerIdle   = 100 * time.Millisecond // until a goroutine that stored something ends, with its stack
+	storeTimeout = 20 * time.Second       // above the overlay's own 15 s (RFC 6940 §6.2.1)
 
 	retryMin       = time.Second
 	retryMax       = 60 * time.Second

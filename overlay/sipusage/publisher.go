@@ -25,6 +25,7 @@ type Publisher struct {
 	route   wire.StoredValue // what stands under an AOR that is reachable here
 	running sync.WaitGroup
 	wake    chan struct{}
+	tasks   chan task // to a worker that has nothing to do
 
 	certificates *Certificates // nil: they are not published
 	watch        func(aor location.AOR, err error)
@@ -41,6 +42,7 @@ func NewPublisher(peer Peer, self *trust.Signer, keys Keyring) *Publisher {
 	return &Publisher{
 		peer: peer, self: self, keys: keys, route: route(peer.NodeID()),
 		wake:   make(chan struct{}, 1),
+		tasks:  make(chan task),
 		s:      newSchedule(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))),
 		stores: make(map[string]uint64),
 	}
@@ -204,9 +206,35 @@ func (p *Publisher) start(ctx context.Context) {
 		p.do(func(now time.Time, s *schedule) {
 			var t task
 			if t, ok = s.next(now); ok {
-				p.running.Go(func() { p.carryOut(ctx, t) })
+				p.give(ctx, t)
 			}
 		})
+	}
+}
+
+// give has a worker carry t out.
+func (p *Publisher) give(ctx context.Context, t task) {
+	select {
+	case p.tasks <- t:
+	default:
+		p.running.Go(func() { p.work(ctx, t) })
+	}
+}
+
+// work carries out t, and more as long as there is. Signing takes a deep stack, which a new goroutine would have to grow each time.
+func (p *Publisher) work(ctx context.Context, t task) {
+	idle := time.NewTimer(workerIdle)
+	defer idle.Stop()
+	for {
+		p.carryOut(ctx, t)
+		idle.Reset(workerIdle)
+		select {
+		case t = <-p.tasks:
+		case <-idle.C:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

@@ -127,6 +127,9 @@ func (s *Store) retain(e *entry) {
 		}
 		held.uses++
 		e.certs[i] = held
+		if bytes.Equal(e.data.Value.Data, held.Data) {
+			e.data.Value.Data = held.Data // a certificate that its holder has stored (RFC 6940 §8)
+		}
 	}
 }
 

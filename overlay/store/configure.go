@@ -39,7 +39,7 @@ func (s *Store) reconfigure(v *values) int {
 		s.forget(v)
 	}
 	if known {
-		v.kind = k
+		v.kind = what(k)
 	}
 	return before - len(v.entries)
 }

@@ -229,3 +229,19 @@ func TestRFC6940_13_5_4_AdoptRefusesWhatAStoreWould(t *testing.T) {
 		t.Fatal("adopted a ping")
 	}
 }
+
+// A certificate that its holder stores, signed with itself, is in memory once.
+func TestStoredCertificateIsHeldOnce(t *testing.T) {
+	s, d := New(testOverlay()), alice.single(string(alice.cert.Data), 1, 10)
+	v := storeReq(alice, alice.resource(), 0, kindData(kindSingle, 0, d))
+	v.Message().Security.Certificates[0] = alice.cert
+	if _, e := s.Put(at0(0), trust.Assume(v.Message(), alice.Identity, trust.ValueSigner{Identity: alice.Identity}), true); e != nil {
+		t.Fatal(string(e.Info))
+	}
+	held := s.lookup(alice.resource(), kindSingle).entries[0].data.Value.Data
+	for _, c := range s.certs {
+		if &c.Data[0] != &held[0] || &held[0] == &d.Value.Data[0] || &held[0] == &alice.cert.Data[0] {
+			t.Error("held twice, or with its message")
+		}
+	}
+}

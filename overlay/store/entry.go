@@ -27,10 +27,18 @@ type entry struct {
 // values is what is stored under one Resource-ID as one Kind.
 type values struct {
 	resource   wire.ResourceID
-	kind       config.Kind
+	kind       kindOf
 	generation uint64   // at least 1 (RFC 6940 §7.4.1.1)
 	entries    []*entry // by index or key
 }
+
+// kindOf is what has to be known of a Kind without its configuration.
+type kindOf struct {
+	ID    wire.KindID
+	Model wire.DataModel
+}
+
+func what(k config.Kind) kindOf { return kindOf{k.ID, k.Model} }
 
 // newEntry copies d, which belongs to a message, out of it.
 func newEntry(now time.Time, d *wire.StoredData, signer trust.Identity, certs []*certificate) *entry {

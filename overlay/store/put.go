@@ -335,7 +335,7 @@ func (s *Store) install(st *staged) *values {
 	}
 	v := st.old
 	if v == nil {
-		v = &values{resource: st.resource, kind: st.kind}
+		v = &values{resource: st.resource, kind: what(st.kind)}
 		kinds := append(s.resources[st.resource], v)
 		slices.SortFunc(kinds, func(a, b *values) int { return cmp.Compare(a.kind.ID, b.kind.ID) })
 		s.resources[st.resource] = kinds
@@ -343,7 +343,7 @@ func (s *Store) install(st *staged) *values {
 	for _, e := range st.removed {
 		s.remove(e)
 	}
-	v.entries, v.kind = st.entries, st.kind
+	v.entries, v.kind = st.entries, what(st.kind)
 	for _, e := range v.entries {
 		if e.due < 0 {
 			s.add(v, e)

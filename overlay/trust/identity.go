@@ -32,11 +32,16 @@ func ReloadURI(overlay string, node wire.NodeID) string {
 // ParseIdentity reads the identity that cert gives its holder in overlay. It checks the form of RFC 6940 §11.3 and no
 // signature. Names of other types are ignored: they give their holder nothing here.
 func ParseIdentity(overlay string, cert *x509.Certificate) (Identity, error) {
-	id := Identity{Cert: NewCertificate(cert)}
 	names, err := alternativeNames(cert)
 	if err != nil {
 		return Identity{}, err
 	}
+	return identityOf(overlay, cert, names)
+}
+
+// identityOf is ParseIdentity for the alternative names of cert.
+func identityOf(overlay string, cert *x509.Certificate, names []asn1.RawValue) (id Identity, err error) {
+	id.Cert = NewCertificate(cert)
 	for _, n := range names {
 		switch {
 		case n.Tag == nameURI && isReload(string(n.Bytes)):
@@ -90,13 +95,9 @@ func OverlayOf(cert *x509.Certificate) string {
 // checkForm holds a certificate that we issue or use to the letter of RFC 6940 §11.3: "The SubjectAltName field in the
 // certificate MUST NOT contain any identities other than those listed above. The subject distinguished name in the
 // certificate MUST be empty."
-func checkForm(cert *x509.Certificate) error {
+func checkForm(cert *x509.Certificate, names []asn1.RawValue) error {
 	if !bytes.Equal(cert.RawSubject, []byte{0x30, 0}) {
 		return fmt.Errorf("certificate with the subject %q; it must be empty", cert.Subject)
-	}
-	names, err := alternativeNames(cert)
-	if err != nil {
-		return err
 	}
 	for _, n := range names {
 		if n.Tag != nameRFC822 && (n.Tag != nameURI || !isReload(string(n.Bytes))) {

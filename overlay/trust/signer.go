@@ -35,9 +35,13 @@ func NewSigner(overlay string, key crypto.Signer, chain ...*x509.Certificate) (*
 	if len(chain) == 0 {
 		return nil, errors.New("trust: signer without a certificate")
 	}
-	id, err := ParseIdentity(overlay, chain[0])
+	names, err := alternativeNames(chain[0])
 	if err == nil {
-		err = checkForm(chain[0])
+		err = checkForm(chain[0], names)
+	}
+	var id Identity
+	if err == nil {
+		id, err = identityOf(overlay, chain[0], names)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("trust: %w", err)
