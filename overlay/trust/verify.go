@@ -116,15 +116,17 @@ type bucket struct {
 	v             *basis
 	now           time.Time
 	certs         []wire.Certificate
-	intermediates *x509.CertPool // made when a chain has to be built
-	found         map[wire.SignerIdentity]found
-	by            *Signer // this program's, whose signatures need no check; nil for messages that came from elsewhere
+	intermediates *x509.CertPool                // made when a chain has to be built
+	few           [2]found                      // the first signers that were looked for: most messages have no more
+	found         map[wire.SignerIdentity]found // the others
+	by            *Signer                       // this program's, whose signatures need no check; nil for messages that came from elsewhere
 }
 
 // found is what became of one SignerIdentity: the values of a message often share their signer.
 type found struct {
-	id  Identity
-	err error
+	name wire.SignerIdentity // Type 0: none was looked for
+	id   Identity
+	err  error
 }
 
 // check finds the certificate of sig, checks it, and then by verify the signature over covered. The error is a *RefusalError.
@@ -182,6 +184,16 @@ func nameOf(cert *Certificate, sig wire.Signature, covered []byte) hashKey {
 
 // signer is the holder of the certificate that n names.
 func (b *bucket) signer(n wire.SignerIdentity) (Identity, error) {
+	for i := range b.few {
+		f := &b.few[i]
+		if f.name.Type == 0 {
+			f.name = n
+			f.id, f.err = b.find(n)
+		}
+		if f.name == n {
+			return f.id, f.err
+		}
+	}
 	f, ok := b.found[n]
 	if !ok {
 		f.id, f.err = b.find(n)
