@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
+	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/overlay/config"
 )
 
@@ -96,6 +98,9 @@ func examineIdentity(l *gateway.Loaded, now time.Time) (list []gateway.Problem) 
 				list = append(list, l.Wrong("overlay.identity", err))
 			}
 			list = append(append(list, examineRanges(l, doc, certified)...), examineAccounts(l, doc, certified)...)
+			if !doc.SelfSignedPermitted {
+				list = append(list, examineUsers(l, domain, certified)...)
+			}
 		}
 	}
 	users, err := loadUsers("registrar.users", c.Registrar.Users, domain)
@@ -106,6 +111,26 @@ func examineIdentity(l *gateway.Loaded, now time.Time) (list []gateway.Problem) 
 		list = append(list, gateway.Problem{Text: l.Wrong("registrar.users", fmt.Errorf("E0203 registrar.users: %s names no user", c.Registrar.Users)).Text, Warning: true})
 	}
 	return list
+}
+
+// examineUsers warns of users for whom there is no certificate.
+func examineUsers(l *gateway.Loaded, domain string, certified certifier) []gateway.Problem {
+	names, err := identity.ReadUsers(l.Config.Registrar.Users)
+	if err != nil {
+		return nil // told by whoever reads the passwords
+	}
+	var without []string
+	for _, name := range names {
+		if aor, err := identity.AOR(name, domain); err == nil && errors.Is(certified(location.AOR(aor)), identity.ErrNoCertificate) {
+			without = append(without, name)
+		}
+	}
+	if len(without) == 0 {
+		return nil
+	}
+	err = fmt.Errorf("E0117 registrar.users: %d without a certificate, other gateways will not find them: %s", len(without),
+		strings.Join(without[:min(len(without), shownUsers)], ", "))
+	return []gateway.Problem{{Text: l.Wrong("registrar.users", err).Text, Warning: true}}
 }
 
 var configCommands = []command{{"show", "-c FILE: what holds, and where each value comes from", runConfigShow}}

@@ -57,6 +57,7 @@ func TestCheckFindsWhatIsWrongBeforeTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "no.pem"), "nothing")
+	write(t, filepath.Join(dir, "more.txt"), "1001 secret\n9999 secret\n")
 	for name, c := range map[string]struct {
 		old, new string
 		args     []string
@@ -74,6 +75,7 @@ func TestCheckFindsWhatIsWrongBeforeTheStart(t *testing.T) {
 		"identity":     {"", "", []string{"--set", "overlay.identity=" + dir}, exitConfig, "flag --set: E030"},
 		"no key pair":  {"", "", []string{"--set", "sip.tls.cert=" + dir + "/no.pem", "--set", "sip.tls.key=" + dir + "/no.pem"}, exitConfig, "flag --set: E0106 sip.tls: "},
 		"no roots":     {"", "", []string{"--set", "sip.tls.ca=" + dir + "/no.pem"}, exitConfig, "flag --set: E0106 sip.tls.ca: "},
+		"more users":   {"", "", []string{"--set", "registrar.users=" + dir + "/more.txt"}, exitOK, "warning: flag --set: E0117 registrar.users: 1 without a certificate, other gateways will not find them: 9999"},
 		"no directory": {"", "", []string{"--set", "data=" + dir + "/no.pem"}, exitConfig, "flag --set: E0106 data: "},
 		"no name":      {"", "", []string{"--advertise", "none.invalid"}, exitOK, `warning: flag --advertise: E0108 sip.advertise: "none.invalid" leads nowhere`},
 		"no peer":      {"", "", []string{"--bootstrap", "gw1"}, exitConfig, `flag --bootstrap: E0104 overlay.bootstrap: "gw1": want host:port`},

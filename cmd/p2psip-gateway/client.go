@@ -265,7 +265,10 @@ func runLookup(ctx context.Context, std stdio, args []string) int {
 		if rec.URI == "" {
 			where = "gateway " + strings.Join(rec.Route, ",")
 		}
-		fmt.Fprintf(w, "record\t%s, signed by %s (certificate %s), %d s left %s\n", where, rec.Signer, rec.Serial, rec.ExpiresInSeconds, strings.Join(rec.Addresses, " "))
+		if rec.Serial != "" {
+			rec.Signer += " (certificate " + rec.Serial + ")"
+		}
+		fmt.Fprintf(w, "record\t%s, signed by %s, %d s left %s\n", where, rec.Signer, rec.ExpiresInSeconds, strings.Join(rec.Addresses, " "))
 	}
 	printForwards(w, r)
 	if !r.Found {

@@ -77,7 +77,7 @@ func TestCheckOfPublishedRanges(t *testing.T) {
 	tmp := t.TempDir()
 	dir, out, file := filepath.Join(tmp, "overlay"), filepath.Join(tmp, "gw1"), filepath.Join(tmp, "gateway.yaml")
 	for _, args := range [][]string{{"init", "--domain", "example.org", "--dir", dir, "--ranges", "2xx"},
-		{"identity", "issue", "--dir", dir, "--name", "gw1", "--out", out, "--user", "2xx", "--user", "3xxx"}} {
+		{"identity", "issue", "--dir", dir, "--name", "gw1", "--out", out, "--user", "2xx", "--user", "3xxx", "--user", "1001"}} {
 		if code, text, errs := runCommand(t, args...); code != exitOK {
 			t.Fatalf("%v: %d\n%s%s", args, code, text, errs)
 		}

@@ -114,7 +114,12 @@ func (g *Gateway) openSIP() error {
 	g.shown.Check(g.verify)
 	g.publisher.ShowCertificates(g.shown)
 	g.published = &published{publisher: g.publisher, log: g.o.Log.With().Str("component", "trunk").Logger()}
-	g.publisher.Watch(g.published.stored)
+	g.uncertified.log = g.o.Log.With().Str("component", "registrar").Logger()
+	g.publisher.Watch(func(aor location.AOR, err error) {
+		if !g.published.stored(aor, err) {
+			g.uncertified.stored(aor, err)
+		}
+	})
 	g.forwards.bindings, g.forwards.publisher = g.bindings, g.published
 	layer := transaction.New(transaction.Config{}, g.flows)
 	g.metrics = metrics.New(metrics.Sources{Version: g.o.Version, Overlay: g.peer.Stats, Gauges: g.gauges})

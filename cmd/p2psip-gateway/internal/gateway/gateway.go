@@ -100,22 +100,24 @@ type Gateway struct {
 	publisher *sipusage.Publisher
 	forwards  *forwards  // between registrar and published
 	published *published // between forwards and publisher: what routes publish
-	shown     *sipusage.Certificates
-	vouchers  *vouchers        // nil on a redirect peer
-	journal   *journal.Journal // of what the peer holds
-	known     *knownPeers
-	kinds     *keptKinds
-	lan       *lan.Agent // nil: nobody is looked for
-	found     chan lan.Found
-	met       chan struct{} // closed when the peer was told of the first that was found
-	locator   *locator
-	metrics   *metrics.Metrics
-	admin     net.Listener
-	links     net.Listener // of the peer; nil without TLS
-	packets   *net.UDPConn // of the peer; nil without DTLS
-	turn      *net.UDPConn // of the peer's TURN server; nil without one
-	apps      net.Listener // of the peer, for SIP over TLS; nil without
-	datagrams *net.UDPConn // likewise over DTLS
+
+	uncertified uncertified
+	shown       *sipusage.Certificates
+	vouchers    *vouchers        // nil on a redirect peer
+	journal     *journal.Journal // of what the peer holds
+	known       *knownPeers
+	kinds       *keptKinds
+	lan         *lan.Agent // nil: nobody is looked for
+	found       chan lan.Found
+	met         chan struct{} // closed when the peer was told of the first that was found
+	locator     *locator
+	metrics     *metrics.Metrics
+	admin       net.Listener
+	links       net.Listener // of the peer; nil without TLS
+	packets     *net.UDPConn // of the peer; nil without DTLS
+	turn        *net.UDPConn // of the peer's TURN server; nil without one
+	apps        net.Listener // of the peer, for SIP over TLS; nil without
+	datagrams   *net.UDPConn // likewise over DTLS
 }
 
 // Open binds every socket and opens the durable state. Errors are meant for people: which part, why, what to do.

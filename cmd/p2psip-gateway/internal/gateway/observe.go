@@ -30,7 +30,7 @@ func (g *Gateway) status() StatusReport {
 		Overlay: OverlayReport{Name: g.o.Overlay.InstanceName, Address: g.linkAddress(), Listen: g.linkAddresses(), Links: len(s.Links), SizeEstimate: s.SizeEstimate,
 			Stored: storedByName(s), Tuning: tuningOf(s)},
 		Registrations: g.bindings.Count(), Transactions: int(live(g.layer.Stats().Live)), Valid: g.validity(), Servers: g.servers(), ClockSkew: s.ClockSkew.Seconds(),
-		JoinFailed: s.JoinFailed, LastReload: g.lastReload.Load(), Published: g.published.report(),
+		JoinFailed: s.JoinFailed, Uncertified: g.uncertified.count(g.bound), LastReload: g.lastReload.Load(), Published: g.published.report(),
 	}
 	for _, a := range g.flows.Listeners() {
 		r.SIP = append(r.SIP, ListenerReport{strings.ToLower(a.Transport), net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port)))})

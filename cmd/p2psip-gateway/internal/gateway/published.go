@@ -149,13 +149,13 @@ func (p *published) withdraw(front registrar.Publisher, bound func(location.AOR)
 	return gone
 }
 
-// stored takes what came of a Store: sipusage.Publisher.Watch.
-func (p *published) stored(aor location.AOR, err error) {
+// stored takes what came of a Store: sipusage.Publisher.Watch. It reports whether aor is the name of a route.
+func (p *published) stored(aor location.AOR, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	was, ok := p.names[aor]
 	if !ok {
-		return
+		return false
 	}
 	now := publication{err: err, told: true}
 	switch {
@@ -173,6 +173,7 @@ func (p *published) stored(aor location.AOR, err error) {
 	default:
 		p.log.Warn().Str("code", now.code).Str("aor", string(aor)).Err(err).Msg("numbers of a route are not published")
 	}
+	return true
 }
 
 // report lists what routes publish, by name.

@@ -23,6 +23,8 @@ type StatusReport struct {
 	Valid []EndReport `json:"valid"`
 	// JoinFailed is why the last attempt to enter the overlay came to nothing; empty once the node is part of it.
 	JoinFailed string `json:"join_failed,omitempty"`
+	// Uncertified is how many users are registered here for whom this node has no certificate: other gateways do not find them.
+	Uncertified int `json:"uncertified,omitempty"`
 	// ClockSkew is by how many seconds the clocks of the neighbours are ahead of this node's.
 	ClockSkew float64 `json:"clock_skew_seconds"`
 	// Published are the numbers and ranges that routes of this node publish.
@@ -155,7 +157,7 @@ type RecordReport struct {
 	Route            []string  `json:"route,omitempty"`
 	URI              string    `json:"uri,omitempty"`
 	Signer           string    `json:"signer"` // user name of the certificate
-	Serial           string    `json:"serial"` // of the certificate
+	Serial           string    `json:"serial"` // of the certificate; empty when this node holds the record itself
 	Stored           time.Time `json:"stored"` // storage_time
 	ExpiresInSeconds int64     `json:"expires_in_seconds"`
 	Addresses        []string  `json:"addresses"` // SIP URIs of the gateway, where it published them

@@ -73,6 +73,9 @@ func (r *StatusReport) remarks(now time.Time) []string {
 	if r.JoinFailed != "" {
 		lines = append(lines, "E0309 nobody has let this node into the overlay yet, it goes on trying: "+r.JoinFailed)
 	}
+	if r.Uncertified > 0 {
+		lines = append(lines, fmt.Sprintf("E0117 %d of the users registered here have no certificate: other gateways do not find them (local-only in reg ls)", r.Uncertified))
+	}
 	for i, e := range r.Valid {
 		switch {
 		case !now.Before(e.Until):
