@@ -436,3 +436,31 @@ func TestATabMayStandBehindDigest(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// No credentials break anything, and none are good that nobody computed with the password.
+func FuzzCredentials(f *testing.F) {
+	u, err := ReadUsers(strings.NewReader("alice secret\n"), realm)
+	if err != nil {
+		f.Fatal(err)
+	}
+	s := NewServer(realm, u.Lookup)
+	challenge := s.Challenge(another(), start, false)[0]
+	f.Add(answer(f, challenge, "alice", "secret", 1), challenge)
+	f.Add("Digest username=\"alice\", realm=\"example.org\", nonce=\"\", uri=\"\", response=\"\"", "Digest realm=\"a\\\"b\", qop=\"auth,auth-int\"")
+	f.Add("Digest\t,=,\"", "Digest nonce=x, algorithm=SHA-256, stale=TRUE")
+	f.Fuzz(func(t *testing.T, credentials, challenge string) {
+		req := &message.Message{Method: "REGISTER", RequestURI: "sip:example.org"}
+		req.Add(message.Authorization, credentials)
+		if r := s.Verify(req, message.Authorization, start); r.Verdict == OK && !strings.Contains(credentials, "alice") {
+			t.Errorf("%q: %+v", credentials, r)
+		}
+		res := &message.Message{StatusCode: 401}
+		res.Add(message.WWWAuthenticate, challenge)
+		c := Client{User: "alice", Password: "secret"}
+		if ch, err := c.Choose(res); err == nil {
+			if _, ok := parseCredentials(c.Answer(ch, "REGISTER", "sip:example.org", 1)); !ok {
+				t.Errorf("the answer to %q can not be read", challenge)
+			}
+		}
+	})
+}
