@@ -164,11 +164,16 @@ func (e *entry) tell(a action, m *message.Message) {
 }
 
 func (e *entry) queue(c call) {
-	if len(e.calls) >= maxCalls && c.what == callResponse {
+	if len(e.calls) >= maxCalls && e.comesAgain(&c) {
 		e.l.counters.drop(dropCalls)
 		return
 	}
 	e.calls = append(e.calls, c)
+}
+
+// comesAgain reports whether news for a user is repeated, or not needed: provisional responses, and a 2xx to INVITE.
+func (e *entry) comesAgain(c *call) bool {
+	return c.what == callTrying || c.what == callResponse && (c.m.StatusCode < 200 || e.machine.kind == inviteClient && c.m.StatusCode < 300)
 }
 
 // run tells the users what is queued, unless somebody does so already. Only who may call users runs it, without locks.

@@ -460,7 +460,7 @@ func TestRFC3261_9_1_NoCANCELWithoutAProvisionalResponse(t *testing.T) {
 func TestUserQueueIsBounded(t *testing.T) {
 	virtual(t, Config{}, &core{}, func(l *Layer, w *wire) {
 		release := make(chan struct{})
-		u := &blocked{newUser(), release}
+		u := &blocked{user: newUser(), release: release}
 		l.Send(request("INVITE", "x"), udpHop, "", u)
 		req := w.latest()
 		go l.Deliver(answer(req, 180), udpHop)
@@ -471,15 +471,22 @@ func TestUserQueueIsBounded(t *testing.T) {
 		if n := l.Stats().Dropped["user_queue_full"]; n != 10 {
 			t.Error(n)
 		}
+		l.Deliver(answer(req, 486), udpHop) // does not come again, so it waits as well
 		close(release)
 		synctest.Wait()
-		l.Deliver(answer(req, 486), udpHop)
+		if u.last != 486 {
+			t.Errorf("the last response that the user got is %d", u.last)
+		}
 	})
 }
 
 type blocked struct {
 	*user
 	release chan struct{}
+	last    int
 }
 
-func (b *blocked) Response(*message.Message) { <-b.release }
+func (b *blocked) Response(res *message.Message) {
+	<-b.release
+	b.last = res.StatusCode
+}
