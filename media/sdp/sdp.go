@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Errors of Parse.
@@ -133,7 +134,7 @@ func (d *Description) media(i int, value string, session *level) error {
 	if len(d.Streams) >= maxStreams {
 		return ErrLimit
 	}
-	f := strings.Fields(value)
+	f := words(value)
 	if len(f) < 4 {
 		return ErrSyntax
 	}
@@ -153,7 +154,7 @@ func (d *Description) media(i int, value string, session *level) error {
 
 // connection reads c=<nettype> <addrtype> <connection-address> (RFC 8866 §5.7). A stream with several such lines keeps the last.
 func (d *Description) connection(i int, value string, s *Stream, session *level) error {
-	f := strings.Fields(value)
+	f := words(value)
 	if len(f) < 3 {
 		return ErrSyntax
 	}
@@ -164,6 +165,11 @@ func (d *Description) connection(i int, value string, s *Stream, session *level)
 	}
 	s.conn, s.Addr = i, addr
 	return nil
+}
+
+// words splits a value where the writer does: at blanks and tabs, and at nothing else that counts as white space elsewhere.
+func words(value string) []string {
+	return strings.FieldsFunc(value, func(r rune) bool { return r < utf8.RuneSelf && space(byte(r)) })
 }
 
 // address reads an address; a name, a multicast address with its TTL and anything else give one that is not valid.
@@ -201,7 +207,7 @@ func attribute(i int, value string, s *Stream, session *level) error {
 
 // readRTCP reads a=rtcp:<port> [<nettype> <addrtype> <connection-address>] (RFC 3605 §2.1).
 func (s *Stream) readRTCP(i int, arg string) error {
-	f := strings.Fields(arg)
+	f := words(arg)
 	if len(f) != 1 && len(f) != 4 {
 		return ErrSyntax
 	}

@@ -106,7 +106,7 @@ func (w *writer) rtcp(s *Stream, p Place) {
 	if s.RTCP.Port() == s.Port {
 		port = p.RTP
 	}
-	if len(bytes.Fields(w.d.text[start:end])) == 1 {
+	if len(words(string(w.d.text[start:end]))) == 1 {
 		w.edits[s.rtcp] = edit{start: start, end: end, text: strconv.Itoa(int(port))}
 		return
 	}
