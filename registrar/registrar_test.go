@@ -296,6 +296,17 @@ func TestLifetimes(t *testing.T) {
 	}
 }
 
+// RFC 3261 §10.3 step 7: a registrar may refuse "if and only if the requested expiration interval is greater than zero AND smaller than one hour AND
+// less than a registrar-configured minimum".
+func TestRFC3261_10_3_AnHourIsNeverTooBrief(t *testing.T) {
+	b := newBench(t)
+	b.r.c.MinExpires = 90 * time.Minute
+	b.want(b.register("Contact: <sip:a@h>;expires=3599"), 423)
+	if got := b.want(b.register("Contact: <sip:a@h>;expires=3600"), 200).Get(message.Contact); got != "<sip:a@h>;expires=3600" {
+		t.Errorf("granted %q", got)
+	}
+}
+
 // Conformance: H-27
 // Feature: REG-04 REG-29
 func TestRemovalWithdraws(t *testing.T) {
