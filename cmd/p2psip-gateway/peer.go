@@ -102,10 +102,7 @@ func runPeerTrace(ctx context.Context, q query, operands []string) int {
 func hopDetails(h gateway.HopReport) string {
 	s := ""
 	if h.Links >= 0 {
-		s = fmt.Sprintf("%d links", h.Links)
-	}
-	if h.Links == 1 {
-		s = "1 link"
+		s = count(h.Links, "link") + " away"
 	}
 	if h.UptimeSeconds >= 0 {
 		s += fmt.Sprintf(", up %v", time.Duration(h.UptimeSeconds)*time.Second)

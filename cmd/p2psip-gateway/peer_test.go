@@ -25,7 +25,7 @@ func TestPeerCommands(t *testing.T) {
 		into any
 	}{
 		{[]string{"peer", "ls"}, `(?m)^` + other.Self + ` +127\.0\.0\.1:\d+ +tls +(in|out) +yes +\d+\.\d ms +\d`, new(gateway.PeersReport)},
-		{[]string{"peer", "ping", other.Self}, `^` + other.Self + ` +\d+\.\d ms +1 link, up .*, knows 3 peers\n$`, new(gateway.PingReport)},
+		{[]string{"peer", "ping", other.Self}, `^` + other.Self + ` +\d+\.\d ms +1 link away, up .*, knows 3 peers\n$`, new(gateway.PingReport)},
 		{[]string{"peer", "trace", other.Self}, `^0 +` + self.Self + ` +\d+\.\d ms +0 links.*\n1 +` + other.Self + ` +\d+\.\d ms .*, responsible\n$`,
 			new(gateway.TraceReport)},
 		{[]string{"peer", "trace", "1001"}, `^0 +` + self.Self + ` .*(\n[12] .*)*, responsible\n$`, new(gateway.TraceReport)},

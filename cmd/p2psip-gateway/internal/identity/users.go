@@ -12,7 +12,8 @@ import (
 func ReadUsers(path string) ([]string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, &Error{Code: CodeUnreadable, What: "cannot read the users", Path: path, Err: err}
+		return nil, &Error{Code: CodeUnreadable, What: "cannot read the users", Path: path, Err: err,
+			Try: "a text file with one line \"user password\" for each user"}
 	}
 	defer func() { _ = f.Close() }()
 	var users []string
