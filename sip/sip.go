@@ -33,8 +33,8 @@ type Handler interface {
 	// Cancel takes a CANCEL that matches tx, an INVITE transaction without final response. The stack has answered the CANCEL with 200; the
 	// INVITE is the core's to answer (RFC 3261 §9.2, §16.10).
 	Cancel(tx ServerTransaction, cancel *message.Message)
-	// Ended tells that tx ended: its final response is sent, and when it is one to INVITE other than 2xx, acknowledged or given up. Nothing more will
-	// come of it; after a 2xx to INVITE the core may send others for 64*T1.
+	// Ended tells that tx ended: its final response is sent, and where the stack repeats that until there is an ACK, acknowledged or given up. Nothing
+	// more will come of it; after a 2xx to INVITE the core may send others for 64*T1.
 	Ended(tx ServerTransaction)
 	// Relay takes a 2xx to an INVITE of ours that came behind the first, and makes it what is to be sent instead of it over the server
 	// transaction that the sip.RelayingUser named with this note; false: nothing is. res may be changed, note is valid during the call.

@@ -10,7 +10,7 @@ const (
 	// MaxValue is the largest value in octets: more than the largest SIP message.
 	MaxValue = 1 << 17
 	// Kinds is the number of kinds.
-	Kinds = 8
+	Kinds = 16
 
 	headerSize = 28
 	align      = 4

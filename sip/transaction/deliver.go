@@ -63,7 +63,9 @@ func (l *Layer) ack(m *message.Message, via message.ViaValue, from location.Hop)
 		}
 		_, left = l.table.find(l.now(), k)
 	}
-	if left.role != inviteServerConfirmed {
+	// Deviation from §17.2.1: what waits for its ACK as inviteServerCompleted does so to the end; a copy of the INVITE behind the ACK has the answer
+	// again.
+	if left.role != inviteServerConfirmed && left.role != inviteServerCompleted {
 		// RFC 6026 §7.1: ACKs "received from the network while in the "Accepted" state MUST be passed directly to the TU".
 		l.handler.ACK(m, from)
 	}

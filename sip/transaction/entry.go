@@ -73,6 +73,7 @@ func (e *entry) step(ev event, m *message.Message, wire []byte) action {
 	a |= e.transmit(a, m, wire)
 	if e.machine.settled() && !e.out {
 		e.l.remove(now, e, e.left(m))
+		a |= doEnded // Timer H will find nobody who could tell it
 	}
 	e.tell(a, m)
 	if before != e.machine.state && e.machine.state >= completed {

@@ -132,9 +132,17 @@ func (m *machine) due() instant {
 	return m.end
 }
 
-// settled reports whether only time ends the state that m is in: retransmissions may come, but nothing begins any more.
+// settled reports whether nothing begins any more in the state that m is in: it answers what comes until its time is over. An INVITE server in
+// Completed is not as long as it repeats its response by itself.
 func (m *machine) settled() bool {
-	return m.state == confirmed || m.state == accepted || m.state == completed && m.kind != inviteServer
+	switch m.state {
+	case confirmed, accepted:
+		return true
+	case completed:
+		return m.kind != inviteServer || m.again == 0
+	default:
+		return false
+	}
 }
 
 // finish enters a state that a timer ends; a timer of zero length ends it at once.

@@ -52,7 +52,7 @@ func (m *machine) inviteServerTick(now instant, t timers) action {
 	case m.state == proceeding:
 		m.again = 0
 		return doTrying
-	case m.settled():
+	case m.state != completed:
 		return doDestroy // Timer I, Timer L
 	case now >= m.end:
 		return doEnded | doForget | doDestroy // Timer H: the ACK never came

@@ -23,6 +23,7 @@ type role uint8
 const (
 	nobody                role = iota
 	serverCompleted            // non-INVITE server, Completed. octets: the response, abridged by the request; empty: there is none
+	inviteServerCompleted      // INVITE server, Completed, when it does not repeat the response by itself. octets: likewise
 	inviteServerConfirmed      // INVITE server, Confirmed
 	inviteServerAccepted       // INVITE server, Accepted. octets: where the responses go
 	clientCompleted            // non-INVITE client, Completed
@@ -34,6 +35,7 @@ const (
 // roles are the machines of each role.
 var roles = [...]machine{
 	serverCompleted:       {kind: otherServer, state: completed},
+	inviteServerCompleted: {kind: inviteServer, state: completed},
 	inviteServerConfirmed: {kind: inviteServer, state: confirmed},
 	inviteServerAccepted:  {kind: inviteServer, state: accepted},
 	clientCompleted:       {kind: otherClient, state: completed},
@@ -58,7 +60,7 @@ func (r remains) machine() machine { return roles[r.role] }
 func (e *entry) left(m *message.Message) remains {
 	r := remains{role: roleOf(&e.machine)}
 	switch r.role {
-	case serverCompleted:
+	case serverCompleted, inviteServerCompleted:
 		if m != nil {
 			r.octets = appendAbridged(nil, m, e.req)
 		}

@@ -83,6 +83,48 @@ func TestRFC3261_17_2_2_RetransmissionGetsTheSameOctetsUntilTimerJ(t *testing.T)
 	})
 }
 
+// RFC 3261 §17.2.1: an INVITE that is refused at once is answered with the same octets each time that it comes, until Timer H. Nobody is told of its ACK,
+// and no more is kept of it than of any other finished transaction: most such INVITEs are to be challenged, or a scanner's.
+//
+// Feature: PRX-02
+func TestRFC3261_17_2_1_ARefusedINVITEIsNoObject(t *testing.T) {
+	requests, ended, acks := 0, 0, 0
+	c := &core{
+		request: func(tx sip.ServerTransaction) {
+			requests++
+			tx.Respond(answer(tx.Request(), 407))
+		},
+		ended: func(sip.ServerTransaction) { ended++ },
+		ack:   func(*message.Message, location.Hop) { acks++ },
+	}
+	virtual(t, Config{MaxTransactions: 1}, c, func(l *Layer, w *wire) {
+		invite := ask{method: "INVITE", branch: "z9hG4bK1"}
+		for _, hop := range []location.Hop{udpHop, tcpHop} {
+			invite.branch += "x"
+			requests, ended = 0, 0
+			l.Deliver(parse(invite), hop)
+			first := w.octets()
+			for range 2 {
+				time.Sleep(15 * time.Second)
+				w.last = nil
+				l.Deliver(parse(invite), hop)
+				if s := w.octets(); s != first || l.table.count.Load() != 0 {
+					t.Errorf("%d under way, got %s\nwant %s", l.table.count.Load(), s, first)
+				}
+			}
+			l.Deliver(parse(ask{method: "ACK", branch: invite.branch}), hop)
+			if requests != 1 || ended != 1 || acks != 0 {
+				t.Errorf("%d requests, %d ended, %d ACKs", requests, ended, acks)
+			}
+			time.Sleep(3 * time.Second)
+			l.Deliver(parse(invite), hop)
+			if requests != 2 {
+				t.Errorf("after Timer H: %d requests", requests)
+			}
+		}
+	})
+}
+
 // RFC 6026 §7.1: in Accepted retransmissions of the INVITE are absorbed, ACKs are passed to the TU, and a further 2xx is passed to the
 // transport; §7.2: the client passes each 2xx. All of that until 64*T1, and nothing of it afterwards.
 //
