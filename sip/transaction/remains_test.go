@@ -172,6 +172,25 @@ func TestRFC6026_7_1_7_2_AcceptedUntilTimersLAndM(t *testing.T) {
 	})
 }
 
+// RFC 3261 §8.2.2.2: a copy that comes by another way is refused also when the first has been answered, as long as that is remembered.
+func TestRFC3261_8_2_2_2_CopyOfAFinishedRequestIsRefused(t *testing.T) {
+	requests := 0
+	c := &core{request: func(tx sip.ServerTransaction) {
+		requests++
+		tx.Respond(answer(tx.Request(), 200))
+	}}
+	virtual(t, Config{}, c, func(l *Layer, w *wire) {
+		for i, method := range []string{"MESSAGE", "INVITE"} {
+			for branch, want := range []string{"200", "482"} {
+				l.Deliver(parse(ask{method: method, branch: fmt.Sprint("z9hG4bK", method, branch), call: method}), udpHop)
+				if s := w.log(); !strings.HasSuffix(s, " "+want) || requests != i+1 {
+					t.Errorf("%s: %s, %d requests", method, s, requests)
+				}
+			}
+		}
+	})
+}
+
 // RFC 6026 §7.1: a 2xx that the core has after the first is sent, for 64*T1.
 func TestRFC6026_7_1_TheCoreSendsFurther2xx(t *testing.T) {
 	var tx sip.ServerTransaction
