@@ -18,8 +18,8 @@ type Estimates struct {
 // between the successive peers starting from the most distant predecessor and ending to the most distant successor in the
 // successor list". When the two lists meet, that is everybody.
 //
-// Deviation: SizeEstimate, which does without RFC 7363, prefers the larger of two estimates; peers of a self-tuning overlay
-// compare theirs, so that all have to compute the same.
+// Deviation: SizeEstimate, which does without RFC 7363, counts where it can; peers of a self-tuning overlay compare their estimates, so
+// that all have to compute the same.
 func (r *Ring) Density() float64 {
 	n := len(r.peers)
 	if n < 2*r.near {

@@ -30,6 +30,8 @@ const (
 	MaxNear      = 40
 	// maxEstimate caps SizeEstimate and Density, which divide by a measured distance that may be tiny.
 	maxEstimate = 1 << 30
+	// minTold is how many far peers have to have said who their predecessor is for the overlay to be counted by that.
+	minTold = 8
 	// minHistory is how many failures are remembered at least: a quarter of a small routing table is nothing to measure by.
 	minHistory = 4
 )

@@ -17,6 +17,7 @@ type Ring struct {
 	links int     // how many peers to be linked with; 0: what RFC 6940 §10.7 asks for and no more
 	near  int     // length of the successor list, and of the predecessor list
 	goal  int     // number of fingers up to which the peer looks for more
+	laid  int     // number of peers that the slots are laid out for: see LaidOut
 }
 
 type entry struct {
@@ -37,6 +38,9 @@ func (r *Ring) Self() wire.NodeID { return r.self }
 
 // Len counts the other peers.
 func (r *Ring) Len() int { return len(r.peers) }
+
+// Grow makes room for so many more peers, and no more than that.
+func (r *Ring) Grow(n int) { r.peers = append(make([]entry, 0, len(r.peers)+n), r.peers...) }
 
 // find returns where a peer at distance d stands or would stand.
 func (r *Ring) find(d Point) int {
@@ -222,15 +226,42 @@ func (r *Ring) Closer(p Point, id wire.NodeID) (neighbour wire.NodeID, ok bool) 
 	return wire.NodeID{}, false
 }
 
-// SizeEstimate is the number of peers in the overlay, estimated by how densely the neighbours lie (RFC 7363 §6.1). With
-// more neighbours it is less uncertain; where some are missing it is too small, so that the larger of two estimates counts.
+// SizeEstimate is the number of peers in the overlay. When most of them are known, it is counted who is not, else estimated by how densely
+// the neighbours lie (RFC 7363 §6.1). With more neighbours that is less uncertain; but where some are missing yet it is too small, so
+// that the nearest ones count when they lie twice as densely.
 func (r *Ring) SizeEstimate() int {
 	n := len(r.peers)
 	if n < 2*Neighbors {
 		return n + 1
 	}
-	k := min(r.near, 8, n/2)
-	return max(n+1, r.density(k), r.density(min(r.near, 16, n/2)))
+	size := r.density(min(r.near, n/2))
+	if close := r.density(min(r.near, 16, n/2)); close > 2*size {
+		size = close
+	}
+	if size < 4*n {
+		if count, ok := r.count(); ok {
+			size = count
+		}
+	}
+	return max(n+1, size)
+}
+
+// count is the number of peers, by how many of the far ones have a predecessor that is known as well: when that is so for one in two, half
+// of those out there are known. It is not ok for less than half, which say little.
+func (r *Ring) count() (size int, ok bool) {
+	told, known := 0, 0
+	for i := r.near; i < len(r.peers)-r.near; i++ {
+		if own := r.peers[i].said.own; own > 0 {
+			told++
+			if own == r.peers[i].at.Sub(r.peers[i-1].at).hi {
+				known++
+			}
+		}
+	}
+	if told < minTold || 2*known < told {
+		return 0, false
+	}
+	return 1 + 2*r.near + (len(r.peers)-2*r.near)*told/known, true
 }
 
 // density estimates the number of peers by k successors and k predecessors.

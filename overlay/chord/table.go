@@ -1,6 +1,7 @@
 package chord
 
 import (
+	"math"
 	"math/bits"
 	"slices"
 
@@ -55,40 +56,70 @@ func (r *Ring) mesh(size int) bool { return r.links > 0 && size <= r.links }
 
 // slot is a part of the ring in which one peer is worth a link: an interval of distances from this peer, of which the
 // upper 64 bits are enough.
-type slot struct{ start, width uint64 }
+type slot struct {
+	start, width uint64
+	middle       bool // it lies within the first of the far slots
+}
 
-// slots are the intervals of a ring of the given size. The numbers were found by trying: see TestHopsOfWideTables.
-func (r *Ring) slots(size int) []slot {
+// middleCost is what a middle link costs, in far ones: it is of use to one of its ends, and one of a far slot to both, though more of those
+// than one come to lie in some slots. farShare is the part of the links besides the near ones that slots are laid out for: as the
+// others look for theirs, links come where this peer needs none. Both were found by trying: see TestHopsOfWideTables.
+const (
+	middleCost = 1.4
+	farShare   = 0.7
+)
+
+// kinds is how many far slots there are, and how many middle ones at most. A message gets to within the width of a far slot before its
+// owner with the first hop. Of that the lists of the near ones of one peer cover so much that tiles of them make the ring, so there are to
+// be tiles/far middle links. The more far slots the better, as long as far + middleCost*tiles/far is within what there is; when that can
+// not be, the first slot is covered in part.
+func (r *Ring) kinds(size int) (far, middle int) {
+	budget := float64(r.links-2*r.near) * farShare
+	tiles := float64(size) / float64(2*r.near)
+	x := (budget + math.Sqrt(max(0, budget*budget-4*middleCost*tiles))) / 2
+	return max(2, int(x)), int((budget - x) / middleCost)
+}
+
+// slots are the intervals, those that help most first.
+func (r *Ring) slots() []slot {
+	size := r.LaidOut()
 	if r.links <= 2*r.near || r.mesh(size) {
 		return nil
 	}
-	rest := r.links - 2*r.near
-	span := 2 * float64(r.near) / float64(size) // of the ring, that the lists of one peer cover
-	middle := int(max(1, min(float64(r.links)/12, 1/(span*float64(rest))+0.5)))
-	far := max(2, (rest-2*middle)*7/10)
+	far, middle := r.kinds(size)
 	out := make([]slot, 0, far+middle)
 	width, _ := bits.Div64(1, 0, uint64(far))
-	for j := 1; j < far; j++ {
-		out = append(out, slot{uint64(j) * width, width})
+	reach := uint64(float64(r.near) / float64(size) * (1 << 63) * 4) // of the lists of one peer, to both sides
+	for j := 1; reach < width && j <= middle && uint64(j)*reach < width; j++ {
+		out = append(out, slot{uint64(j) * reach, reach / 2, true})
 	}
-	reach := uint64(span * (1 << 63) * 2)
-	for j := middle; j > 0 && reach < width; j-- {
-		if start := uint64(j) * reach; start < width {
-			out = append(out, slot{start, reach / 2})
-		}
+	for j := 1; j < far; j++ {
+		out = append(out, slot{uint64(j) * width, width, false})
 	}
 	return out
 }
 
+// LaidOut is the number of peers that the slots are laid out for: a size estimate that was right to a quarter when it was last asked for.
+// What was looked for in vain in one part of the ring is so not sought in another each time that a neighbour comes or goes.
+func (r *Ring) LaidOut() int {
+	if size := r.SizeEstimate(); size > r.laid*5/4 || r.laid > size*5/4 || r.mesh(size) != r.mesh(r.laid) {
+		r.laid = size
+	}
+	return r.laid
+}
+
 // Gap is an interval of the ring in which a peer is worth a link and none is known. Limit is its length.
-type Gap struct{ Start, Limit Point }
+type Gap struct {
+	Start, Limit Point
+	middle       bool
+}
 
 // Gaps lists them, those that help most first, for a ring of Widen.
 func (r *Ring) Gaps() []Gap {
 	var out []Gap
-	for _, s := range r.slots(r.SizeEstimate()) {
+	for _, s := range r.slots() {
 		if !r.filled(s) {
-			out = append(out, Gap{r.at.Add(Point{hi: s.start}), Point{hi: s.width}})
+			out = append(out, Gap{r.at.Add(Point{hi: s.start}), Point{hi: s.width}, s.middle})
 		}
 	}
 	return out
@@ -131,12 +162,19 @@ func (r *Ring) least(keep int) (id wire.NodeID, ok bool) {
 	return id, ok
 }
 
-// Enough reports whether a peer need not look for more links, and Full whether it need not accept more: in between there is
-// room for those that others look for. more are links with others than the peers of the table.
-func (r *Ring) Enough(more int) bool { return r.links > 0 && len(r.peers)+more >= r.links*7/8 }
+// Enough reports whether there are so many links that nobody need be looked for in a gap: for a far slot somewhat fewer than others are
+// accepted, and for a middle one, which few peers fit in, as many as there may be, since there are others to spare. more are links with
+// others than the peers of the table.
+func (r *Ring) Enough(g Gap, more int) bool {
+	parts := 27
+	if g.middle {
+		parts = 31
+	}
+	return r.links > 0 && len(r.peers)+more >= r.links*parts/32
+}
 
-// Full reports whether there are as many links as Widen allows, except for those that must not be refused: new neighbours.
-func (r *Ring) Full(more int) bool { return r.links > 0 && len(r.peers)+more >= r.room(29) }
+// Full reports whether there are as many links as a peer accepts, except for those that must not be refused: new neighbours.
+func (r *Ring) Full(more int) bool { return r.links > 0 && len(r.peers)+more >= r.room(30) }
 
 // Limit is how many links a peer has at most, whatever they are for; 0: Widen says nothing.
 func (r *Ring) Limit() int { return r.links }

@@ -28,7 +28,7 @@ func settled(rnd *rand.Rand, n, links int) (all []wire.NodeID, rings map[wire.No
 		r := rings[all[i]]
 		for _, g := range r.Gaps() {
 			id := o.owner(at128(g.Start.Add(g.Limit.Scale(rnd.Float64()))))
-			if !r.Enough(0) && !rings[id].Full(0) && r.Add(id) {
+			if !r.Enough(g, 0) && !rings[id].Full(0) && r.Add(id) {
 				rings[id].Add(all[i])
 			}
 		}

@@ -181,13 +181,23 @@ func (n *Node) endAttach(a *attach, err error) {
 	a.session, a.over = 0, true
 	if err != nil {
 		n.event(EventAttachFailed, a.node, err.Error())
-		n.leaveAlone(a.node)
+		n.leaveAlone(a.node, n.pauseAfter(a.node, err))
 	}
 	n.after(func() { a.done(a.node, err) })
 }
 
+// pauseAfter is for how long a node that could not be attached to is left alone. One that has enough links, and that we need no more
+// than others, has so for a while.
+func (n *Node) pauseAfter(id wire.NodeID, err error) time.Duration {
+	var refused *refusedError
+	if errors.As(err, &refused) && refused.e.ErrorCode == wire.ErrorForbidden && !n.ring.Near(id) {
+		return n.jitter(refusedPause)
+	}
+	return avoidTime
+}
+
 // leaveAlone keeps the node from trying id again at once.
-func (n *Node) leaveAlone(id wire.NodeID) {
+func (n *Node) leaveAlone(id wire.NodeID, pause time.Duration) {
 	if id.IsZero() || n.peers[id] != nil {
 		return
 	}
@@ -197,11 +207,17 @@ func (n *Node) leaveAlone(id wire.NodeID) {
 		}
 	}
 	if len(n.avoid) < maxAvoid {
-		n.avoid[id] = n.now.Add(avoidTime)
+		n.avoid[id] = n.now.Add(pause)
 	}
 }
 
-func (n *Node) avoided(id wire.NodeID) bool { return n.avoid[id].After(n.now) || n.bad(id) }
+// avoided reports whether a node is not to be tried now. One that had enough links does not refuse a neighbour.
+func (n *Node) avoided(id wire.NodeID) bool {
+	if n.hasEnough(id) && n.ring.Near(id) && !n.isBanned(id) {
+		return n.bad(id)
+	}
+	return n.avoid[id].After(n.now) || n.bad(id)
+}
 
 // expireAttaches gives up those whose link did not come.
 func (n *Node) expireAttaches() {

@@ -13,7 +13,7 @@ import (
 type linkage struct {
 	seeking int                   // Attaches under way
 	paused  map[chord.Point]pause // parts of the ring, by where they begin, in which nobody new was found
-	size    int                   // of the ring when they were paused
+	size    int                   // of the ring that these parts are of
 }
 
 // pause is for how long a part of the ring is left alone, and how often in a row who was asked there had enough links.
@@ -60,7 +60,7 @@ func (n *Node) abandon(p *peer) {
 		delete(n.conns, c.id)
 	}
 	n.unlinked(p, false)
-	n.leaveAlone(p.id)
+	n.leaveAlone(p.id, avoidTime)
 	for _, c := range links {
 		n.reroute(c.id)
 	}
@@ -69,17 +69,14 @@ func (n *Node) abandon(p *peer) {
 // seekGaps attaches to peers in parts of the ring where one is missing: to whoever owns a random point there. It reports
 // whether there may be more to do.
 func (n *Node) seekGaps() bool {
-	if n.ring.Enough(n.others()) {
-		return false
-	}
 	l := &n.links
-	if size := n.ring.SizeEstimate(); size > 2*l.size || l.size > 2*size {
+	if size := n.ring.LaidOut(); size != l.size {
 		l.paused, l.size = make(map[chord.Point]pause), size
 	}
 	more := false
 	for _, g := range n.ring.Gaps() {
 		p := l.paused[g.Start]
-		if p.until.After(n.now) {
+		if p.until.After(n.now) || n.ring.Enough(g, n.others()+l.seeking) {
 			continue
 		}
 		more = true
@@ -119,7 +116,7 @@ func (n *Node) randomPart(limit chord.Point) chord.Point { return limit.Scale(n.
 // refusedBefore is for a node that has been in its ring for long: where it lacks somebody, it has been refused often.
 func (n *Node) refusedBefore() {
 	l := &n.links
-	l.paused, l.size = make(map[chord.Point]pause), n.ring.SizeEstimate()
+	l.paused, l.size = make(map[chord.Point]pause), n.ring.LaidOut()
 	for _, g := range n.ring.Gaps() {
 		l.paused[g.Start] = pause{n.now.Add(n.within(maxRefusedPause)), maxRefusals}
 	}

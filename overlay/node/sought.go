@@ -22,8 +22,12 @@ func (n *Node) belongsHere(id wire.NodeID) bool {
 	if n.state == Client {
 		return !n.ring.Has(id)
 	}
-	return !n.ring.Has(id) && !n.bad(id) && !n.isBanned(id) && (n.ring.Near(id) || n.ring.Mesh() && n.linkCount() < n.limit())
+	return !n.ring.Has(id) && !n.bad(id) && !n.isBanned(id) && (n.ring.Near(id) || n.ring.Mesh() && n.linkCount() < n.limit() && !n.hasEnough(id))
 }
+
+// hasEnough reports whether a node has refused a link lately, for it has enough. A ring that is a little too large for a mesh is none for
+// some, and is one for others, until they have counted.
+func (n *Node) hasEnough(id wire.NodeID) bool { return n.avoid[id].Sub(n.now) > avoidTime }
 
 // seekAgain remembers a node that was named and that we are not linked with as peers are.
 func (n *Node) seekAgain(id, teacher wire.NodeID) {

@@ -51,8 +51,8 @@ func ends(ring []*Host, h *Host, id wire.NodeID) (predecessors, successors []wir
 	return []wire.NodeID{at(-1), at(-far)}, []wire.NodeID{at(far)}
 }
 
-// bornTries is how often the hosts of a ring that has settled have tried to fill a gap.
-const bornTries = 4
+// bornTries is how often the hosts of a ring that has settled have tried to fill a gap: with the pauses of a node, in an hour.
+const bornTries = 6
 
 // tables lists those with whom each host of a ring, in order of Node-IDs, has links.
 func (w *World) tables(ring []*Host) [][]int32 {
@@ -71,7 +71,11 @@ func (w *World) tables(ring []*Host) [][]int32 {
 			link(i, (i+d)%n)
 		}
 	}
-	for range bornTries { // who was refused has asked others later
+	tries := bornTries // who was refused has asked others later
+	if w.c.Links < 0 {
+		tries = 1 // nobody is refused
+	}
+	for range tries {
 		for _, i := range w.rand.Perm(n) {
 			w.fingers(ring, t, i, link)
 		}
@@ -101,7 +105,8 @@ func (w *World) fingers(ring []*Host, t [][]int32, i int, link func(i, k int)) {
 		add(ownerOf(ring, r.FingerStart(f)))
 	}
 	for _, g := range r.Gaps() {
-		if k := ownerOf(ring, g.Start.Add(g.Limit.Scale(w.rand.Float64()))); !r.Enough(0) {
+		k := ownerOf(ring, g.Start.Add(g.Limit.Scale(w.rand.Float64())))
+		if !r.Enough(g, 0) && !r.Full(len(t[k])-r.Len()) {
 			add(k)
 		}
 	}
