@@ -63,7 +63,7 @@ func TestHopsOfWideTables(t *testing.T) {
 	for _, c := range []struct {
 		peers int
 		mean  float64
-	}{{120, 1}, {1000, 2}} {
+	}{{120, 1}, {1000, 1.9}} {
 		rnd := rand.New(rand.NewPCG(8, uint64(c.peers)))
 		all, rings := settled(rnd, c.peers, DefaultLinks)
 		most := 0
@@ -89,6 +89,54 @@ func TestHopsOfWideTables(t *testing.T) {
 			t.Errorf("%d peers: %.2f hops, and up to %d links", c.peers, mean, most)
 		} else {
 			t.Logf("%d peers: %.2f hops, and up to %d links", c.peers, mean, most)
+		}
+	}
+}
+
+// TestFirstSlotIsCovered: within the width of a far slot there is a middle one in each part as long as the lists of one peer reach, up to the
+// size of the ring for which there are links enough, and of both kinds there are some in any ring.
+func TestFirstSlotIsCovered(t *testing.T) {
+	for _, links := range []int{50, 100, DefaultLinks, MaxLinks} {
+		r := New(at(1, 0)).Widen(links)
+		last := 0
+		for size := links + 1; size < 1<<24; size = size*5/4 + 1 {
+			far, middle := r.kinds(size)
+			tiles := float64(size) / float64(2*r.near)
+			if fit := float64(far) + middleCost*float64(middle); fit > farShare*float64(links-2*r.near)+1 || middle < last {
+				t.Errorf("%d links, %d peers: %d far and %d middle", links, size, far, middle)
+			}
+			if size <= 100_000 && links >= DefaultLinks && float64(middle) < tiles/float64(far)-1.5 {
+				t.Errorf("%d links, %d peers: %d far slots, of which %d middle ones do not cover the first", links, size, far, middle)
+			}
+			last = middle
+		}
+	}
+}
+
+// A ring that is a little too large for a mesh is not taken for one by those who know most of it, nor is one that is a mesh taken for more.
+func TestSizeIsCountedWhereMostAreKnown(t *testing.T) {
+	for _, n := range []int{150, DefaultLinks, 206, 230, 300} {
+		rnd := rand.New(rand.NewPCG(3, uint64(n)))
+		all, rings := settled(rnd, n, DefaultLinks)
+		for _, id := range all { // as far as there is room
+			for _, o := range all {
+				if r := rings[id]; r.Len() < DefaultLinks-1 && (n <= DefaultLinks || rnd.IntN(2) == 0) {
+					r.Add(o)
+				}
+			}
+		}
+		wrong := 0
+		for _, id := range all {
+			r := rings[id]
+			for _, o := range r.Peers() {
+				r.Hear(o, rings[o].Predecessors(), rings[o].Successors())
+			}
+			if r.Mesh() != (n <= DefaultLinks) {
+				wrong++
+			}
+		}
+		if wrong > n/5 || wrong > 0 && (n <= DefaultLinks || n == 300) {
+			t.Errorf("%d peers: %d of them are wrong about whether everybody is worth a link", n, wrong)
 		}
 	}
 }

@@ -35,3 +35,27 @@ func TestLinksAreNeverMoreThanTheLimit(t *testing.T) {
 		t.Errorf("up to %d links: the limit of %d was never met", w.PeakLinks, limit)
 	}
 }
+
+// A ring that is a little too large for a mesh comes to rest: nobody takes it for one for long, and links are not given up by one to be
+// sought by another.
+func TestRingsThatAreNearlyAMeshAreQuiet(t *testing.T) {
+	for _, peers := range []int{41, 45, 50, 55} {
+		w := sim.New(sim.Config{Seed: 5, Peers: peers, MaxDelay: 20 * time.Millisecond, Links: 40, Crypto: -1})
+		w.Born()
+		w.Run(15 * time.Minute) // one exchange of periodic Updates, and the searches that follow
+		before := sent(w)
+		w.Run(10 * time.Minute)
+		if got := float64(sent(w)-before) / float64(peers) / 600; got > 0.9 {
+			t.Errorf("%d peers: %.2f messages a second and peer", peers, got)
+		} else {
+			t.Logf("%d peers: %.2f messages a second and peer", peers, got)
+		}
+	}
+}
+
+func sent(w *sim.World) (messages int) {
+	for _, h := range w.Hosts() {
+		messages += h.Traffic().Sent
+	}
+	return messages
+}
