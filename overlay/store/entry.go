@@ -20,6 +20,7 @@ type entry struct {
 	signer  trust.Identity // without its certificate, of which certs has the octets
 	certs   []*certificate
 	octets  int
+	chosen  bool    // its signer has chosen the Resource-ID (RFC 7374 §5), of which there are as many as names of services
 	values  *values // where it stands
 	due     int     // position in the queue, -1 when it is in none
 }
@@ -130,6 +131,9 @@ func (s *Store) add(v *values, e *entry) {
 	s.octets += e.octets
 	s.count[v.kind.ID]++
 	s.signers[e.signer.Node]++
+	if e.chosen {
+		s.chosen[e.signer.Node]++
+	}
 }
 
 // remove takes e out of the books, not out of its values.
@@ -139,6 +143,9 @@ func (s *Store) remove(e *entry) {
 	s.octets -= e.octets
 	decrement(s.count, e.values.kind.ID)
 	decrement(s.signers, e.signer.Node)
+	if e.chosen {
+		decrement(s.chosen, e.signer.Node)
+	}
 }
 
 func decrement[K comparable](m map[K]int, k K) {

@@ -12,6 +12,9 @@ const (
 	// maxPerSigner bounds the values that certificates of one Node-ID may have here, so that no member fills a peer. A
 	// gateway signs the registrations of all of its users with one Node-ID.
 	maxPerSigner = 250_000
+	// maxChosen bounds those of them whose Resource-IDs the signer has chosen: by the name of a service, which may be any. A provider
+	// stands in a few tree nodes of each of its services.
+	maxChosen = 1024
 	// maxSynthetic bounds the non-existing values made up for the gaps of one array in one answer: indices may be sparse
 	// over 32 bits.
 	maxSynthetic = 256

@@ -202,6 +202,7 @@ func (s *Store) stage(now time.Time, req *wire.StoreReq, kinds []config.Kind, v 
 
 // put places one value.
 func (st *staged) put(e *entry) *refusal {
+	e.chosen = st.kind.Access == config.NodeIDMatch
 	// RFC 6940 §7.4.1.1: "The size and number of the stored values are consistent with the limits specified in the overlay
 	// configuration."
 	if len(e.data.Value.Data) > st.kind.MaxSize {
@@ -272,16 +273,22 @@ func (st *staged) checkCount() *refusal {
 // checkQuota holds this peer's own limits. What does not grow is never refused.
 func (s *Store) checkQuota(batch []*staged) *refusal {
 	octets := 0
-	growth := make(map[wire.NodeID]int)
+	growth, chosen := make(map[wire.NodeID]int), make(map[wire.NodeID]int)
 	for _, st := range batch {
 		for _, e := range st.removed {
 			octets -= e.octets
 			growth[e.signer.Node]--
+			if e.chosen {
+				chosen[e.signer.Node]--
+			}
 		}
 		for _, e := range st.entries {
 			if e.due < 0 {
 				octets += e.octets
 				growth[e.signer.Node]++
+				if e.chosen {
+					chosen[e.signer.Node]++
+				}
 			}
 		}
 	}
@@ -290,6 +297,11 @@ func (s *Store) checkQuota(batch []*staged) *refusal {
 	}
 	for signer, n := range growth {
 		if n > 0 && s.signers[signer]+n > s.maxPerSigner {
+			return errSignerQuota
+		}
+	}
+	for signer, n := range chosen {
+		if n > 0 && s.chosen[signer]+n > s.maxChosen {
 			return errSignerQuota
 		}
 	}

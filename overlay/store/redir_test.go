@@ -86,3 +86,33 @@ func TestRFC7374_5_TheStoringPeerChecks(t *testing.T) {
 		}
 	}
 }
+
+// Who provides services chooses the Resource-IDs of its records by their names, and may have only so many.
+func TestNamesOfServicesFillNoPeer(t *testing.T) {
+	s := New(testOverlay())
+	s.maxChosen = 3
+	put := func(by holder, name string, exists bool) *wire.Error {
+		tree := redir.Tree{Namespace: name, Branching: 10}
+		r := redir.NewProvider(tree, by.Node).Record(redir.Place{})
+		d := by.value(wire.StoredValue{Model: wire.Dictionary, Key: by.key(), Exists: exists, Data: r.AppendTo(nil)}, 1, hour)
+		_, e := s.Put(at0(0), storeReq(by, tree.Resource(redir.Place{}), 0, kindData(wire.KindREDIR, 0, d)), true)
+		return e
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		if e := put(alice, name, true); e != nil {
+			t.Fatal(e)
+		}
+	}
+	refused(t, put(alice, "d", true), wire.ErrorDataTooLarge, "signer_quota")
+	refused(t, put(alice, "e", false), wire.ErrorDataTooLarge, "signer_quota") // a tombstone stands anywhere, too
+	if e := put(peer, "d", true); e != nil {
+		t.Errorf("another provider: %v", e)
+	}
+	mustPut(t, s, at0(0), alice, kindData(sipReg, 0, alice.entry("x", 1, hour)))
+	if s.Expire(at0(hour)); len(s.chosen) != 0 {
+		t.Errorf("%v left after expiry", s.chosen)
+	}
+	if e := put(alice, "d", true); e != nil {
+		t.Errorf("when the others have ended: %v", e)
+	}
+}

@@ -20,11 +20,12 @@ type Store struct {
 	certs     map[[32]byte]*certificate
 	count     map[wire.KindID]int
 	signers   map[wire.NodeID]int
+	chosen    map[wire.NodeID]int // of signers, the values whose Resource-IDs they have chosen
 	octets    int
 	expired   int // since Expire was last called
 	changes   changes
 
-	maxOctets, maxPerSigner int
+	maxOctets, maxPerSigner, maxChosen int
 }
 
 // New returns an empty store for the Kinds of o.
@@ -35,6 +36,8 @@ func New(o *config.Overlay) *Store {
 		certs:        make(map[[32]byte]*certificate),
 		count:        make(map[wire.KindID]int),
 		signers:      make(map[wire.NodeID]int),
+		chosen:       make(map[wire.NodeID]int),
+		maxChosen:    maxChosen,
 		maxOctets:    maxOctets,
 		maxPerSigner: maxPerSigner,
 	}
