@@ -14,4 +14,6 @@ const (
 	maxExpires       = 2 * time.Hour
 	maxSubscriptions = 10000 // about 2 kB each
 	maxForAOR        = 16    // somebody's phones, a PBX, and some room
+	maxChecks        = 64    // questions about certificates under way
+	checkWait        = 500 * time.Millisecond
 )

@@ -5,6 +5,7 @@
 package regevent
 
 import (
+	"context"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ type Authenticator interface {
 	Authenticate(req *message.Message) (user string, challenge []string, ok bool)
 }
 
-// Config is what a Notifier is made of. Every field but Trusted and GRUUs must be set.
+// Config is what a Notifier is made of. Every field but Trusted, GRUUs and Holds must be set.
 type Config struct {
 	Sender sip.Sender
 	// Bindings lists the bindings of an AOR that live at a time: *location.Bindings.
@@ -36,6 +37,9 @@ type Config struct {
 	Auth    Authenticator
 	Trusted func(location.Hop) bool // nil: nobody is
 	GRUUs   *location.GRUUs         // nil: none are told
+	// Holds asks the overlay whether the gateway that node leads to holds a certificate for aor, and so may speak for that user. It blocks until
+	// that has answered or ctx ends. nil: gateways are believed.
+	Holds func(ctx context.Context, node string, aor location.AOR) (location.Holding, error)
 	// Domain and NodeGR make the address at which other gateways reach this one (RFC 7904 §6).
 	Domain, NodeGR string
 	// Now and After are the clock; After calls f after d unless stopped.
@@ -47,8 +51,9 @@ type Config struct {
 
 // Notifier keeps subscriptions. It is safe for concurrent use and never blocks.
 type Notifier struct {
-	c     Config
-	count atomic.Int64
+	c      Config
+	count  atomic.Int64
+	checks atomic.Int64 // questions about certificates under way
 
 	mu     sync.Mutex
 	byID   map[string]*subscription
@@ -80,6 +85,7 @@ var (
 	otherUser  = &sip.Refusal{Status: 403, Word: "EVT403", Text: "the registrations of another user"}
 	tooBrief   = &sip.Refusal{Status: 423, Word: "EVT423", Text: "interval too brief"}
 	gone       = &sip.Refusal{Status: 481, Word: "EVT481", Text: "no such subscription"}
+	unproven   = &sip.Refusal{Status: 503, Word: "EVT503U", Text: "the overlay did not say whether the gateway may speak for the user"}
 	tooMany    = &sip.Refusal{Status: 503, Word: "EVT503", Text: "too many subscriptions"}
 )
 
@@ -108,11 +114,37 @@ func (n *Notifier) Take(tx sip.ServerTransaction) bool {
 	if !n.authorised(tx, aor) {
 		return true
 	}
-	if len(n.c.Bindings.Get(aor, n.c.Now())) == 0 && tx.Source().Node == "" {
+	switch node := tx.Source().Node; {
+	case node == "" && len(n.c.Bindings.Get(aor, n.c.Now())) == 0:
 		return false // another gateway may have them
+	case node != "" && n.c.Holds != nil:
+		n.check(tx, aor)
+	default:
+		n.subscribe(tx, aor)
 	}
-	n.subscribe(tx, aor)
 	return true
+}
+
+// check has another gateway prove that it may speak for aor, and goes on when that is known.
+func (n *Notifier) check(tx sip.ServerTransaction, aor location.AOR) {
+	if n.checks.Add(1) > maxChecks {
+		n.checks.Add(-1)
+		n.refuse(tx, unproven)
+		return
+	}
+	go func() {
+		defer n.checks.Add(-1)
+		ctx, cancel := context.WithTimeout(context.Background(), checkWait)
+		defer cancel()
+		switch h, err := n.c.Holds(ctx, tx.Source().Node, aor); {
+		case err != nil:
+			n.refuse(tx, unproven) // no answer is not the answer "no"
+		case h != location.Held:
+			n.refuse(tx, otherUser)
+		default:
+			n.subscribe(tx, aor)
+		}
+	}()
 }
 
 // authorised reports whether the sender may know the registrations of aor, and answers when it may not (RFC 3680 §4.6, RFC 6665 §4.2.1.3).
@@ -272,7 +304,7 @@ func (n *Notifier) refuse(tx sip.ServerTransaction, why *sip.Refusal) {
 	switch why {
 	case tooBrief:
 		res.Set(message.MinExpires, strconv.Itoa(int(minExpires/time.Second)))
-	case tooMany:
+	case tooMany, unproven:
 		res.Set(message.RetryAfter, strconv.Itoa(10+rand.IntN(10)))
 	}
 	n.respond(tx, res, why.Word)

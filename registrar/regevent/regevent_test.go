@@ -1,7 +1,9 @@
 package regevent
 
 import (
+	"context"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -356,4 +358,44 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 			t.Errorf("answered %d", x.res.StatusCode)
 		}
 	})
+}
+
+// What a gateway of the overlay says of the sender is believed when it holds the certificate of that user, and not before: the contacts of users
+// are where their phones are.
+//
+// Feature: REG-32
+func TestRFC3680_4_6_AGatewayMayKnowForItsOwnUsers(t *testing.T) {
+	for name, c := range map[string]struct {
+		held   location.Holding
+		err    error
+		status int
+	}{
+		"holds the certificate":      {location.Held, nil, 200},
+		"somebody else does":         {location.HeldByOthers, nil, 403},
+		"nobody does":                {location.HeldByNobody, nil, 403},
+		"the overlay does not say":   {location.Held, location.ErrUnavailable, 503},
+		"the overlay takes too long": {location.Held, context.DeadlineExceeded, 503},
+	} {
+		run(t, func(b *bench) {
+			b.n.c.Holds = func(ctx context.Context, node string, aor location.AOR) (location.Holding, error) {
+				if node != "node2" || aor != alice {
+					t.Errorf("%s: asked about %s at %s", name, aor, node)
+				}
+				if errors.Is(c.err, context.DeadlineExceeded) {
+					<-ctx.Done()
+				}
+				return c.held, c.err
+			}
+			b.set("sip:a@h")
+			x, took := b.subscribe(location.Hop{Node: "node2"}, "sip:alice@example.org", "<sip:alice@example.org>")
+			time.Sleep(checkWait)
+			synctest.Wait()
+			if !took || x.res == nil || x.res.StatusCode != c.status {
+				t.Fatalf("%s: took it: %v, %+v", name, took, x.res)
+			}
+			if n := b.n.Subscriptions(); (n == 1) != (c.status == 200) {
+				t.Errorf("%s: %d subscriptions", name, n)
+			}
+		})
+	}
 }

@@ -221,7 +221,7 @@ func (g *Gateway) notifier(sender sip.Sender, server *digest.Server, gruus *loca
 		gruus = nil
 	}
 	return regevent.New(regevent.Config{
-		Sender: sender, Bindings: g.bindings, AOR: g.names.aor, Auth: g.authenticator(server, message.Authorization), Trusted: g.registersFreely, GRUUs: gruus,
+		Sender: sender, Bindings: g.bindings, AOR: g.names.aor, Auth: g.authenticator(server, message.Authorization), Trusted: g.registersFreely, GRUUs: gruus, Holds: g.holds(),
 		Domain: g.o.Config.Domain, NodeGR: sipusage.NodeGR(g.peer.NodeID()), Now: time.Now, Answered: g.answered("registrar"),
 		After: func(d time.Duration, f func()) func() {
 			t := time.AfterFunc(d, f)

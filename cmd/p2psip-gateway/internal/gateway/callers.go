@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+
 	"github.com/p2psip/p2psip-gateway/location"
 	"github.com/p2psip/p2psip-gateway/overlay/sipusage"
 	"github.com/p2psip/p2psip-gateway/proxy"
@@ -41,6 +43,15 @@ func (g *Gateway) identity() proxy.Identity {
 		}
 	}
 	return id
+}
+
+// holds asks whether a gateway may know the registrations of a user; nil: each is believed. What an operator chose for calls whose caller is not
+// proven counts for this as well: who refuses those tells only gateways that hold the user's certificate.
+func (g *Gateway) holds() func(ctx context.Context, node string, aor location.AOR) (location.Holding, error) {
+	if g.o.Config.Security.ForgedFrom != forgedRefuse {
+		return nil
+	}
+	return g.usage.Holds
 }
 
 // called logs who calls over the overlay.

@@ -352,3 +352,20 @@ func TestRFC3680_RegistrationsAreToldAcrossTheOverlay(t *testing.T) {
 		t.Errorf("%d subscriptions left", n)
 	}
 }
+
+// Who refuses callers that are not proven tells of registrations only gateways that hold the certificate of the user.
+//
+// Feature: REG-32
+func TestRFC3680_4_6_AGatewayWithoutTheCertificateIsNotTold(t *testing.T) {
+	gs := ringWith(t, 2, 1, func(_ int, c *Config) {
+		c.Registrar.Trusted = List{"127.0.0.0/8"}
+		c.Security.ForgedFrom = forgedRefuse
+	})
+	p, watcher := newPhone(t, "1001", gs[1]), newPhone(t, "1001", gs[0])
+	p.register(300)
+	eventually(t, "the record of 1001", func() error { return found(gs[0], "1001", gs[1]) })
+	watcher.start("SUBSCRIBE", "1001", "Event: reg", "Expires: 600").response(403)
+	if n := gs[1].events.Subscriptions(); n != 0 {
+		t.Errorf("%d subscriptions", n)
+	}
+}
