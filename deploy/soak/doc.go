@@ -3,6 +3,8 @@
 //
 //	go run ./deploy/soak --binary bin/p2psip-gateway --for 30m --rate 200 --phones 10000
 //
+// With --expires 10m the records of all phones are stored again within five minutes, and not within half an hour.
+//
 // A call is INVITE, 180, 200, ACK, a second of silence, BYE, 200, over UDP on loopback. Each phone registers again every five minutes.
 // It shares no code with what it tests. It exits 1 when
 //
