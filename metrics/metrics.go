@@ -21,6 +21,7 @@ type Gauges struct {
 	Stored            map[string]int // values held for the overlay, by Kind
 	Bindings          int
 	Transactions      int
+	Finished          int64 // octets that are kept of finished SIP transactions
 	Connections       int
 	CertificateExpiry time.Time
 	Flow              map[string]uint64 // events of the SIP transports, by name

@@ -36,7 +36,7 @@ func TestEveryMetricMoves(t *testing.T) {
 		},
 		Gauges: func() Gauges {
 			return Gauges{
-				Joined: true, Stored: map[string]int{"SIP-REGISTRATION": 12}, Bindings: 13, Transactions: 14, Connections: 15,
+				Joined: true, Stored: map[string]int{"SIP-REGISTRATION": 12}, Bindings: 13, Transactions: 14, Finished: 51, Connections: 15,
 				CertificateExpiry: time.Unix(1_700_000_000, 0), Flow: map[string]uint64{"malformed": 16}, Transaction: map[string]uint64{"merged": 17},
 				Published: map[string]int{"stored": 18},
 				Media: &Media{Sessions: 41, Ports: 42, PortsTotal: 50, Begun: 43, Exhausted: 44, Packets: 45, Octets: 46,
@@ -65,7 +65,7 @@ func TestEveryMetricMoves(t *testing.T) {
 		`p2psip_overlay_certificate_expiry_timestamp_seconds 1.7e+09`,
 		`p2psip_location_bindings 13`, `p2psip_location_records{state="stored"} 18`,
 		`p2psip_location_lookups_total{result="found"} 1`, `p2psip_location_lookup_duration_seconds_count 1`,
-		`p2psip_sip_transactions 14`, `p2psip_sip_connections 15`,
+		`p2psip_sip_transactions 14`, `p2psip_sip_finished_octets 51`, `p2psip_sip_connections 15`,
 		`p2psip_sip_transport_events_total{event="malformed"} 16`, `p2psip_sip_transaction_events_total{event="merged"} 17`,
 		`p2psip_sip_responses_total{code="403",core="registrar",method="REGISTER"} 1`,
 		`p2psip_sip_responses_total{code="501",core="proxy",method="other"} 1`,

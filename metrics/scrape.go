@@ -45,6 +45,7 @@ var (
 	descProbes       = desc("trunk_probes_total", "OPTIONS sent to targets of trunks, by what became of them.", "result")
 	descAccount      = desc("trunk_account", "1 for the state of each account at a provider.", "trunk", "state")
 	descTransactions = desc("sip_transactions", "SIP transactions that have not ended.")
+	descFinished     = desc("sip_finished_octets", "Memory for what is kept of finished SIP transactions, outside of the heap.")
 	descConnections  = desc("sip_connections", "TCP and TLS connections of the SIP side.")
 	descCallers      = desc("callers_total", "Requests outside of dialogs that were forwarded, by what is known of who sent them.", "caller")
 	descFlow         = desc("sip_transport_events_total", "Events of the SIP transports.", "event")
@@ -112,6 +113,7 @@ func (c scrape) Collect(out chan<- prometheus.Metric) {
 	gauge(descExpiry, float64(g.CertificateExpiry.Unix()))
 	gauge(descBindings, float64(g.Bindings))
 	gauge(descTransactions, float64(g.Transactions))
+	gauge(descFinished, float64(g.Finished))
 	gauge(descConnections, float64(g.Connections))
 }
 

@@ -213,7 +213,7 @@ func (g *Gateway) recordReport(ctx context.Context, v overlay.Value) RecordRepor
 func (g *Gateway) gauges() metrics.Gauges {
 	s, f, t := g.peer.Status(), g.flows.Stats(), g.layer.Stats()
 	m := metrics.Gauges{
-		Joined: s.State.Serves(), Stored: storedByName(s), Bindings: g.bindings.Count(), Transactions: int(live(t.Live)),
+		Joined: s.State.Serves(), Stored: storedByName(s), Bindings: g.bindings.Count(), Transactions: int(live(t.Live)), Finished: t.Octets,
 		CertificateExpiry: g.peer.Signer().Identity().Cert.NotAfter, Flow: f.Dropped, Transaction: t.Dropped, Published: map[string]int{}, Callers: g.verdicts(), Media: g.mediaGauges(),
 	}
 	maps.Copy(m.Flow, g.guard.Dropped())
