@@ -37,11 +37,22 @@ func put(path string, data []byte, mode os.FileMode, durable bool) error {
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
+	if err == nil && durable {
+		err = syncDir(filepath.Dir(path)) // or the name may be gone with the power
+	}
 	if err != nil {
 		_ = os.Remove(f.Name()) // the first error is the one to report
 		return unwritable(path, err)
 	}
 	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func unwritable(path string, err error) error {
