@@ -23,4 +23,4 @@ const (
 )
 
 // piecesLimits are those of a log in use. A record is some 250 octets.
-var piecesLimits = pieceLimits{least: 1 << 20, step: 256}
+var piecesLimits = pieceLimits{least: 2 << 20, step: 256}

@@ -11,7 +11,7 @@ import (
 // The file is a log in a bbolt bucket: pieces under rising numbers, each some records, and the last record of an AOR says what its bindings
 // are. So a commit touches the last page of the tree and new ones behind it, and not one for each AOR in it, which are anywhere.
 //
-// When the log has grown by as much as the bindings need, they are all written anew at its end, some with each commit, and then what
+// When the log has grown by twice what the bindings need, they are all written anew at its end, some with each commit, and then what
 // was before is deleted, some with each commit. That may end anywhere: until the last binding is written nothing is deleted, and what is
 // deleted has been said again.
 var (
@@ -36,7 +36,7 @@ type pieces struct {
 
 // pieceLimits say when and how fast the log is written anew.
 type pieceLimits struct {
-	least int // octets: below this it never is
+	least int // octets that it grows by before, however little the bindings need
 	step  int // how many AORs are copied beside a commit of few changes
 }
 
@@ -125,7 +125,7 @@ func (p *pieces) load(tx *bbolt.Tx, yield func(AOR, []Binding)) error {
 			yield(AOR(aor), set)
 		}
 	}
-	p.limit = max(p.limits.least, 2*living)
+	p.limit = living + max(p.limits.least, 2*living)
 	return nil
 }
 
@@ -182,7 +182,7 @@ func (p *pieces) write(tx *bbolt.Tx, obsolete uint64, buf []byte, ends []int) er
 	}
 	if p.first == p.start {
 		p.start, p.size = 0, p.since
-		p.limit = max(p.limits.least, p.size+p.copied)
+		p.limit = p.size + max(p.limits.least, 2*p.copied)
 	}
 	return nil
 }

@@ -90,6 +90,17 @@ func TestValuesSplitOutsideQuotesBracketsAndComments(t *testing.T) {
 		if d := cmp.Diff(tt.want, m.Values(Route)); d != "" {
 			t.Errorf("%q:\n%s", tt.in, d)
 		}
+		last := ""
+		if len(tt.want) > 0 {
+			last = tt.want[len(tt.want)-1]
+		}
+		if v, ok := m.LastValue(Route); v != last || ok != (last != "") {
+			t.Errorf("%q: last %q, want %q", tt.in, v, last)
+		}
+		m.Fields = append(m.Fields, Field{Route, "", " , "})
+		if v, _ := m.LastValue(Route); v != last {
+			t.Errorf("%q and an empty line: last %q, want %q", tt.in, v, last)
+		}
 		// Popping one after the other gives the same.
 		for _, want := range tt.want {
 			first, _ := m.FirstValue(Route)

@@ -105,6 +105,23 @@ func (m *Message) FirstValue(n Name) (string, bool) {
 	return trim(m.Fields[i].Value[start:end]), true
 }
 
+// LastValue returns the last value of a list field.
+func (m *Message) LastValue(n Name) (last string, ok bool) {
+	for i := len(m.Fields) - 1; i >= 0 && !ok; i-- {
+		if m.Fields[i].Name != n {
+			continue
+		}
+		for line := m.Fields[i].Value; line != ""; {
+			end, next := cutValue(line)
+			if v := trim(line[:end]); v != "" {
+				last, ok = v, true
+			}
+			line = line[next:]
+		}
+	}
+	return last, ok
+}
+
 // first locates the first value of a list field that is not empty: the field and the octets. i is -1 when there is none.
 func (m *Message) first(n Name) (i, start, end int) {
 	for i := range m.Fields {

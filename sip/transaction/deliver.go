@@ -96,7 +96,7 @@ func (l *Layer) request(m *message.Message, via message.ViaValue, from location.
 	}
 	e := l.newServer(k, m, via, from)
 	if initial {
-		e.merge = l.hasher.merge(m)
+		e.merge = l.hasher.merge(m, via)
 		if !l.table.put(l.now(), e.merge, e) {
 			// RFC 3261 §8.2.2.2: "the UAS core SHOULD generate a 482 (Loop Detected) response".
 			l.counters.drop(dropMerged)

@@ -35,15 +35,15 @@ func newHasher() *hasher {
 	return h
 }
 
-func (h *hasher) key(parts ...string) (k key) {
+// key hashes a port, 0 for none, and what goes with it.
+func (h *hasher) key(port uint16, parts ...string) (k key) {
+	var room [384]byte // enough for most: then this allocates nothing
+	text := binary.BigEndian.AppendUint16(room[:0], port)
+	for _, p := range parts {
+		text = append(append(text, p...), 0)
+	}
 	for i := range k {
-		var s maphash.Hash
-		s.SetSeed(h.seeds[i])
-		for _, p := range parts {
-			_, _ = s.WriteString(p)
-			_ = s.WriteByte(0)
-		}
-		k[i] = s.Sum64()
+		k[i] = maphash.Bytes(h.seeds[i], text)
 	}
 	return k
 }
@@ -66,37 +66,31 @@ func (h *hasher) branch() string {
 
 // client is the key of a client transaction (RFC 3261 §17.1.3): the branch, and the method of CSeq, "since a CANCEL request
 // constitutes a different transaction, but shares the same value of the branch parameter".
-func (h *hasher) client(branch, method string) key { return h.key("client", branch, method) }
+func (h *hasher) client(branch, method string) key { return h.key(0, "client", branch, method) }
 
 // server is the key of a server transaction (RFC 3261 §17.2.3): branch, sent-by and method, where an ACK has the method INVITE. Two
 // clients that count alike draw the same branch, so that only the sent-by tells them apart.
 func (h *hasher) server(m *message.Message, via message.ViaValue, method string) key {
 	if len(via.Branch) > len(cookie) && strings.EqualFold(via.Branch[:len(cookie)], cookie) {
-		return h.key("server", via.Branch, lower(via.Host), port(via.Port), method)
+		return h.key(via.Port, "server", via.Branch, strings.ToLower(via.Host), method)
 	}
 	// RFC 2543. Deviation: the To tag is left out, for that of an ACK is the response's; the CSeq tells requests within a dialog apart.
 	cseq, _ := m.CSeq()
 	value, _ := m.FirstValue(message.Via)
-	return h.key("2543", m.RequestURI, message.Tag(m.Get(message.From)), m.Get(message.CallID),
+	return h.key(0, "2543", m.RequestURI, message.Tag(m.Get(message.From)), m.Get(message.CallID),
 		strconv.FormatUint(uint64(cseq.Seq), 10), value, method)
 }
 
 // merge is what an initial request is known by on whatever path it comes (RFC 3261 §8.2.2.2: From tag, Call-ID, CSeq). Deviation: with
 // the Request-URI and the first Route, which a request has changed that comes back to us on purpose (a spiral, §16.3 step 4), and
-// with who sent it first, since clients started at the same moment draw the same numbers.
-func (h *hasher) merge(m *message.Message) key {
-	vias := m.Values(message.Via)
-	first, _ := message.ParseVia(vias[len(vias)-1])
-	route, _ := m.FirstValue(message.Route)
-	return h.key("merge", message.Tag(m.Get(message.From)), m.Get(message.CallID), m.Get(message.CSeq),
-		m.RequestURI, route, lower(first.Host), port(first.Port))
-}
-
-func lower(s string) string { return strings.ToLower(s) }
-
-func port(p uint16) string {
-	if p == 0 {
-		return ""
+// with who sent it first, since clients started at the same moment draw the same numbers. top is the topmost Via.
+func (h *hasher) merge(m *message.Message, top message.ViaValue) key {
+	origin := top
+	above, _ := m.FirstValue(message.Via)
+	if below, _ := m.LastValue(message.Via); below != above {
+		origin, _ = message.ParseVia(below)
 	}
-	return strconv.Itoa(int(p))
+	route, _ := m.FirstValue(message.Route)
+	return h.key(origin.Port, "merge", message.Tag(m.Get(message.From)), m.Get(message.CallID), m.Get(message.CSeq),
+		m.RequestURI, route, strings.ToLower(origin.Host))
 }

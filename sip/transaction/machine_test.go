@@ -349,13 +349,13 @@ func TestKeysOfDifferentPartsDiffer(t *testing.T) {
 	seen := map[key]string{}
 	for range 20000 {
 		s := [2]string{strings.Repeat("a", r.IntN(200)), strings.Repeat("b", r.IntN(200))}
-		k := h.key(s[0], s[1])
+		k := h.key(0, s[0], s[1])
 		if was, ok := seen[k]; ok && was != s[0]+"|"+s[1] {
 			t.Fatal("collision")
 		}
 		seen[k] = s[0] + "|" + s[1]
 	}
-	if h.key("ab", "c") == h.key("a", "bc") {
+	if h.key(0, "ab", "c") == h.key(0, "a", "bc") || h.key(1, "a") == h.key(2, "a") {
 		t.Fatal("parts run together")
 	}
 }
