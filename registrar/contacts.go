@@ -14,6 +14,7 @@ type change struct {
 	query    bool // no Contact: only list
 	star     bool // Contact: *
 	contacts []contact
+	room     [1]contact // for most
 	callID   string
 	cseq     uint32
 	agent    string
@@ -39,11 +40,11 @@ type contact struct {
 // notSaid stands for a contact without a lifetime of its own.
 const notSaid = time.Duration(-1)
 
-// parseContacts reads the Contact values and lifetimes (RFC 3261 §10.3 step 6).
-func parseContacts(req *message.Message) (c change, ok bool) {
+// parse reads the Contact values and lifetimes (RFC 3261 §10.3 step 6); false when something is malformed.
+func (c *change) parse(req *message.Message) bool {
 	seq, err := req.CSeq()
 	if err != nil {
-		return c, false
+		return false
 	}
 	c.callID, c.cseq, c.agent = req.Get(message.CallID), seq.Seq, req.Get(message.UserAgent)
 	values := req.Values(message.Contact)
@@ -52,31 +53,32 @@ func parseContacts(req *message.Message) (c change, ok bool) {
 		header = time.Duration(message.ParseExpires(req.Get(message.Expires))) * time.Second
 	}
 	if c.query = len(values) == 0; c.query {
-		return c, true
+		return true
 	}
+	c.contacts = c.room[:0]
 	for _, v := range values {
 		one, err := message.ParseContact(v)
 		if err != nil {
-			return c, false
+			return false
 		}
 		if one.Star {
 			// RFC 3261 §10.3 step 6: "If the request has additional Contact fields or an expiration time other than zero, the request
 			// is invalid, and the server MUST return a 400".
 			c.star = true
-			return c, len(values) == 1 && header == 0
+			return len(values) == 1 && header == 0
 		}
 		if s, ok := message.Param(one.Params, "q"); ok {
 			if _, ok := message.ParseQ(s); !ok {
-				return c, false
+				return false
 			}
 		}
 		uri, err := message.ParseURI(one.URI)
 		if err != nil {
-			return c, false
+			return false
 		}
 		c.contacts = append(c.contacts, newContact(one, uri, header))
 	}
-	return c, true
+	return true
 }
 
 func newContact(v message.ContactValue, uri message.URI, header time.Duration) contact {

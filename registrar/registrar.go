@@ -106,21 +106,21 @@ func (r *Registrar) Request(tx sip.ServerTransaction) {
 	if !r.authorised(tx, aor) {
 		return
 	}
-	change, ok := parseContacts(req)
-	if !ok {
+	change := &change{}
+	if !change.parse(req) {
 		r.refuse(tx, badRequest)
 		return
 	}
 	change.hop, change.now, change.aor = tx.Source(), r.c.Now(), aor
 	if change.query {
-		r.respond(tx, r.ok(req, &change, r.c.Bindings.Get(aor, change.now)), "")
+		r.respond(tx, r.ok(req, change, r.c.Bindings.Get(aor, change.now)), "")
 		return
 	}
-	if why := cmp.Or(r.bulk(&change), r.route(req, &change)); why != nil {
+	if why := cmp.Or(r.bulk(change), r.route(req, change)); why != nil {
 		r.refuse(tx, why)
 		return
 	}
-	r.c.Bindings.Update(aor, r.edit(&change), func(set []location.Binding, err error) {
+	r.c.Bindings.Update(aor, r.edit(change), func(set []location.Binding, err error) {
 		if err != nil {
 			r.refuse(tx, failure(err))
 			return
@@ -128,7 +128,7 @@ func (r *Registrar) Request(tx sip.ServerTransaction) {
 		if r.c.Changed != nil {
 			r.c.Changed(aor)
 		}
-		r.publish(tx, &change, set)
+		r.publish(tx, change, set)
 	})
 }
 

@@ -54,6 +54,12 @@ func (m *Message) Size() int {
 	return n
 }
 
+// response is one in one piece with the room for its fields: most that are sent need no more.
+type response struct {
+	Message
+	room [8 + spareFields]Field
+}
+
 // NewResponse builds the response to a request (RFC 3261 §8.2.6.2): Via, From, To, Call-ID, CSeq, all as received; in
 // a 100 Timestamp as well (§8.2.6.1). toTag, when not empty, is added to a To without one. An empty reason becomes
 // the usual one. req may be what Parse returned with an error: what is missing in it is missing in the response.
@@ -61,7 +67,9 @@ func NewResponse(req *Message, status int, reason, toTag string) *Message {
 	if reason == "" {
 		reason = StatusText(status)
 	}
-	res := &Message{StatusCode: status, Reason: reason, Fields: make([]Field, 0, 8+spareFields)}
+	r := &response{Message: Message{StatusCode: status, Reason: reason}}
+	res := &r.Message
+	res.Fields = r.room[:0]
 	for _, f := range req.Fields {
 		switch f.Name {
 		case To:

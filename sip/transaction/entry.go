@@ -169,6 +169,9 @@ func (e *entry) queue(c call) {
 		e.l.counters.drop(dropCalls)
 		return
 	}
+	if e.calls == nil && c.server != nil {
+		e.calls = c.server.room[:0]
+	}
 	e.calls = append(e.calls, c)
 }
 

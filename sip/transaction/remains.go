@@ -62,12 +62,12 @@ func (e *entry) left(m *message.Message) remains {
 	switch r.role {
 	case serverCompleted, inviteServerCompleted:
 		if m != nil {
-			r.octets = appendAbridged(nil, m, e.req)
+			r.octets = appendAbridged(make([]byte, 0, remainsRoom), m, e.req)
 		}
 	case inviteServerAccepted:
 		r.octets = appendHop(nil, e.hop)
 	case inviteClientCompleted:
-		r.octets = appendAbridged(appendHop(nil, e.hop), newACK(e.req, m), m)
+		r.octets = appendAbridged(appendHop(make([]byte, 0, remainsRoom), e.hop), newACK(e.req, m), m)
 	case inviteClientAccepted:
 		r.octets = e.note()
 	}

@@ -10,7 +10,8 @@ type serverTx struct {
 	e         *entry
 	req       *message.Message // for the core, also when the layer needs it no more
 	from      location.Hop
-	cancelled bool // e.mu: the core has been told of a CANCEL
+	cancelled bool    // e.mu: the core has been told of a CANCEL
+	room      [1]call // e.mu: for e.calls, which are seldom more
 }
 
 func (s *serverTx) Request() *message.Message { return s.req }
