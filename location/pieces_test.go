@@ -199,6 +199,10 @@ func TestTheLogStaysShort(t *testing.T) {
 	if longest > 6*40*800 {
 		t.Errorf("%d octets for 40 bindings", longest)
 	}
+	for s.j.log.start != 0 { // meanwhile the size counts what is deleted
+		s.change()
+		s.commit()
+	}
 	size, n := 0, uint64(0)
 	err := s.j.db.View(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketLog).ForEach(func(_, v []byte) error { size += len(v); n++; return nil })
