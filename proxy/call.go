@@ -285,7 +285,7 @@ func (c *call) relay(res *message.Message) {
 	if res.StatusCode >= 200 && !c.answered {
 		c.answered = true
 		c.p.counters.calls[resultSuccess].Add(1)
-		c.trunkOver(res.StatusCode)
+		c.trunkOver(res)
 	}
 	c.tx.Respond(res)
 }
@@ -301,7 +301,7 @@ func (c *call) finish(a *action) {
 		res = a.best.code.response(c.in.req)
 	}
 	aggregate(res, a.others)
-	c.trunkOver(res.StatusCode)
+	c.trunkOver(res)
 	c.p.counters.calls[resultOf(res.StatusCode)].Add(1)
 	c.tx.Respond(res)
 }
@@ -347,6 +347,7 @@ func (c *call) response(now time.Time, e *event) {
 			return
 		}
 		l.status = res.StatusCode
+		c.p.hungUp(c.in, res.StatusCode)
 		if c.recurse(e.branch, res) {
 			return
 		}

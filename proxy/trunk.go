@@ -30,9 +30,11 @@ type Trunks interface {
 	// way moves the call.
 	Receive(call string, trunk string, d *sip.Dialled) *sip.Refusal
 	Take(call string, w *sip.Way, d *sip.Dialled) *sip.Refusal
-	// Answered tells that a call is up, Drop that it has come to nothing, or ended. Both do nothing for calls that are not known.
-	Answered(call string)
+	// Answered tells that a call is up, Drop that it has come to nothing, HungUp of each BYE when it passes and when it is answered. They do
+	// nothing for calls that are not known.
+	Answered(call string, talk sip.Talk)
 	Drop(call string)
+	HungUp(call string, h *sip.Hangup)
 	// HopDown reports whether an address is known to be down.
 	HopDown(h location.Hop) bool
 	// Result tells how a request did on a way, at an address of it, the zero Hop for none: a final status, or err. moved: it goes on to another
@@ -140,20 +142,21 @@ func (p *Proxy) lent(in *inbound) bool {
 // accountParam names the account in the Request-URI of such a request.
 const accountParam = "account"
 
-// receive counts a call that comes from a trunk; drop takes that back.
+// receive counts a call that comes from a trunk.
 func (p *Proxy) receive(in *inbound) *sip.Refusal {
 	switch {
 	case !p.trunking():
 	case in.genuine && in.msg.Method == "BYE":
-		p.c.Trunks.Drop(in.req.Get(message.CallID))
+		p.hungUp(in, 0)
 	case in.origin.Trunk != "" && !in.inside && in.msg.Method == "INVITE":
 		return p.c.Trunks.Receive(in.req.Get(message.CallID), in.origin.Trunk, &sip.Dialled{User: in.uri.User, Origin: in.origin.Trunk, Request: in.req})
 	}
 	return nil
 }
 
+// drop takes receive back. Nothing else does: there may be a call of that Call-ID.
 func (p *Proxy) drop(in *inbound) {
-	if p.trunking() && !in.inside {
+	if p.trunking() && in.origin.Trunk != "" && !in.inside && in.msg.Method == "INVITE" {
 		p.c.Trunks.Drop(in.req.Get(message.CallID))
 	}
 }
@@ -410,12 +413,12 @@ func (c *call) believed(branch int, res *message.Message) *sip.Refusal {
 }
 
 // trunkOver tells trunks how the call ended up.
-func (c *call) trunkOver(status int) {
+func (c *call) trunkOver(res *message.Message) {
 	if !c.p.trunking() || c.in.msg.Method != "INVITE" || c.in.inside || c.in.origin.Trunk == "" && (c.trunk == nil || !c.trunk.counted) {
 		return
 	}
-	if status < 300 {
-		c.p.c.Trunks.Answered(c.id())
+	if res.StatusCode < 300 {
+		c.p.c.Trunks.Answered(c.id(), c.talk(res))
 		return
 	}
 	c.p.c.Trunks.Drop(c.id())

@@ -81,5 +81,19 @@ type WayResult struct {
 	Moved  bool         // the request goes on to another address or way
 }
 
+// Talk is a call that is up. What it holds are hashes, which are equal or not.
+type Talk struct {
+	Tags uint64 // of both tags of the dialog
+	// In is the way that requests within the dialog take to who called, Out to who was called: route set and remote target. 0: not known.
+	In, Out uint64
+}
+
+// Hangup is a BYE.
+type Hangup struct {
+	Tags, Way   uint64 // as in Talk
+	Trunk, Node string // the trunk, or the gr value of the gateway, that it comes from; "": another
+	Status      int    // of the final response; 0: there is none yet
+}
+
 // NoLine is what both trunks and who hears of them from another gateway say of a trunk that takes no more calls.
 var NoLine = &Refusal{Status: 503, Word: "TRK503B", Text: "all lines of the trunk are busy"}

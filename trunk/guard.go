@@ -2,6 +2,7 @@ package trunk
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,11 @@ type entry struct {
 	pair    string       // caller and called of a call between trunks
 	up      bool
 	since   time.Time
+
+	node  string    // gr value of the gateway that sends it on; "": this one does
+	tags  uint64    // of the dialog
+	sides [2]uint64 // ways to the trunks within the dialog; 0: to none
+	hung  time.Time // when the first BYE passed that proves nothing; zero: none did
 }
 
 // spending is what a user has spent.
@@ -104,7 +110,7 @@ func (s *Service) Take(call string, w *sip.Way, d *sip.Dialled) *sip.Refusal {
 		if e.out != "" {
 			s.release(e.out)
 		}
-		e.out = w.Trunk
+		e.out, e.node = w.Trunk, w.Node
 		s.lines[w.Trunk]++
 	}
 	if w.Charge != "" && e.payer == "" {
@@ -137,6 +143,9 @@ func (s *Service) mayTake(p *Plan, e *entry, w *sip.Way, d *sip.Dialled) *sip.Re
 	}
 	if w.Charge != "" && e.payer == "" {
 		s.today()
+		if u := s.users[w.Charge]; u != nil && p.c.Caps.Calls > 0 && u.calls >= p.c.Caps.Calls {
+			s.sweep()
+		}
 		switch u := s.users[w.Charge]; {
 		case u == nil && len(s.users) >= maxUsers:
 			return overDaily
@@ -206,12 +215,41 @@ func (s *Service) release(trunk string) {
 }
 
 // Answered implements proxy.Trunks.
-func (s *Service) Answered(call string) {
+func (s *Service) Answered(call string, talk sip.Talk) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.calls[call]; e != nil {
-		s.settle(e)
-		e.up, e.since = true, s.o.Now()
+	e := s.calls[call]
+	if e == nil {
+		return
+	}
+	s.settle(e)
+	e.up, e.since, e.tags, e.hung = true, s.o.Now(), talk.Tags, time.Time{}
+	e.sides = [2]uint64{}
+	if e.in != "" {
+		e.sides[0] = talk.In
+	}
+	if e.out != "" {
+		e.sides[1] = talk.Out
+	}
+}
+
+// HungUp implements proxy.Trunks. The line is free when the trunk has said BYE itself, or answered one as who has no such call any more: RFC 3261
+// §12.2.1.2 has a 481 and a 408 end the dialog, as a 2xx does. A BYE of this dialog that is never answered so may be one that the trunk did not get,
+// or is never to understand: the line is kept for longestHung more.
+func (s *Service) HungUp(call string, h *sip.Hangup) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.calls[call]
+	if e == nil || !e.up || e.tags != h.Tags {
+		return
+	}
+	itself := h.Trunk != "" && (h.Trunk == e.in || h.Trunk == e.out) || h.Node != "" && h.Node == e.node
+	answered := h.Status/100 == 2 || h.Status == 481 || h.Status == 408
+	switch {
+	case itself, answered && h.Way != 0 && slices.Contains(e.sides[:], h.Way):
+		s.end(call, e)
+	case e.hung.IsZero():
+		e.hung = s.o.Now()
 	}
 }
 
@@ -250,7 +288,7 @@ func (s *Service) sweep() {
 	}
 	s.swept = now
 	for call, e := range s.calls {
-		if age := now.Sub(e.since); age > longestCall || !e.up && age > longestSetup {
+		if age := now.Sub(e.since); age > longestCall || !e.up && age > longestSetup || !e.hung.IsZero() && now.Sub(e.hung) > longestHung {
 			s.end(call, e)
 		}
 	}

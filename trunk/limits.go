@@ -17,6 +17,7 @@ const (
 	maxBounces   = 4                // calls between trunks from one caller to one number that ring at a time
 	longestCall  = 12 * time.Hour   // a call is over by then, whatever was heard of it
 	longestSetup = 10 * time.Minute // so is one that nobody answered
+	longestHung  = time.Hour        // and one of which a BYE was seen that the trunk never took: whoever forges it wins a line in an hour
 	sweepEvery   = time.Second      // the entries of all calls are gone through at most that often
 	secondsOfDay = 24 * 60 * 60
 	// DefaultTimeout is how long a target may stay silent before the next has its turn.
