@@ -60,8 +60,8 @@ type trunked struct {
 	payer   location.AOR // the user of this gateway who had the call forwarded; "": nobody
 }
 
-// sos reports whether a Request-URI is an emergency service (RFC 5031 §4.2: "urn:service:sos" and its sub-services).
-func sos(uri message.URI) bool {
+// SOS reports whether a Request-URI is an emergency service (RFC 5031 §4.2: "urn:service:sos" and its sub-services).
+func SOS(uri message.URI) bool {
 	const service = "service:sos"
 	return uri.Scheme == "urn" && len(uri.Rest) >= len(service) && message.EqualFold(uri.Rest[:len(service)], service) &&
 		(len(uri.Rest) == len(service) || uri.Rest[len(service)] == '.')
@@ -99,7 +99,7 @@ func (c *call) dialled(user, domain string) *sip.Dialled {
 		c.trunk = &trunked{}
 	}
 	d := &c.trunk.dialled
-	*d = sip.Dialled{User: user, Domain: domain, Origin: in.origin.Trunk, Caller: in.caller, Node: in.src.Node, Emergency: sos(in.uri), Request: in.req}
+	*d = sip.Dialled{User: user, Domain: domain, Origin: in.origin.Trunk, Caller: in.caller, Node: in.src.Node, Emergency: SOS(in.uri), Request: in.req}
 	switch {
 	case c.trunk.payer != "":
 		d.Standing, d.Caller = sip.Known, c.trunk.payer
@@ -118,7 +118,7 @@ func (p *Proxy) emergency(in *inbound) bool {
 	if !p.trunking() || in.inside {
 		return false
 	}
-	service := sos(in.uri)
+	service := SOS(in.uri)
 	return (service || p.responsible(in.uri)) && p.c.Trunks.Emergency(in.uri.User, service)
 }
 

@@ -60,7 +60,7 @@ func (p *Proxy) validate(req *message.Message, src location.Hop) (*inbound, code
 	if err != nil {
 		return in, badRequest
 	}
-	if !uri.IsSIP() && (!p.trunking() || !sos(uri)) {
+	if !uri.IsSIP() && (!p.trunking() || !SOS(uri)) {
 		return in, badScheme // RFC 3261 §16.3 step 2
 	}
 	hops, ok := req.Hops()

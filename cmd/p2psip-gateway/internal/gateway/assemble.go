@@ -145,8 +145,14 @@ func (g *Gateway) openSIP() error {
 // openLoad makes the overload control, which watches the first listener for UDP.
 func (g *Gateway) openLoad() (err error) {
 	g.load = newOverload(g.inForce().config.SIP.QueueDelay, g.inForce().emergencyNumbers())
+	g.load.ours, g.load.trusted = g.names.ours, g.vouched
 	g.waits, err = newWaits(g.firstUDP())
 	return err
+}
+
+// vouched reports whether a source is a trusted network, or a trunk.
+func (g *Gateway) vouched(from location.Hop) bool {
+	return g.trusts(from) || g.trunks != nil && g.trunks.At(from) != ""
 }
 
 // core makes what our role wants.

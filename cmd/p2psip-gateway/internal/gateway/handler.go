@@ -40,7 +40,7 @@ const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, 
 func (h *handler) Request(tx sip.ServerTransaction) {
 	req := tx.Request()
 	switch {
-	case h.load != nil && !h.load.admit(req):
+	case h.load != nil && !h.load.admit(req, tx.Source()):
 		h.answered(tx, overloaded.Status, overloaded.Word)
 		h.load.refuse(tx, ourTag)
 	case req.Method == "REGISTER" && h.register != nil:

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/proxy"
 	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 	"github.com/p2psip/p2psip-gateway/trunk"
@@ -37,6 +39,10 @@ type overload struct {
 	bounds atomic.Pointer[overloadBounds]
 	share  atomic.Int64
 	late   int // measurements over the limit in a row
+
+	// ours reports whether a host is this place, trusted whether the word of a source counts for what is urgent.
+	ours    func(host string, port uint16) bool
+	trusted func(location.Hop) bool
 }
 
 // overloadBounds do not change.
@@ -58,25 +64,24 @@ func (o *overload) set(limit time.Duration, emergency []string) {
 }
 
 // admit reports whether a request is to be served.
-func (o *overload) admit(req *message.Message) bool {
+func (o *overload) admit(req *message.Message, from location.Hop) bool {
 	share := o.share.Load()
-	return share >= allLoad || rand.Int64N(allLoad) < share || message.Tag(req.Get(message.To)) != "" || o.urgent(req)
+	return share >= allLoad || rand.Int64N(allLoad) < share || message.Tag(req.Get(message.To)) != "" || o.urgent(req, from)
 }
 
-// urgent reports whether a request is about an emergency: RFC 3261 §20.26, RFC 5031, a number of the configuration, or what another gateway calls one.
-func (o *overload) urgent(req *message.Message) bool {
-	if message.EqualFold(req.Other("Priority"), "emergency") {
-		return true
-	}
+// urgent reports whether a request is about an emergency: to an emergency service (RFC 5031), to an emergency number of the configuration, here, or
+// what another gateway calls one. RFC 3261 §20.26: Priority is the word of the sender, and whoever floods us may write it: it counts from trusted
+// networks and trunks only.
+func (o *overload) urgent(req *message.Message, from location.Hop) bool {
 	uri, err := message.ParseURI(req.RequestURI)
-	if err != nil {
+	if err != nil || req.Method == "REGISTER" {
 		return false
 	}
-	const sos = "service:sos"
-	if _, ok := uri.Param(trunk.EmergencyParam); ok { // another gateway has us send it over an account
+	if _, ok := uri.Param(trunk.EmergencyParam); ok && from.Node != "" { // another gateway has us send it over an account
 		return true
 	}
-	return uri.Scheme == "urn" && len(uri.Rest) >= len(sos) && message.EqualFold(uri.Rest[:len(sos)], sos) || slices.Contains(o.bounds.Load().emergency, uri.User)
+	return proxy.SOS(uri) || o.ours(uri.Host, uri.Port) && slices.Contains(o.bounds.Load().emergency, uri.User) ||
+		message.EqualFold(req.Other("Priority"), "emergency") && o.trusted(from)
 }
 
 // observe takes a measurement: over the limit fewer are let in, under it more.

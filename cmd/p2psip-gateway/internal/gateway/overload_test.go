@@ -27,7 +27,7 @@ func ask(t *testing.T, start string, lines string) *message.Message {
 func TestRFC3261_21_5_4_OverloadIs503ButDialogsAndEmergenciesGoOn(t *testing.T) {
 	const new, inside = "To: <sip:z@y>\r\n", "To: <sip:z@y>;tag=2\r\n"
 	core := &passed{}
-	h := &handler{core: core, load: newOverload(time.Millisecond, []string{"112"}), answered: func(sip.ServerTransaction, int, string) {},
+	h := &handler{core: core, load: besieged(time.Millisecond, "112"), answered: func(sip.ServerTransaction, int, string) {},
 		checked: func(*message.Message, location.Hop) {}}
 	h.load.share.Store(0)
 	waits := map[string]bool{}
@@ -48,11 +48,50 @@ func TestRFC3261_21_5_4_OverloadIs503ButDialogsAndEmergenciesGoOn(t *testing.T) 
 	}
 	for i, req := range []*message.Message{
 		ask(t, "INVITE sip:bob@example.org", inside), ask(t, "BYE sip:bob@example.org", inside), ask(t, "INVITE sip:112@example.org", new),
-		ask(t, "INVITE urn:service:sos.police", new), ask(t, "INVITE sip:bob@example.org", new+"Priority: Emergency\r\n"),
-		ask(t, "INVITE sip:+49112@example.org;account=itsp;emergency", new),
+		ask(t, "INVITE urn:service:sos.police", new), ask(t, "INVITE urn:service:sos", new),
 	} {
 		if h.Request(&asked{req: req}); core.requests != i+1 {
 			t.Errorf("%s %s was refused", req.Method, req.RequestURI)
+		}
+	}
+}
+
+// besieged is an overload control in example.org that trusts 192.0.2.9.
+func besieged(limit time.Duration, emergency ...string) *overload {
+	o := newOverload(limit, emergency)
+	o.ours = func(host string, _ uint16) bool { return host == "example.org" }
+	o.trusted = func(h location.Hop) bool { return h.Remote.Addr() == netip.MustParseAddr("192.0.2.9") }
+	return o
+}
+
+// What anybody can write in a request gets nobody past overload control: where it goes, or who sends it, does.
+//
+// Feature: PRX-34
+func TestRFC5031_TheWordEmergencyOfStrangersCountsForNothing(t *testing.T) {
+	const to, priority = "To: <sip:z@y>\r\n", "To: <sip:z@y>\r\nPriority: Emergency\r\n"
+	stranger, known := location.Hop{Remote: netip.MustParseAddrPort("203.0.113.5:5060")}, location.Hop{Remote: netip.MustParseAddrPort("192.0.2.9:5060")}
+	peer := location.Hop{Node: "far"}
+	o := besieged(time.Millisecond, "112")
+	o.share.Store(0)
+	for _, c := range []struct {
+		start, lines string
+		from         location.Hop
+		in           bool
+	}{
+		{"INVITE sip:bob@example.org", priority, stranger, false},
+		{"INVITE sip:bob@example.org", priority, peer, false},
+		{"INVITE sip:bob@example.org", priority, known, true},
+		{"INVITE sip:bob@example.org", to, known, false},
+		{"INVITE sip:112@example.org", to, stranger, true},
+		{"INVITE sip:112@elsewhere.example", to, stranger, false},
+		{"REGISTER sip:112@example.org", to, stranger, false},
+		{"INVITE urn:service:sosume", to, stranger, false},
+		{"INVITE urn:service:SOS.fire", to, stranger, true},
+		{"INVITE sip:+49112@example.org;account=itsp;emergency", to, stranger, false},
+		{"INVITE sip:+49112@example.org;account=itsp;emergency", to, peer, true},
+	} {
+		if got := o.admit(ask(t, c.start, c.lines), c.from); got != c.in {
+			t.Errorf("%s %q from %v: %v", c.start, c.lines, c.from, got)
 		}
 	}
 }
@@ -63,13 +102,13 @@ func TestRFC3261_21_5_4_OverloadIs503ButDialogsAndEmergenciesGoOn(t *testing.T) 
 // Feature: PRX-34
 func TestGoodputAtTwiceTheLoad(t *testing.T) {
 	const limit, call, refusal = 200 * time.Millisecond, 10 * time.Millisecond, 2 * time.Millisecond
-	o := newOverload(limit, nil)
+	o := besieged(limit)
 	req := ask(t, "INVITE sip:bob@example.org", "To: <sip:z@y>\r\n")
 	var backlog, longest time.Duration
 	done := 0
 	const seconds = 60
 	for at := time.Duration(0); at < seconds*time.Second; at += 5 * time.Millisecond { // one call in 5 ms
-		if o.admit(req) {
+		if o.admit(req, location.Hop{}) {
 			backlog += call
 			if backlog < 500*time.Millisecond { // later ones are sent again before they are answered
 				done++
@@ -101,7 +140,7 @@ func TestGoodputAtTwiceTheLoad(t *testing.T) {
 }
 
 func TestOneHiccupIsNoOverload(t *testing.T) {
-	o := newOverload(time.Millisecond, nil)
+	o := besieged(time.Millisecond)
 	o.observe(time.Second)
 	o.observe(0)
 	o.observe(time.Second)
