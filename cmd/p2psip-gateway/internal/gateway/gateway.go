@@ -84,6 +84,7 @@ type Gateway struct {
 	bindings  *location.Bindings
 	flows     *flow.Table
 	load      *overload
+	revoked   *revocations
 	prober    *registrar.Prober  // nil: nobody is asked
 	events    *regevent.Notifier // nil on a redirect peer
 	waits     *waits
@@ -224,6 +225,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		backDone.Go(func() { g.keepMedia(back) })
 	}
 	frontDone.Go(func() { g.load.run(front, g.waits.measure) })
+	frontDone.Go(func() { g.revoked.run(front) })
 	if err := g.announce(); err != nil {
 		errs <- err
 	}

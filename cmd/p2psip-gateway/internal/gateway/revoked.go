@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -23,38 +25,61 @@ import (
 // maxCRL bounds a file of revocation lists.
 const maxCRL = 32 << 20
 
+// crlInterval is between two looks at the files.
+const crlInterval = 5 * time.Second
+
 // Codes of revocation.
 const (
 	codeRevoked = "E0221" // a certificate of the other side was revoked
 	codeCRL     = "E0222" // sip.tls.crl can not be used
 )
 
-// revocations are the lists of revoked certificates in files (RFC 5280 §5), looked at again at each handshake: what is revoked there is so from the
-// next handshake on. It is safe for concurrent use.
+// revocations are the lists of revoked certificates in files (RFC 5280 §5). run looks at the files, handshakes at what is in memory: a slow disk holds
+// no connection up. It is safe for concurrent use.
 type revocations struct {
 	files []string
 	now   func() time.Time
 	log   zerolog.Logger
-
-	mu    sync.Mutex
-	seen  []fs.FileInfo
-	lists map[string][]*revocationList // by the name of the issuer, as DER
+	seen  []fs.FileInfo // of run alone
+	lists atomic.Pointer[revocationLists]
 }
+
+// revocationLists are by the name of the issuer, as DER.
+type revocationLists map[string][]*revocationList
 
 // revocationList is one list, and the issuers that are known to have signed it.
 type revocationList struct {
 	*x509.RevocationList
 	serials map[string]struct{}
-	by      []*x509.Certificate
+
+	mu sync.Mutex
+	by []*x509.Certificate
 }
 
 // openRevocations reads the files, of which each must hold a list.
 func openRevocations(files []string, log zerolog.Logger) (*revocations, error) {
 	r := &revocations{files: files, now: time.Now, log: log, seen: make([]fs.FileInfo, len(files))}
 	r.stat()
-	var err error
-	r.lists, err = readLists(files)
+	lists, err := readLists(files)
+	r.lists.Store(&lists)
 	return r, err
+}
+
+// run reads the files again when they have changed, until ctx ends.
+func (r *revocations) run(ctx context.Context) {
+	if len(r.files) == 0 {
+		return
+	}
+	t := time.NewTicker(crlInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			r.refresh()
+		}
+	}
 }
 
 // stat reports whether a file is another one than before.
@@ -71,11 +96,15 @@ func (r *revocations) stat() (changed bool) {
 	return changed
 }
 
-func readLists(files []string) (map[string][]*revocationList, error) {
-	lists := map[string][]*revocationList{}
+func readLists(files []string) (revocationLists, error) {
+	lists := revocationLists{}
 	for _, file := range files {
 		info, err := os.Stat(file)
-		if err == nil && info.Size() > maxCRL {
+		switch {
+		case err != nil:
+		case !info.Mode().IsRegular():
+			err = fmt.Errorf("%s is no file", file) // a pipe would be waited for
+		case info.Size() > maxCRL:
 			err = fmt.Errorf("%s has more than %d octets", file, maxCRL)
 		}
 		if err != nil {
@@ -126,7 +155,7 @@ func parseLists(b []byte) (out []*revocationList, err error) {
 
 // refresh reads the files again when one has changed. Lists that can not be read leave those before in force.
 func (r *revocations) refresh() {
-	if len(r.files) == 0 || !r.stat() {
+	if !r.stat() {
 		return
 	}
 	lists, err := readLists(r.files)
@@ -134,7 +163,7 @@ func (r *revocations) refresh() {
 		r.log.Error().Str("code", codeCRL).Err(err).Msg("the new lists of revoked certificates can not be used; those before stay")
 		return
 	}
-	r.lists = lists
+	r.lists.Store(&lists)
 	r.log.Info().Strs("files", r.files).Msg("new lists of revoked certificates")
 }
 
@@ -143,9 +172,6 @@ var errRevoked = errors.New("the certificate was revoked")
 // check is flow.Config.Revoked: each certificate of a verified chain, but for the root, against the lists of its issuer, and the first also against the
 // OCSP response that came with it (RFC 6066 §8). A list that has ended still counts: what was revoked stays so.
 func (r *revocations) check(chain []*x509.Certificate, staple []byte) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.refresh()
 	for i := range len(chain) - 1 {
 		if r.listed(chain[i], chain[i+1]) || i == 0 && revokedBy(staple, chain[0], chain[1], r.now()) {
 			r.log.Warn().Str("code", codeRevoked).Str("subject", chain[i].Subject.String()).Str("serial", chain[i].SerialNumber.Text(16)).Msg("a revoked certificate was shown")
@@ -156,7 +182,7 @@ func (r *revocations) check(chain []*x509.Certificate, staple []byte) error {
 }
 
 func (r *revocations) listed(cert, issuer *x509.Certificate) bool {
-	for _, l := range r.lists[string(cert.RawIssuer)] {
+	for _, l := range (*r.lists.Load())[string(cert.RawIssuer)] {
 		if _, ok := l.serials[cert.SerialNumber.String()]; ok && l.signedBy(issuer) {
 			return true
 		}
@@ -166,6 +192,8 @@ func (r *revocations) listed(cert, issuer *x509.Certificate) bool {
 
 // signedBy reports whether the list is issuer's: a name is no proof.
 func (l *revocationList) signedBy(issuer *x509.Certificate) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if slices.ContainsFunc(l.by, issuer.Equal) {
 		return true
 	}
@@ -235,6 +263,6 @@ func (g *Gateway) openPolicy(fc *flow.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	fc.Revoked = r.check
+	fc.Revoked, g.revoked = r.check, r
 	return nil
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -13,7 +14,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -80,7 +83,7 @@ func (a *testCA) list(revoked ...*x509.Certificate) []byte {
 }
 
 // RFC 5280 §6.3: a certificate on the list of its own issuer is revoked; one on the list of somebody who has only the name is not. A new file counts
-// at once, one that can not be read does not.
+// when it has been looked at, one that can not be read does not.
 //
 // Feature: SEC-06
 func TestRFC5280_6_3_RevokedCertificatesAreRefused(t *testing.T) {
@@ -110,6 +113,7 @@ func TestRFC5280_6_3_RevokedCertificatesAreRefused(t *testing.T) {
 	}
 	want(bad, false)
 	put(append(namesake.list(good), ca.list(bad)...))
+	r.refresh()
 	want(bad, true)
 	want(bad, true)
 	want(good, false)
@@ -117,16 +121,20 @@ func TestRFC5280_6_3_RevokedCertificatesAreRefused(t *testing.T) {
 		t.Errorf("the log says %s", &log)
 	}
 	put([]byte("nonsense"))
+	r.refresh()
 	want(bad, true)
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
+	r.refresh()
+	r.refresh()
 	want(bad, true)
 	if n := strings.Count(log.String(), `"code":"`+codeCRL); n != 2 {
 		t.Errorf("%d complaints about the file:\n%s", n, &log)
 	}
 	der, _ := pem.Decode(ca.list(good))
 	put(der.Bytes)
+	r.refresh()
 	want(good, true)
 	want(bad, false)
 	for _, b := range []string{"", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"} {
@@ -135,6 +143,70 @@ func TestRFC5280_6_3_RevokedCertificatesAreRefused(t *testing.T) {
 			t.Errorf("%q: %v", b, err)
 		}
 	}
+}
+
+// A file that nobody can read, here a pipe that nobody writes to, holds up neither handshakes nor who looks at it.
+//
+// Feature: SEC-06
+func TestNoHandshakeWaitsForARevocationList(t *testing.T) {
+	ca := newTestCA(t, "ca")
+	bad := ca.issue("bad")
+	file := filepath.Join(t.TempDir(), "crl.pem")
+	if err := os.WriteFile(file, ca.list(bad), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	r, err := openRevocations([]string{file}, zerolog.New(&log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	checked := make(chan error)
+	go func() {
+		err := r.check([]*x509.Certificate{bad, ca.cert}, nil)
+		r.refresh()
+		checked <- err
+	}()
+	select {
+	case err := <-checked:
+		if !errors.Is(err, errRevoked) || !strings.Contains(log.String(), codeCRL) {
+			t.Errorf("%v; the log says %s", err, &log)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for the file")
+	}
+}
+
+// A new list counts when it is there for a while, without anybody asking.
+func TestARevocationListIsReadAgainWhenItHasChanged(t *testing.T) {
+	ca := newTestCA(t, "ca")
+	cert := ca.issue("cert")
+	file := filepath.Join(t.TempDir(), "crl.pem")
+	if err := os.WriteFile(file, ca.list(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r, err := openRevocations([]string{file}, zerolog.Nop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go r.run(ctx)
+		if err := os.WriteFile(file, ca.list(cert), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(crlInterval + time.Millisecond)
+		synctest.Wait()
+		if err := r.check([]*x509.Certificate{cert, ca.cert}, nil); !errors.Is(err, errRevoked) {
+			t.Errorf("after %v: %v", crlInterval, err)
+		}
+	})
 }
 
 // Feature: SEC-06
