@@ -11,9 +11,13 @@ import (
 // bereft is what a peer does about values whose copies may all be gone: their owner and both replicas were lost at the same time, or
 // are on the other side of a cut. Only who has published them can bring them back, and does so within seconds (see
 // EventUncertain). Until then "nothing is stored here" would be the wrong answer; so a Fetch waits for the Store.
+//
+// A peer that has joined just now may have got no copies yet of what its predecessor was responsible for. When that is gone, there are
+// copies after us, and they are on their way (see endow): a Fetch waits for them as well.
 type bereft struct {
 	lost    []lostOne
 	waiting []bereaved
+	joined  time.Time // when we did; zero for the first peer
 }
 
 // lostOne is a near peer that went without a word.
@@ -42,10 +46,14 @@ func (n *Node) noteBack(id wire.NodeID) {
 	n.bereft.lost = slices.DeleteFunc(n.bereft.lost, func(l lostOne) bool { return l.id == id })
 }
 
-// bereftAt reports whether all who held what belongs to a point of ours were lost lately: between it and us, where nobody is
-// left, there were its owner and the replicas of that.
+// bereftAt reports whether all who held what belongs to a point of ours, or all but peers after us, were lost lately: between it and us,
+// where nobody is left, there were its owner and the replicas of that.
 func (n *Node) bereftAt(at chord.Point) bool {
-	if len(n.bereft.lost) <= chord.Replicas {
+	most := chord.Replicas // that may be gone while there is a copy here
+	if j := n.bereft.joined; !j.IsZero() && n.now.Sub(j) <= newcomerTime {
+		most = 0
+	}
+	if len(n.bereft.lost) <= most {
 		return false
 	}
 	gone, self := 0, chord.PointOf(n.c.Self)
@@ -54,7 +62,7 @@ func (n *Node) bereftAt(at chord.Point) bool {
 			gone++
 		}
 	}
-	return gone > chord.Replicas
+	return gone > most
 }
 
 // missing reports whether we would say that nothing is stored under res, and may be wrong.

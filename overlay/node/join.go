@@ -393,6 +393,7 @@ func (n *Node) joinProgress() {
 func (n *Node) joined(ap *peer, u *wire.UpdateReq) {
 	n.event(EventJoined, ap.id, "")
 	n.enterRing()
+	n.bereft.joined = n.now
 	if len(u.Predecessors) > 1 {
 		n.given = given{chord.PointOf(u.Predecessors[1]), n.now.Add(announceWait)}
 	}

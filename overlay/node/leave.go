@@ -12,11 +12,14 @@ import (
 // leaving is a node's way out.
 type leaving struct {
 	op      OpID
-	todo    []wire.ResourceID // that our successor is not known to hold
+	to      wire.NodeID       // who gets what we are responsible for: our successor
+	todo    []wire.ResourceID // that it is not known to hold
 	sent    int
-	failed  map[wire.ResourceID]bool // that our successor did not take
+	failed  map[wire.ResourceID]bool // that it did not take
 	told    bool                     // the neighbours were told
 	answers int                      // that are still awaited
+	took    []wire.NodeID            // who has answered
+	again   bool                     // what we are responsible for is handed over to another one: see handOverAgain
 	yielded bool                     // our successor has answered: our range is its own
 	held    []*inbound               // requests that wait for that: see elsewhere
 }
@@ -37,30 +40,62 @@ func (n *Node) leave(op OpID) {
 
 // leaveAgain looks at what there is to hand over: at first, and when the successor is another.
 func (n *Node) leaveAgain() {
-	clear(n.leaving.failed)
-	n.leaving.todo = n.handOverTo()
+	switch s := n.ring.Successors(); {
+	case n.leaving.told:
+	case len(s) > 0:
+		n.handOverTo(s[0])
+	default:
+		n.handOverTo(wire.NodeID{})
+	}
 	n.leaveStep()
 }
 
-// handOverTo lists what our successor has to get before it is told that it is responsible.
-func (n *Node) handOverTo() (todo []wire.ResourceID) {
-	s := n.ring.Successors()
-	if len(s) == 0 || n.leaving.told {
+// handOverTo has a peer get what we are responsible for.
+func (n *Node) handOverTo(id wire.NodeID) {
+	l := n.leaving
+	l.to = id
+	clear(l.failed)
+	l.todo = n.lacking()
+}
+
+// lacking lists what our successor has to get before it is told that it is responsible.
+func (n *Node) lacking() (todo []wire.ResourceID) {
+	l := n.leaving
+	if l.to.IsZero() {
 		return nil
 	}
 	for _, res := range n.store.Resources() {
 		at, ok := chord.PointOfResource(res)
-		if ok && n.responsible(at) && !n.leaving.failed[res] && !slices.Contains(n.holding(res).holders, s[0]) {
+		if ok && n.responsible(at) && !l.failed[res] && !slices.Contains(n.holding(res).holders, l.to) {
 			todo = append(todo, res)
 		}
 	}
 	return todo
 }
 
+// handOverAgain is for when our successor has not answered: it may be dead, and what only it holds besides us would be gone with us. So the
+// next one that has answered gets it, and will be responsible for it when it finds that out.
+func (n *Node) handOverAgain() bool {
+	l := n.leaving
+	if l.yielded || l.again {
+		return false
+	}
+	l.again = true
+	for _, id := range n.ring.Successors() {
+		if slices.Contains(l.took, id) {
+			n.timers[timerLeave] = n.now.Add(leaveAnswerWait)
+			n.handOverTo(id)
+			n.leaveStep()
+			return true
+		}
+	}
+	return false
+}
+
 // leaveStep hands over what is left, and what was stored meanwhile, and then tells the neighbours.
 func (n *Node) leaveStep() {
 	l := n.leaving
-	for s := n.ring.Successors(); len(s) > 0 && l.sent < copyWindow && len(l.todo) > 0; {
+	for to := l.to; l.sent < copyWindow && len(l.todo) > 0; {
 		res := l.todo[0]
 		l.todo = l.todo[1:]
 		h := n.holding(res)
@@ -68,17 +103,19 @@ func (n *Node) leaveStep() {
 		done := func(ok bool) {
 			l.sent--
 			if ok && h.version == version {
-				h.holders = append(h.holders, s[0])
+				h.holders = append(h.holders, to)
 			}
-			l.failed[res] = !ok
+			if to == l.to {
+				l.failed[res] = !ok
+			}
 			n.leaveStep()
 		}
-		if n.sendCopy(res, s[0], 1, done) {
+		if n.sendCopy(res, to, 1, done) {
 			l.sent++
 		}
 	}
 	if l.sent == 0 && !l.told {
-		l.todo = n.handOverTo()
+		l.todo = n.lacking()
 	}
 	switch {
 	case l.sent > 0 || !l.told && n.heirAhead():
@@ -86,7 +123,10 @@ func (n *Node) leaveStep() {
 		n.after(n.leaveStep)
 	case !l.told:
 		n.tellLeave()
-	case l.answers == 0:
+	case l.answers == 0 || l.again:
+		if s := n.ring.Successors(); l.again && !l.yielded && len(s) > 0 && s[0] == l.to {
+			n.yield()
+		}
 		n.timers[timerLeave] = n.now // when what was passed on has left
 	}
 }
@@ -121,7 +161,10 @@ func (n *Node) tellLeave() {
 			body: &wire.LeaveReq{Leaving: n.c.Self, OverlaySpecific: data.AppendTo(nil)},
 			done: func(r result) {
 				l.answers--
-				if s := n.ring.Successors(); r.body != nil && len(s) > 0 && s[0] == id {
+				if r.body != nil {
+					l.took = append(l.took, id)
+				}
+				if s := n.ring.Successors(); r.body != nil && len(s) > 0 && s[0] == id && id == l.to {
 					n.yield()
 				}
 				n.leaveStep()

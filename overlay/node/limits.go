@@ -126,6 +126,9 @@ const (
 	// a Fetch does: its lifetime is 15 s, and it may have waited before.
 	bereftTime = 20 * time.Second
 	bereftWait = 8 * time.Second
+	// newcomerTime is for how long a new peer may lack copies of what its predecessors are responsible for: one of them may not have been
+	// attached to at first, and is asked after again (see soughtPause).
+	newcomerTime = 2 * time.Minute
 	// surveyTime is how long it takes to compare all copies with those of the other holders, if they are few; there is one comparison in
 	// surveyPause at most, which costs some 150 octets a second on either side, and none while surveyBusy requests are under way.
 	surveyTime  = 10 * time.Minute
@@ -201,6 +204,7 @@ const (
 	maxComparisons      = 4096 // in one survey: some six hours
 	maxRefusals         = 5    // that are counted
 	maxLostOnes         = 128  // near peers that were lost lately
+	maxNewcomers        = 16   // neighbours that have become peers lately; six can be near at a time
 	maxBereaved         = 512  // Fetches that wait for what was lost to be stored again
 	maxLost             = 16   // peers that were lost, whose addresses are tried
 	maxFound            = 32   // addresses that were found while the node runs

@@ -53,11 +53,12 @@ func (n *Node) announceTimer() {
 }
 
 func (n *Node) leaveTimer() {
-	if n.leaving.told {
+	switch {
+	case !n.leaving.told:
+		n.tellLeave()
+	case !n.handOverAgain():
 		n.left()
-		return
 	}
-	n.tellLeave()
 }
 
 // livenessTimer pings every node that was silent: "connectivity pings" (RFC 6940 §10.7.1).

@@ -131,6 +131,7 @@ type Node struct {
 	tuning      tuning
 	uncertain   uncertain
 	bereft      bereft
+	newcomers   []newcomer
 	survey      survey
 	heldBack    []heldBack
 	again       bool   // what is being received was held back

@@ -37,7 +37,7 @@ func (n *Node) elsewhere(in *inbound) bool {
 // when they need not wait.
 func (n *Node) waitsForHandOver(at chord.Point) *[]*inbound {
 	switch a, l := n.admission, n.leaving; {
-	case l != nil && l.told && l.answers > 0:
+	case l != nil && l.told && (l.answers > 0 || l.again):
 		return &l.held
 	case a != nil && a.labelled && n.changesHands(at):
 		return &a.held

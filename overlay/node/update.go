@@ -113,6 +113,7 @@ func (n *Node) ready(p *peer) {
 		n.countBack()
 	}
 	n.announced.changed = true
+	n.noteNewcomer(p, n.admission != nil && n.admission.node == p.id)
 	n.wakeUpkeep()
 	n.askAge(p)
 	if n.ring.IsNeighbor(p.id) {
@@ -138,6 +139,7 @@ func (n *Node) notReady(p *peer, lost bool) {
 		n.noteFailure()
 	}
 	n.forgetHolder(p.id)
+	n.endow(p.id)
 	n.wakeUpkeep()
 	if !neighbor {
 		n.event(EventPeerLost, p.id, "")
