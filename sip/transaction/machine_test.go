@@ -359,3 +359,38 @@ func TestKeysOfDifferentPartsDiffer(t *testing.T) {
 		t.Fatal("parts run together")
 	}
 }
+
+// Each transaction of a busy server is the only one for a moment: they must not wake a goroutine each.
+func TestTransactionsThatFollowEachOtherDoNotWakeTheWheel(t *testing.T) {
+	w := &wheel{wake: make(chan struct{}, 1)}
+	woken := func() int {
+		select {
+		case <-w.wake:
+			return 1
+		default:
+			return 0
+		}
+	}
+	var n int
+	for range 3 {
+		for range 10 {
+			e := &entry{}
+			w.set(e, tickLength)
+			w.set(e, 0)
+			n += woken()
+		}
+		if _, ticks := w.take(nil); !ticks {
+			t.Fatal("a wheel that was in use is not looked at again")
+		}
+	}
+	if n != 1 {
+		t.Errorf("30 transactions in three ticks woke the goroutine %d times, want once", n)
+	}
+	if _, ticks := w.take(nil); ticks {
+		t.Error("an empty wheel that nobody used is looked at again")
+	}
+	e := &entry{}
+	if w.set(e, tickLength); woken() != 1 {
+		t.Error("a wheel at rest was not woken")
+	}
+}

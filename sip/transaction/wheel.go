@@ -12,6 +12,8 @@ type wheel struct {
 	slots [wheelSlots]*entry // doubly linked lists
 	now   int64              // the last tick worked off
 	count int
+	used  bool          // something was put in since the goroutine last looked
+	ticks bool          // the goroutine looks again within a tick
 	wake  chan struct{} // one place: something is in the wheel, or in soon
 	soon  []news        // what is to be told by whoever delivers, else by the wheel's goroutine
 	turns int           // deliveries under way
@@ -41,7 +43,9 @@ func (w *wheel) set(e *entry, due instant) {
 	}
 	e.place.due = max(int64((due+tickLength-1)/tickLength), w.now+1)
 	w.link(e)
-	if w.count == 1 {
+	w.used = true
+	if !w.ticks {
+		w.ticks = true
 		w.kick()
 	}
 }
@@ -125,13 +129,16 @@ func (w *wheel) leave(told []news) (n []news) {
 	return nil
 }
 
-// take gives out the news, and what is in the wheel.
-func (w *wheel) take(buf []news) (n []news, count int) {
+// take gives out the news, and whether to look again within a tick. A wheel that was in use goes on for one tick when it is empty: calls
+// that follow each other closely do not wake the goroutine each.
+func (w *wheel) take(buf []news) (n []news, ticks bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n = w.soon
 	w.soon = buf[:0]
-	return n, w.count
+	w.ticks = w.count > 0 || w.used
+	w.used = false
+	return n, w.ticks
 }
 
 func (w *wheel) kick() {
@@ -167,7 +174,7 @@ func (l *Layer) run() {
 	var told []news
 	swept := instant(0)
 	for {
-		soon, count := w.take(told)
+		soon, ticks := w.take(told)
 		tell(soon)
 		told = soon
 		due = w.advance(l.now(), due[:0])
@@ -180,7 +187,7 @@ func (l *Layer) run() {
 			l.sweep(now)
 		}
 		switch {
-		case count > 0:
+		case ticks:
 			timer.Reset(tickLength)
 		case l.keeps.Load():
 			timer.Reset(sweepTicks * tickLength)
