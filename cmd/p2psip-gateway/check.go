@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -37,7 +38,7 @@ func runCheck(ctx context.Context, std stdio, args []string) int {
 		return dialTable(std.out, l, strings.Split(*dial, ","))
 	}
 	errors, warnings := 0, 0
-	for _, p := range append(examineIdentity(l, time.Now()), gateway.Examine(ctx, l, time.Now())...) {
+	for _, p := range slices.Concat(examineIdentity(l, time.Now()), examineKeys(l), gateway.Examine(ctx, l, time.Now())) {
 		if p.Warning {
 			warnings++
 			p.Text = "warning: " + p.Text

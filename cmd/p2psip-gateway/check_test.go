@@ -97,6 +97,41 @@ func TestCheckFindsWhatIsWrongBeforeTheStart(t *testing.T) {
 	}
 }
 
+// A key or a secret that others can read or write is told of, and no reason not to start; a group that can is fine.
+//
+// Feature: CFG-03 SEC-11
+func TestCheckWarnsOfKeysThatOthersCanRead(t *testing.T) {
+	file := aNode(t)
+	dir := filepath.Dir(file)
+	secret := filepath.Join(dir, "secret.txt")
+	write(t, secret, "0123456789abcdef0123456789abcdef\n")
+	token := []string{"--set", "admin.token_file=" + secret}
+	for name, c := range map[string]struct {
+		path string
+		mode os.FileMode
+		args []string
+		want string // "": no warning
+	}{
+		"of the node":        {filepath.Join(dir, "identity", "node.key"), 0o644, nil, file + ": E0118 overlay.identity: " + dir + "/identity/node.key"},
+		"a group":            {filepath.Join(dir, "identity", "node.key"), 0o660, nil, ""},
+		"written by others":  {filepath.Join(dir, "identity", "node.key"), 0o602, nil, "E0118 overlay.identity: "},
+		"a certificate":      {filepath.Join(dir, "identity", "node.crt"), 0o644, nil, ""},
+		"a token":            {secret, 0o604, token, "flag --set: E0118 admin.token_file: " + secret},
+		"a token of a group": {secret, 0o640, token, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.Chmod(c.path, c.mode); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = os.Chmod(c.path, 0o600) }()
+			code, out, errs := runCommand(t, append([]string{"check", "-c", file}, c.args...)...)
+			if code != exitOK || !strings.Contains(errs, c.want) || (c.want == "") != (errs == "") {
+				t.Errorf("%d\n%s%s", code, out, errs)
+			}
+		})
+	}
+}
+
 // Feature: CFG-04 SEC-11
 func TestConfigShowNamesTheOriginAndMasksSecrets(t *testing.T) {
 	file := aNode(t)

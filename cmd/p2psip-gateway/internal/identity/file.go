@@ -12,6 +12,11 @@ import (
 	"path/filepath"
 )
 
+// Secrets are the files of an identity directory that are for its owner alone, whether they are there or not.
+func Secrets(dir string) []string {
+	return []string{filepath.Join(dir, nodeKeyFile), filepath.Join(dir, turnSecretFile), filepath.Join(dir, enrollmentFile)}
+}
+
 // write puts data at path in one step: a reader sees the old file or the new one. Keys go to the disk before it returns;
 // certificates can be issued again.
 func write(path string, data []byte, mode os.FileMode) error {
