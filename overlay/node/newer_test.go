@@ -14,7 +14,7 @@ import (
 // RFC 6940 §6.5.4.2: a document is processed only if its "sequence number [..] is greater than the current configuration sequence number". The node
 // says so itself, whatever a driver that checks the signature makes of it.
 //
-// Conformance: C-28
+// Conformance: C-30
 func TestRFC6940_6_5_4_2_ANodeTakesNoDocumentThatIsNotNewer(t *testing.T) {
 	self, err := wire.NodeIDFromBytes(make([]byte, 16))
 	if err != nil {
