@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
 )
 
 // accountRing is three gateways that have one account at a provider, which is Kamailio.
@@ -176,6 +178,26 @@ routes:
 			t.Fatal(err)
 		}
 	}
+	for _, m := range a.members {
+		m.linesFree(t)
+	}
+}
+
+// linesFree waits until no call is counted for any trunk of a gateway: each has been hung up, by whichever side.
+func (m *ringNode) linesFree(t *testing.T) {
+	t.Helper()
+	eventually(t, "the lines to be free", func() error {
+		var report gateway.TrunksReport
+		if err := getJSON(m.admin, "/api/v1/trunks", &report); err != nil {
+			return err
+		}
+		for _, tr := range report.Trunks {
+			if tr.Calls != 0 {
+				return fmt.Errorf("%d calls over %s at %s", tr.Calls, tr.Name, m.sip)
+			}
+		}
+		return nil
+	})
 }
 
 // hasEnded waits until the phone has had so many calls hung up on it.

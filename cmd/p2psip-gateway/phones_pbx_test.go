@@ -176,6 +176,7 @@ func TestKamailioAsPBXByAddress(t *testing.T) {
 			t.Errorf("the PBX calls %s: %v", p.user, err)
 		}
 	}
+	r.members[2].linesFree(t)
 	if res := r.phones[0].refused(t, "sip:299@p2psip.test"); res.status() != 404 {
 		t.Errorf("nobody there: %s", res)
 	}
@@ -240,6 +241,7 @@ func TestKamailioAsPBXByRegistration(t *testing.T) {
 			t.Errorf("the PBX calls %s: %v", p.user, err)
 		}
 	}
+	r.members[2].linesFree(t)
 	pbx.end()
 	r.fails(r.phones[0], "231")
 	if err := r.phones[0].call(r.phones[1].aor()); err != nil {
