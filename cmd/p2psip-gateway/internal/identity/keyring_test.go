@@ -92,14 +92,7 @@ func TestKeyringFollowsTheVerifier(t *testing.T) {
 // named, and one that was put in its place is taken.
 func TestKeyringFindsAForgedCertificate(t *testing.T) {
 	dir, now, alice := t.TempDir(), time.Now(), "alice@example.org"
-	ov, err := New(Template("example.org"), trust.P256, now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	node, err := NewNode(ov.Authority, "gw1@example.org", now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ov, node := gateway(t, now)
 	if err := os.MkdirAll(filepath.Join(dir, usersDir), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -161,17 +154,24 @@ func TestKeyringFindsAForgedCertificate(t *testing.T) {
 	}
 }
 
-// BenchmarkSigner reads the certificate of a user, and tells what it takes to remember it.
-func BenchmarkSigner(b *testing.B) {
-	dir, now, alice := b.TempDir(), time.Now(), "alice@example.org"
+// gateway is one of a new overlay.
+func gateway(tb testing.TB, now time.Time) (*Overlay, *trust.Signer) {
+	tb.Helper()
 	ov, err := New(Template("example.org"), trust.P256, now)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	node, err := NewNode(ov.Authority, "gw1@example.org", now)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
+	return ov, node
+}
+
+// BenchmarkSigner reads the certificate of a user, and tells what it takes to remember it.
+func BenchmarkSigner(b *testing.B) {
+	dir, now, alice := b.TempDir(), time.Now(), "alice@example.org"
+	ov, node := gateway(b, now)
 	cert, err := ov.Authority.IssueUser(now, alice, node.Identity().Node, node.Key().Public())
 	if err == nil {
 		err = errors.Join(os.MkdirAll(filepath.Join(dir, usersDir), 0o700), writeCert(userFile(dir, alice), cert.Raw))
