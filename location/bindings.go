@@ -34,8 +34,9 @@ type shard struct {
 
 type entry struct {
 	set     []Binding // replaced, never modified
-	version uint64
+	version uint64    // of what is not only refreshed
 	due     dueItem
+	known   onDisk
 }
 
 // NewBindings returns a table that is kept in memory only.
@@ -95,8 +96,8 @@ func (b *Bindings) Get(aor AOR, now time.Time) []Binding {
 }
 
 // Update changes the bindings of aor. done, called once, tells what came of it: the error of edit, ErrUnavailable when the
-// journal has no room or can not write, or nil and the new set once that is durable. It may be called before Update returns, and must not
-// block. A set that could not be written is taken back unless it was changed again.
+// journal has no room or can not write, or nil and the new set once that is durable, or need not be: see Refresh. It may be called before Update
+// returns, and must not block. A set that could not be written is taken back unless it was changed again.
 func (b *Bindings) Update(aor AOR, edit Edit, done func(set []Binding, err error)) {
 	s := b.shard(aor)
 	s.mu.Lock()
@@ -111,80 +112,108 @@ func (b *Bindings) Update(aor AOR, edit Edit, done func(set []Binding, err error
 	case len(set) > len(old) && b.count.Load()+int64(len(set)-len(old)) > MaxBindings:
 		err = fmt.Errorf("location: %d bindings held: %w", MaxBindings, ErrUnavailable)
 	}
-	if err == nil {
-		err = b.commit(s, aor, old, set, done)
+	prompt := b.journal == nil
+	switch {
+	case err != nil:
+	case b.refresh(e, set):
+		prompt = true
+	default:
+		err = b.commit(s, aor, set, done)
 	}
 	s.mu.Unlock()
 	if err != nil {
 		done(old, err)
-	} else if b.journal == nil {
+	} else if prompt {
 		done(set, nil)
 	}
 }
 
-// commit installs a set and hands it to the journal, both under the lock of s, so that the journal sees the changes of one AOR in
+// commit hands a set to the journal and installs it, both under the lock of s, so that the journal sees the changes of one AOR in
 // their order.
-func (b *Bindings) commit(s *shard, aor AOR, old, set []Binding, done func([]Binding, error)) error {
-	version := b.install(s, aor, set)
-	if b.journal == nil {
-		return nil
+func (b *Bindings) commit(s *shard, aor AOR, set []Binding, done func([]Binding, error)) error {
+	e := s.entry(aor)
+	if b.journal != nil {
+		err := b.journal.put(change{aor: aor, set: set, entry: e, version: e.version + 1, old: e.set, done: done})
+		if err != nil {
+			return err
+		}
 	}
-	err := b.journal.put(change{aor: aor, set: set, old: old, version: version, done: done})
-	if err != nil {
-		b.install(s, aor, old)
-	}
-	return err
+	b.install(s, e, set)
+	return nil
 }
 
 // told takes what the journal says of a change.
 func (b *Bindings) told(c *change, err error) {
-	if c.done == nil {
-		return
-	}
-	if err != nil {
-		b.takeBack(c.aor, c.old, c.version)
+	switch {
+	case err == nil:
+		b.kept(c)
+	case c.late:
+		b.postpone(c)
+	case c.done != nil:
+		b.takeBack(c)
 		err = fmt.Errorf("location: journal: %w: %w", err, ErrUnavailable)
 	}
-	c.done(c.set, err)
+	if c.done != nil {
+		c.done(c.set, err)
+	}
 }
 
-// put installs a set outside Update.
+// put installs a set that the disk has.
 func (b *Bindings) put(aor AOR, set []Binding) {
 	s := b.shard(aor)
 	s.mu.Lock()
-	b.install(s, aor, set)
+	e := s.entry(aor)
+	b.install(s, e, set)
+	e.known.until = e.known.next
 	s.mu.Unlock()
 }
 
-// install replaces a set; s is locked.
-func (b *Bindings) install(s *shard, aor AOR, set []Binding) (version uint64) {
-	e := s.m[aor]
-	if e == nil {
-		e = &entry{due: dueItem{aor: aor, index: unscheduled}}
-		s.m[aor] = e
+// entry is that of an AOR, perhaps one that is not in the table yet; s is locked.
+func (s *shard) entry(aor AOR) *entry {
+	if e := s.m[aor]; e != nil {
+		return e
 	}
+	return &entry{due: dueItem{aor: aor, index: unscheduled}}
+}
+
+// install replaces the set of e with one of which the disk knows nothing; s is locked.
+func (b *Bindings) install(s *shard, e *entry, set []Binding) {
 	b.count.Add(int64(len(set) - len(e.set)))
 	e.set = set
 	e.version++
+	e.known.until = 0
 	if len(set) == 0 {
-		delete(s.m, aor)
+		delete(s.m, e.due.aor)
 		b.unschedule(&e.due)
-		return e.version
+		return
 	}
-	b.schedule(&e.due, firstExpiry(set))
-	return e.version
+	s.m[e.due.aor] = e
+	first := firstExpiry(set)
+	e.known.next = first.UnixMilli()
+	if b.journal == nil {
+		e.known.until = forever
+	}
+	b.schedule(&e.due, first)
 }
 
-func (b *Bindings) takeBack(aor AOR, old []Binding, version uint64) {
-	s := b.shard(aor)
+// takeBack undoes a change that the disk refused, unless there was another one since.
+func (b *Bindings) takeBack(c *change) {
+	s := b.shard(c.aor)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.m[aor]
-	if e == nil || e.version == version {
-		b.install(s, aor, old)
+	if e := s.m[c.aor]; e == nil || e == c.entry && e.version == c.version {
 		// The disk may have taken what it was said to have refused. If it takes this, that is mended.
-		_ = b.journal.put(change{aor: aor, set: old})
+		b.write(s, c.aor, c.old)
 	}
+}
+
+// write makes a change that nobody waits for; s is locked.
+func (b *Bindings) write(s *shard, aor AOR, set []Binding) {
+	e := s.entry(aor)
+	if b.journal != nil {
+		_ = b.journal.put(change{aor: aor, set: set, entry: e, version: e.version + 1})
+	}
+	b.install(s, e, set)
 }
 
 // All iterates over a snapshot of every AOR with bindings that live at now.
@@ -224,10 +253,7 @@ func (b *Bindings) Sweep(now time.Time) map[AOR][]Binding {
 		}
 		if left := live(e.set, now); len(left) < len(e.set) {
 			changed[aor] = left
-			b.install(s, aor, left)
-			if b.journal != nil {
-				_ = b.journal.put(change{aor: aor, set: left})
-			}
+			b.write(s, aor, left)
 		} else {
 			b.schedule(&e.due, firstExpiry(left)) // it was refreshed
 		}

@@ -3,6 +3,7 @@ package location
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,8 @@ type journal struct {
 	mu       sync.Mutex
 	queue    []change
 	spare    []change // the queue before, kept for its memory
+	late     []*entry // refreshed, each once: their sets are written with the next changes, or when timer says so
+	timer    *time.Timer
 	closed   bool
 	together func(f func())
 }
@@ -34,8 +37,10 @@ type journal struct {
 type change struct {
 	aor     AOR
 	set     []Binding
+	entry   *entry // where the table has, or had, the set
+	version uint64 // of the set there
+	late    bool   // it is a refresh; nobody waits for it
 	old     []Binding
-	version uint64 // of the set in the table
 	done    func(set []Binding, err error)
 }
 
@@ -53,6 +58,7 @@ func openJournal(path string, table *Bindings) (*journal, error) {
 	}
 	j := &journal{db: db, table: table, ended: make(chan struct{}), wake: make(chan struct{}, 1), together: func(f func()) { f() }}
 	j.log.limits = piecesLimits
+	j.timer = time.AfterFunc(lateInterval, j.kick)
 	if err = db.Update(migrate); err == nil {
 		err = db.View(func(tx *bbolt.Tx) error { return j.log.load(tx, table.put) })
 	}
@@ -75,12 +81,26 @@ func (j *journal) put(c change) error {
 	}
 	j.queue = append(j.queue, c)
 	if len(j.queue) == 1 {
-		select {
-		case j.wake <- struct{}{}:
-		default:
-		}
+		j.rouse()
 	}
 	return nil
+}
+
+// rouse has run look. The caller holds mu, and has seen that it is not closed.
+func (j *journal) rouse() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// kick is the timer's: refreshes have waited long enough.
+func (j *journal) kick() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.closed && len(j.late) > 0 {
+		j.rouse()
+	}
 }
 
 func (j *journal) run() {
@@ -90,20 +110,35 @@ func (j *journal) run() {
 		_, open = <-j.wake // closed: a last time for what is left
 		time.Sleep(time.Until(next))
 		next = time.Now().Add(journalInterval)
-		j.mu.Lock()
-		all := j.queue
-		j.queue, j.spare = j.spare[:0], nil
-		together := j.together
-		j.mu.Unlock()
-		if len(all) > 0 {
-			err := j.commit(all)
-			together(func() { j.tell(all, err) })
+		for more := j.round(); more && !open; {
+			more = j.round()
 		}
-		clear(all)
-		j.mu.Lock()
-		j.spare = all
-		j.mu.Unlock()
 	}
+}
+
+// round writes what is queued, and tells what came of it. It reports whether more is waiting already.
+func (j *journal) round() (more bool) {
+	j.mu.Lock()
+	all := j.queue
+	j.queue, j.spare = j.spare[:0], nil
+	n := min(len(j.late), lateMost)
+	late := slices.Clone(j.late[:n])
+	j.late = slices.Delete(j.late, 0, n)
+	together := j.together
+	j.mu.Unlock()
+	all = j.table.appendLate(all, late)
+	if len(all) > 0 {
+		err := j.commit(all)
+		together(func() { j.tell(all, err) })
+	}
+	clear(all)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.spare = all
+	if n == lateMost && !j.closed {
+		j.rouse()
+	}
+	return len(j.queue)+len(j.late) > 0
 }
 
 // tell says what came of changes.
@@ -158,6 +193,7 @@ func (j *journal) close() error {
 		return nil
 	}
 	j.closed = true
+	j.timer.Stop()
 	close(j.wake)
 	j.mu.Unlock()
 	<-j.ended

@@ -13,6 +13,10 @@ const (
 	// journalInterval is how often the disk is written at most: a commit costs as much CPU as some hundred changes in it, and nobody
 	// minds a REGISTER that takes so much longer while many come at once. 20 ms cost an eighth more for each at 5,000 a second.
 	journalInterval = 40 * time.Millisecond
+	// lateInterval is how long a refresh that the disk need not know of waits at most until it is written: see onDisk.
+	lateInterval = time.Second
+	// lateMost is how many of them are in one commit: half a megabyte. The others are in the next one.
+	lateMost = 2048
 	// pieceRoom is how long a piece of the log may get that has several records: four of them, with bbolt's 16 octets for each, its key and
 	// the page's head, fill a page of 4096.
 	pieceRoom = (4096-16)/4 - 24

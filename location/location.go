@@ -41,10 +41,12 @@ type Binding struct {
 	UserAgent  string
 	Registered time.Time // when the binding first appeared
 	Updated    time.Time
-	Instance   string    // URN of the device, from +sip.instance, without quotes and angle brackets (RFC 5626 §4.1); "": none
-	RegID      uint32    // which of the flows of the device this is (RFC 5626 §4.2); 0: not registered as a flow
-	Bulk       bool      // Contact stands for all numbers that lead to the AOR, and not for the AOR (RFC 6140)
-	Since      time.Time // since when the device registers under this Call-ID: temporary GRUUs from before are void (RFC 5627 §5.1)
+	Instance   string // URN of the device, from +sip.instance, without quotes and angle brackets (RFC 5626 §4.1); "": none
+	RegID      uint32 // which of the flows of the device this is (RFC 5626 §4.2); 0: not registered as a flow
+	Bulk       bool   // Contact stands for all numbers that lead to the AOR, and not for the AOR (RFC 6140)
+	// Request stands for the request that made or refreshed the binding, among those of this process; 0: none is known. It is not kept on the disk.
+	Request uint64
+	Since   time.Time // since when the device registers under this Call-ID: temporary GRUUs from before are void (RFC 5627 §5.1)
 }
 
 // Errors of a lookup. Wrap them; test with errors.Is.

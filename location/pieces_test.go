@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -59,7 +60,7 @@ func (s *scene) change() {
 		set = []Binding{b}
 	}
 	s.j.table.put(aor, set)
-	s.ahead = append(s.ahead, change{aor: aor, set: set})
+	s.ahead = append(s.ahead, change{aor: aor, set: set, entry: &entry{}})
 }
 
 func user(i int) AOR { return AOR(fmt.Sprintf("u%d@example.org", i)) }
@@ -255,34 +256,39 @@ func (s *scene) round(fail bool) {
 			s.t.Fatal(err)
 		}
 	}
-	all := s.take()
-	err := s.j.commit(all)
-	s.j.tell(all, err)
-	if (err != nil) != fail {
-		s.t.Fatal(err)
-	}
+	s.j.round()
 	if fail {
+		var err error
 		if s.j.db, err = bbolt.Open(s.path, 0o600, nil); err != nil {
 			s.t.Fatal(err)
 		}
+		s.j.db.NoSync = true
 	}
 }
 
 // onDisk is the contact of an AOR that the file has.
-func (s *scene) onDisk(aor AOR) (contact string) {
+func (s *scene) onDisk(aor AOR) string {
+	s.t.Helper()
+	if set := s.setOnDisk(aor); len(set) > 0 {
+		return set[0].Contact
+	}
+	return ""
+}
+
+func (s *scene) setOnDisk(aor AOR) (found []Binding) {
 	s.t.Helper()
 	var p pieces
 	err := s.j.db.View(func(tx *bbolt.Tx) error {
 		return p.load(tx, func(a AOR, set []Binding) {
 			if a == aor {
-				contact = set[0].Contact
+				found = set
 			}
 		})
 	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return contact
+	return found
 }
 
 // Feature: REG-26
@@ -411,6 +417,7 @@ func registerForEver(path string) {
 		b.Update(user(int(i%50)), func(old []Binding) ([]Binding, error) {
 			c := binding("sip:a@h", epoch.Add(time.Hour))
 			c.CSeq = cseqOf(old) + 1
+			c.UserAgent = strconv.Itoa(int(c.CSeq)) // more than a refresh, which need not be durable
 			return []Binding{c}, nil
 		}, func(set []Binding, err error) {
 			if err != nil {
