@@ -69,6 +69,7 @@ const (
 	appWait        = 10 * time.Second       // from an AppAttach's answer to the connection
 	replicaTimeout = 3 * time.Second        // for the replicas of a value to say that they hold it
 	hopTimeout     = 7 * time.Second        // for one hop of a Trace: the request and two more copies
+	welcomeWait    = 10 * time.Second       // that the first who comes waits until he finds what he may look for: below the 15 s of his requests
 	postTimeout    = 2 * time.Second        // a caller waits so long for room in the inbox
 	leaveTimeout   = 3 * time.Second        // for the hand-over of what is stored
 	statusTimeout  = 500 * time.Millisecond // then the previous snapshot does

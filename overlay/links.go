@@ -58,6 +58,7 @@ func (p *Peer) carry(ctx context.Context, f fresh, dial node.DialID) bool {
 		f.close()
 		return false
 	}
+	p.greet(ctx, f)
 	id := node.LinkID(p.linkIDs.Add(1))
 	p.ends.put(id, f)
 	defer p.ends.forget(id)

@@ -55,8 +55,10 @@ type Config struct {
 	Bootstrap                                                    []string // "host:port", besides the configuration document's
 	Known                                                        []string // "host:port" of peers of an earlier run, tried before all others
 	First                                                        bool     // may be the first of its overlay
-	Client                                                       bool     // be a client: route for nobody, store nothing (RFC 6940 §4.2)
-	Applications                                                 []wire.ApplicationID
+	// Prepares is for who publishes nothing while this peer is alone: who comes first is not answered before Welcome was called, for 10 s at most.
+	Prepares     bool
+	Client       bool // be a client: route for nobody, store nothing (RFC 6940 §4.2)
+	Applications []wire.ApplicationID
 	// Services are what this peer provides, by their namespaces, where the document has the Kind REDIR (RFC 7374).
 	Services []string
 	// Accept takes each application connection that another node asked for. It must not block. Nil closes them.
@@ -117,6 +119,7 @@ type Peer struct {
 
 	dials, appDials chan struct{} // hold one token for each connection being opened
 
+	company company
 	started atomic.Bool
 	joined  chan struct{} // closed by the loop
 	// uncertain holds one value when there is something to tell.
@@ -154,6 +157,7 @@ func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
 		dials:     make(chan struct{}, maxDials),
 		appDials:  make(chan struct{}, maxDials),
 		joined:    make(chan struct{}),
+		company:   newCompany(),
 		uncertain: make(chan struct{}, 1),
 		stopped:   make(chan struct{}),
 		documents: make(chan []byte, 1),
@@ -256,6 +260,9 @@ func (p *Peer) Joined() <-chan struct{} { return p.joined }
 // Uncertain has a value when it is uncertain whether what this node has stored is still there: many peers were lost, or two rings
 // have become one. Whoever publishes something stores it again. One reader gets each.
 func (p *Peer) Uncertain() <-chan struct{} { return p.uncertain }
+
+// Stored is how many values of a Kind this peer holds, its own and those of others.
+func (p *Peer) Stored(kind wire.KindID) int { return p.Status().Stored[kind] }
 
 // NodeID is the peer's own.
 func (p *Peer) NodeID() wire.NodeID { return p.self }

@@ -97,6 +97,11 @@ func (w *world) member(t testing.TB, first *member) *member {
 
 func (w *world) memberAs(t testing.TB, self *trust.Signer, first *member) *member {
 	t.Helper()
+	return w.memberWith(t, self, first, func(*Config) {})
+}
+
+func (w *world) memberWith(t testing.TB, self *trust.Signer, first *member, change func(*Config)) *member {
+	t.Helper()
 	m := &member{t: t, cable: &cable{}, inbound: make(chan AppConn, 16)}
 	c := Config{
 		Overlay: w.overlay, Self: self, Log: zerolog.Nop(),
@@ -109,6 +114,7 @@ func (w *world) memberAs(t testing.TB, self *trust.Signer, first *member) *membe
 	} else {
 		c.Bootstrap = []string{first.cfg.Listener.Addr().String()}
 	}
+	change(&c)
 	p, err := New(c)
 	if err != nil {
 		t.Fatal(err)

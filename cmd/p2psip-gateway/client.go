@@ -291,6 +291,9 @@ func runRing(ctx context.Context, std stdio, args []string) int {
 	}
 	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "self\t%s\t%s, about %d peers\n", r.Self, r.State, r.SizeEstimate)
+	if r.Alone {
+		fmt.Fprint(w, "alone\tnobody was here since the start: registrations are published as soon as somebody comes\t\n")
+	}
 	if r.Tuning != nil {
 		fmt.Fprintf(w, "tuning\t%v\t\n", r.Tuning)
 	}

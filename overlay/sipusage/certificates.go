@@ -77,13 +77,15 @@ func (c *Certificates) own() *trust.Signer {
 	return c.self
 }
 
-// Run stores what is offered, and the gateway's own certificate, from when the peer has joined until ctx ends. It may be called
-// once.
+// Run stores what is offered, and the gateway's own certificate, from when the peer has joined, and is not alone any more, until ctx ends. It may be
+// called once.
 func (c *Certificates) Run(ctx context.Context) {
-	select {
-	case <-c.peer.Joined():
-	case <-ctx.Done():
-		return
+	for _, begun := range []<-chan struct{}{c.peer.Joined(), c.peer.Company()} {
+		select {
+		case <-begun:
+		case <-ctx.Done():
+			return
+		}
 	}
 	t := time.NewTicker(retryCertificate)
 	defer t.Stop()

@@ -34,10 +34,18 @@ type Peer interface {
 	Joined() <-chan struct{}
 	// Uncertain has a value when what was stored may be lost.
 	Uncertain() <-chan struct{}
+	// Company is closed when there is, or was, somebody else who can ask for what is stored here.
+	Company() <-chan struct{}
+	// Welcome says that he finds everything now.
+	Welcome()
+	// Stored is how many values of a Kind this peer holds.
+	Stored(kind wire.KindID) int
 }
 
 // Keyring holds the certificates of users: user name = address-of-record, Node-ID = the gateway's. Any error means that there is
 // none for aor.
 type Keyring interface {
 	Signer(aor string) (*trust.Signer, error)
+	// Has reports whether Signer is likely to have one at any time, without reading it.
+	Has(aor string) bool
 }

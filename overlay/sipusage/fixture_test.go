@@ -42,6 +42,7 @@ type ring struct {
 	own      bool // each gateway is responsible for everything
 	fetches  int
 	attaches int
+	welcomes int
 	delay    time.Duration            // of every operation
 	fail     func(op string) error    // instead of an operation
 	lose     func(op string) error    // the answer to an operation that was carried out
@@ -79,6 +80,7 @@ type gateway struct {
 	self      *trust.Signer
 	uncertain chan struct{}
 	joined    chan struct{}
+	company   chan struct{} // closed, unless a test makes another one
 	mu        sync.Mutex
 	users     map[string]*trust.Signer
 }
@@ -99,6 +101,7 @@ func (r *ring) gateway(name string) *gateway {
 	}
 	g := &gateway{ring: r, self: self, joined: make(chan struct{}), uncertain: make(chan struct{}), users: map[string]*trust.Signer{}}
 	close(g.joined)
+	g.company = g.joined
 	return g
 }
 
@@ -106,6 +109,22 @@ func (g *gateway) NodeID() wire.NodeID     { return g.self.Identity().Node }
 func (g *gateway) Joined() <-chan struct{} { return g.joined }
 
 func (g *gateway) Uncertain() <-chan struct{} { return g.uncertain }
+
+func (g *gateway) Company() <-chan struct{} { return g.company }
+func (g *gateway) Welcome()                 { g.set(func(r *ring) { r.welcomes++ }) }
+func (g *gateway) Stored(kind wire.KindID) int {
+	g.ring.mu.Lock()
+	defer g.ring.mu.Unlock()
+	return g.store.Count()[kind]
+}
+
+// Has reports no certificate where Signer has none.
+func (g *gateway) Has(aor string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s, ok := g.users[aor]
+	return s != nil || !ok && aor != "nobody@"+domain
+}
 
 func (g *gateway) AllowsUser(user string) bool { return g.conf.AllowsUser(user) }
 func (g *gateway) HasKind(kind wire.KindID) bool {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
@@ -29,6 +30,7 @@ type Publisher struct {
 
 	certificates *Certificates // nil: they are not published
 	watch        func(aor location.AOR, err error)
+	inherits     atomic.Bool // there were registrations in the store when this run began
 
 	mu     sync.Mutex
 	self   *trust.Signer
@@ -66,14 +68,23 @@ func (p *Publisher) Renew(self *trust.Signer) {
 // Publish has the overlay know that aor is reachable here until the time until, the end of its longest binding. It does not block. done is
 // called once, perhaps before Publish returns, and must not block: with nil as soon as the overlay holds the record, with an
 // error when the first attempt has failed. The error wraps location.ErrUnavailable, or location.ErrForbidden when there is no
-// certificate for aor. What fails is tried again until it succeeds. A gateway that starts publishes everything that is bound.
+// certificate for aor. What fails is tried again until it succeeds. A gateway that starts publishes everything that is bound. While it is alone in
+// its ring nothing is stored: whoever comes finds it.
 func (p *Publisher) Publish(aor location.AOR, until time.Time, done func(error)) {
+	if p.keeps(aor, until) {
+		done(nil)
+		return
+	}
 	p.do(func(now time.Time, s *schedule) { s.publish(now, string(aor), p.route, until, done) })
 }
 
-// Extend is Publish where that has nothing to do, because the overlay holds the record and is to go on holding it: it then returns true. Else it does nothing
-// and returns false.
+// Extend is Publish where that has nothing to do, because the overlay holds the record and is to go on holding it, or nobody else is there: it then
+// returns true. Else it does nothing and returns false.
 func (p *Publisher) Extend(aor location.AOR, until time.Time) bool {
+	return p.extends(aor, until) || p.keeps(aor, until)
+}
+
+func (p *Publisher) extends(aor location.AOR, until time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.s.extend(time.Now(), string(aor), p.route.Data, until)
@@ -81,7 +92,13 @@ func (p *Publisher) Extend(aor location.AOR, until time.Time) bool {
 
 // Withdraw removes the record of aor from the overlay: no phone is bound here any more. It does not block; done is as in Publish.
 func (p *Publisher) Withdraw(aor location.AOR, done func(error)) {
-	p.do(func(now time.Time, s *schedule) { s.withdraw(now, string(aor), p.route, done) })
+	p.do(func(now time.Time, s *schedule) {
+		if s.alone && s.records[string(aor)] == nil && !p.inherits.Load() {
+			s.call(done, nil) // nothing of ours is anywhere
+			return
+		}
+		s.withdraw(now, string(aor), p.route, done)
+	})
 }
 
 // Forward has the overlay know that who wants aor is to ask for uri instead (RFC 7904 §3.1), in place of what Publish says and until Publish
@@ -145,6 +162,7 @@ func (p *Publisher) Stats() PublisherStats {
 // Run stores what there is to store, from when the peer has joined until ctx ends. It returns when nothing is on its way any more; what
 // stands in the overlay is left there. It may be called once.
 func (p *Publisher) Run(ctx context.Context) {
+	defer p.peer.Welcome()
 	defer p.do(func(_ time.Time, s *schedule) { s.stop() })
 	select {
 	case <-p.peer.Joined():
@@ -152,7 +170,8 @@ func (p *Publisher) Run(ctx context.Context) {
 		return
 	}
 	defer p.running.Wait()
-	p.do(func(now time.Time, s *schedule) { s.connect(now) })
+	p.settle()
+	company := p.peer.Company()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -164,6 +183,9 @@ func (p *Publisher) Run(ctx context.Context) {
 		select {
 		case <-timer.C:
 		case <-p.wake:
+		case <-company:
+			company = nil
+			p.do(func(now time.Time, s *schedule) { s.release(now, p.peer.Welcome) })
 		case <-p.peer.Uncertain():
 			p.do(func(now time.Time, s *schedule) { s.renew(now) })
 		case <-ctx.Done():

@@ -19,6 +19,7 @@ const (
 	Pending   State = "pending"    // the first Store is on its way
 	Stored    State = "stored"     // the overlay holds the record
 	LocalOnly State = "local-only" // the overlay has not taken it; it is tried again
+	Alone     State = "alone"      // this gateway was alone since it started: it is stored as soon as somebody comes
 )
 
 var (
@@ -32,6 +33,8 @@ type record struct {
 	key   string           // address-of-record; "" for the gateway's own addresses
 	value wire.StoredValue // what is to stand there
 	want  bool             // to stand there at all
+	held  bool             // nothing is stored before somebody comes: see keep
+	owed  bool             // somebody has come and waits for it
 	until time.Time        // end of the last binding: the record is not wanted longer
 
 	exists bool      // the last Store that succeeded was of the value, not of a tombstone
@@ -76,6 +79,9 @@ type schedule struct {
 	due      dueHeap
 	inFlight int
 	online   bool // the overlay can be used
+	alone    bool // but nobody else is there
+	owed     int  // records that somebody waits for
+	paid     func()
 	rand     *rand.Rand
 	calls    []func()
 }
@@ -106,6 +112,7 @@ func (s *schedule) publish(now time.Time, key string, value wire.StoredValue, un
 		r = &record{key: key, index: -1}
 		s.records[key] = r
 	}
+	r.held = false
 	if string(r.value.Data) != string(value.Data) {
 		r.value, r.dirty = value, true
 	}
@@ -126,9 +133,14 @@ func (s *schedule) publish(now time.Time, key string, value wire.StoredValue, un
 	}
 }
 
-// extend is publish for a record that is current, has no Store on its way, and is looked at next when it is half over. It reports whether it is.
+// extend is publish for a record that is current, has no Store on its way, and is looked at next when it is half over; or that is kept back. It reports
+// whether it is.
 func (s *schedule) extend(now time.Time, key string, data []byte, until time.Time) bool {
 	r := s.records[key]
+	if r != nil && r.held {
+		r.until = until
+		return true
+	}
 	if r == nil || !r.want || r.flight != nil || r.failures > 0 || r.index < 0 || !r.due.Equal(r.refresh) || !r.current(now) ||
 		string(r.value.Data) != string(data) {
 		return false
@@ -247,6 +259,7 @@ func (s *schedule) result(now time.Time, t task, o outcome) {
 	s.inFlight--
 	r := s.records[t.key]
 	r.flight = nil
+	s.pay(r)
 	r.last = max(r.last, o.storageTime)
 	r.err = o.err
 	if o.err == nil {
@@ -328,7 +341,7 @@ func (s *schedule) backoff(r *record) time.Duration {
 func (s *schedule) connect(now time.Time) {
 	s.online = true
 	for _, r := range s.records {
-		if r.index < 0 && r.flight == nil {
+		if r.index < 0 && r.flight == nil && !r.held {
 			s.at(r, now)
 		}
 	}
@@ -338,7 +351,7 @@ func (s *schedule) connect(now time.Time) {
 func (s *schedule) renew(now time.Time) {
 	for _, r := range s.records {
 		switch {
-		case !r.want:
+		case !r.want || r.held:
 		case r.flight != nil:
 			r.renew = true
 		default:
@@ -362,6 +375,8 @@ func (s *schedule) state(now time.Time, key string) State {
 	switch {
 	case r == nil || !r.want:
 		return ""
+	case r.held:
+		return Alone
 	case r.exists && now.Before(r.good):
 		return Stored
 	case r.failures > 0 || !s.online:
@@ -380,6 +395,7 @@ func (s *schedule) deadline() time.Time {
 
 func (s *schedule) forget(r *record) {
 	s.answer(&r.waiters, nil)
+	s.pay(r)
 	if r.index >= 0 {
 		heap.Remove(&s.due, r.index)
 	}

@@ -22,12 +22,14 @@ type Service struct {
 	suspects  *suspects
 	secure    *secure
 	foundFor  time.Duration
+	keeps     func(location.AOR) bool
 }
 
 // NewService returns a service on peer. aorOf makes the canonical address-of-record of a SIP URI; ok is false when its domain is not
 // one of this overlay. Close ends it.
 func NewService(peer Peer, aorOf func(uri string) (location.AOR, bool)) *Service {
-	s := &Service{peer: peer, self: peer.NodeID(), aorOf: aorOf, suspects: newSuspects(), secure: newSecure(), claims: newClaims(), foundFor: foundFor}
+	s := &Service{peer: peer, self: peer.NodeID(), aorOf: aorOf, suspects: newSuspects(), secure: newSecure(), claims: newClaims(), foundFor: foundFor,
+		keeps: func(location.AOR) bool { return false }}
 	s.records = newLookups(s.fetchRecord, s.ownRecord)
 	s.addresses = newLookups(s.fetchAddresses, s.ownAddresses)
 	s.certified = newLookups(s.fetchCertified, s.ownCertified)
@@ -37,6 +39,10 @@ func NewService(peer Peer, aorOf func(uri string) (location.AOR, bool)) *Service
 // Remember has what is found used for d, instead of 5 s: less to ask, and later news of users who have moved. It is called before the service is
 // used.
 func (s *Service) Remember(d time.Duration) { s.foundFor = d }
+
+// Kept has f tell which addresses-of-record are registered here whose record is not stored, since nobody could ask for it: Publisher.Keeps. What is
+// found here is what will be there. It is called before the service is used.
+func (s *Service) Kept(f func(location.AOR) bool) { s.keeps = f }
 
 // Close ends what is on its way and waits for it. Nothing is found afterwards.
 func (s *Service) Close() {
@@ -68,6 +74,9 @@ func (s *Service) ownRecord(aor string) (e entries, ttl time.Duration, ok bool) 
 // record reads a record, and says for how long it may be used.
 func (s *Service) record(aor location.AOR, values []overlay.Value) (entries, time.Duration) {
 	e := read(values, s.self)
+	if s.keeps(aor) {
+		e.here, e.holders = true, append(e.holders, holder{string(aor), s.self})
+	}
 	for _, n := range e.nodes {
 		s.suspects.seen(n.id, n.since)
 		s.secure.note(n.id, n.sips)

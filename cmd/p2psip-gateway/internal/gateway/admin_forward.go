@@ -29,7 +29,7 @@ type ForwardReport struct {
 	AOR   string    `json:"aor"`
 	URI   string    `json:"uri"` // empty: the user's phones ring
 	Since time.Time `json:"since,omitzero"`
-	State string    `json:"state"`           // of the record in the overlay: stored | pending | local-only; empty: there is none
+	State string    `json:"state"`           // of the record in the overlay: stored | alone | pending | local-only; empty: there is none
 	Error string    `json:"error,omitempty"` // why the overlay does not have it yet; it is tried again
 }
 

@@ -34,7 +34,7 @@ func (g *Gateway) openPeer() error {
 	pc := overlay.Config{
 		Overlay: g.o.Overlay, Verifier: g.o.Verifier, Document: g.o.Document, Changed: g.o.Changed, Self: g.o.Self,
 		Kinds: g.kinds.list, KindsChanged: g.keepKinds,
-		Bootstrap: c.Bootstrap, Known: g.known.list, First: c.First,
+		Bootstrap: c.Bootstrap, Known: g.known.list, First: c.First, Prepares: true,
 		Applications: []wire.ApplicationID{wire.ApplicationSIP, wire.ApplicationSIPS}, Accept: g.accept,
 		Client: c.Role == RoleClient, Log: g.o.Log, Software: "p2psip-gateway/" + g.o.Version,
 	}
@@ -110,6 +110,7 @@ func (g *Gateway) openSIP() error {
 	}
 	g.usage = sipusage.NewService(g.peer, g.aorOf)
 	g.publisher = sipusage.NewPublisher(g.peer, g.o.Self, g.o.Keyring)
+	g.usage.Kept(g.publisher.Keeps)
 	g.shown = sipusage.NewCertificates(g.peer, g.o.Self)
 	g.shown.Check(g.verify)
 	g.publisher.ShowCertificates(g.shown)

@@ -102,12 +102,22 @@ func (g *Gateway) ring() RingReport {
 	r := RingReport{
 		Self: s.Self.String(), State: string(s.State), Predecessors: hexIDs(s.Predecessors), Successors: hexIDs(s.Successors),
 		Fingers: hexIDs(s.Fingers), Links: []LinkReport{}, SizeEstimate: s.SizeEstimate,
-		Tuning: tuningOf(s),
+		Alone: g.alone(), Tuning: tuningOf(s),
 	}
 	for _, l := range s.Links {
 		r.Links = append(r.Links, LinkReport{Peer: l.Peer.String(), Ready: l.Peered, Transport: l.Transport, Pair: l.Pair, RTTms: float64(l.RTT.Microseconds()) / 1000})
 	}
 	return r
+}
+
+// alone reports whether no other node was ever linked with this one.
+func (g *Gateway) alone() bool {
+	select {
+	case <-g.peer.Company():
+		return false
+	default:
+		return true
+	}
 }
 
 func tuningOf(s node.Status) *TuningReport {
@@ -173,6 +183,7 @@ func (g *Gateway) lookup(ctx context.Context, aor location.AOR) (LookupReport, e
 // recordsOf fetches the records of aor, or of the number range that it is in. What calls would go by is forgotten first: the next one sees what
 // who asked has seen.
 func (g *Gateway) recordsOf(ctx context.Context, aor location.AOR, r *LookupReport) ([]overlay.Value, error) {
+	_ = g.publisher.Show(ctx, aor) // what has failed is not there
 	g.usage.Invalidate(aor)
 	values, err := g.peer.Fetch(ctx, wire.ResourceIDOf(string(aor)), wire.KindSIPRegistration)
 	if err != nil || len(values) > 0 {

@@ -20,6 +20,7 @@ type prover interface {
 }
 
 func (g *Gateway) proof(ctx context.Context, aor location.AOR) ([]byte, error) {
+	_ = g.publisher.Show(ctx, aor) // what has failed is not there
 	e, err := g.peer.Evidence(ctx, wire.ResourceIDOf(string(aor)), wire.KindSIPRegistration)
 	if err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ type StatusReport struct {
 // PublishedReport is a number or range that a route publishes.
 type PublishedReport struct {
 	AOR   string `json:"aor"`
-	State string `json:"state"`          // of the record in the overlay: stored | pending | failed | no certificate
+	State string `json:"state"`          // of the record in the overlay: stored | alone | pending | failed | no certificate
 	Code  string `json:"code,omitempty"` // of the last failure
 	Error string `json:"error,omitempty"`
 }
@@ -111,7 +111,7 @@ type Registration struct {
 	Flow             string    `json:"flow"`             // live | stale | unreachable: whether the connection stands that it was made over, and answers are given
 	NAT              string    `json:"nat"`              // why the phone is taken to be behind a NAT: address | name | websocket; empty: it is not
 	RTTms            float64   `json:"rtt_ms,omitempty"` // of the last OPTIONS; 0: none was answered
-	State            string    `json:"state"`            // of the record in the overlay: stored | pending | local-only
+	State            string    `json:"state"`            // of the record in the overlay: stored | alone | pending | local-only
 }
 
 // RingReport is GET /api/v1/ring.
@@ -123,6 +123,7 @@ type RingReport struct {
 	Fingers      []string     `json:"fingers"`
 	Links        []LinkReport `json:"links"`
 	SizeEstimate int          `json:"size_estimate"`
+	Alone        bool         `json:"alone,omitempty"` // nobody else was there since the start: no registration is stored before somebody comes
 
 	Tuning *TuningReport `json:"self_tuning,omitempty"`
 }

@@ -37,6 +37,7 @@ const (
 // What we set.
 const (
 	maxFile     = 1 << 20 // octets of a file that is read: the limit of a document
+	maxListed   = 65536   // addresses-of-record that a Keyring knows to have a certificate, 50 octets each; for others it looks each time
 	maxSigners  = 16384   // of a Keyring, 1 KB each: more than the users that are active at one gateway at a time
 	maxUserLine = 4096    // octets of one line of a users file
 	maxUsers    = 1 << 20 // lines of a users file

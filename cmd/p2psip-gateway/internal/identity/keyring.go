@@ -25,6 +25,9 @@ type Keyring struct {
 	mu       sync.Mutex
 	held     map[string]*trust.Signer
 	refused  map[string]error // what Verify has found
+	// listed is for which addresses-of-record there are files, as far as was looked; nil: nobody has.
+	listed map[string]struct{}
+	list   func() ([]string, error) // nil: every certificate is there
 }
 
 // OpenKeyring takes the certificates from the identity directory dir.
@@ -47,6 +50,7 @@ func OpenKeyring(dir string, o *config.Overlay, node *trust.Signer) *Keyring {
 		return s, nil
 	})
 	k.verifier, k.path = r.verifier, func(aor string) string { return userFile(dir, aor) }
+	k.list = func() ([]string, error) { return UsersIn(dir) }
 	return k
 }
 
@@ -96,6 +100,49 @@ func (k *Keyring) Signer(aor string) (*trust.Signer, error) {
 	k.held[aor] = s
 	delete(k.refused, aor)
 	return s, nil
+}
+
+// Has reports whether there is a file with a certificate for aor, that will be there and good when Signer reads it, as far as is known without reading it: the
+// directory is listed once, and looked at again for who is not in it. It is false for all of a keyring that enrolls, since its certificates are got and renewed when
+// they are used, and for one that Verify has refused.
+func (k *Keyring) Has(aor string) bool {
+	if k.enrolls {
+		return false
+	}
+	if k.list == nil {
+		return true
+	}
+	k.mu.Lock()
+	_, listed := k.listed[aor]
+	refused, first := k.refused[aor] != nil, k.listed == nil
+	k.mu.Unlock()
+	switch {
+	case refused || listed:
+		return !refused
+	case first:
+		k.readList()
+	}
+	if !exists(k.path(aor)) {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.listed != nil && len(k.listed) < maxListed {
+		k.listed[aor] = struct{}{}
+	}
+	return true
+}
+
+// readList lists the directory. What can not be listed is looked at one by one.
+func (k *Keyring) readList() {
+	names, _ := k.list() // likewise
+	listed := make(map[string]struct{}, len(names))
+	for _, aor := range names[:min(len(names), maxListed)] {
+		listed[aor] = struct{}{}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.listed = listed
 }
 
 func (k *Keyring) isRefused(aor string) error {
@@ -153,6 +200,7 @@ func (k *Keyring) Forget() {
 	defer k.mu.Unlock()
 	clear(k.held)
 	clear(k.refused)
+	k.listed = nil
 }
 
 // freshUntil is when two thirds of a certificate's lifetime are over.

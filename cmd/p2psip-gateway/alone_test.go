@@ -1,0 +1,182 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
+)
+
+// published is how many registrations of a node are in each state.
+func published(admin string) (map[string]int, error) {
+	var r gateway.RegistrationsReport
+	if err := getJSON(admin, "/api/v1/registrations", &r); err != nil {
+		return nil, err
+	}
+	n := map[string]int{}
+	for _, reg := range r.Registrations {
+		n[reg.State]++
+	}
+	return n, nil
+}
+
+// registerAll registers phones, some at a time.
+func registerAll(t *testing.T, users []string, server string) {
+	t.Helper()
+	errs := make([]error, len(users))
+	var wg sync.WaitGroup
+	for part := range slices.Chunk(slices.Collect(indexes(len(users))), len(users)/50+1) {
+		wg.Go(func() {
+			for _, i := range part {
+				errs[i] = registerOnce(users[i], server)
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func indexes(n int) func(func(int) bool) {
+	return func(yield func(int) bool) {
+		for i := range n {
+			if !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// registerOnce registers a phone that is never heard of again, in a network that is trusted.
+func registerOnce(user, server string) error {
+	conn, err := net.Dial("udp", server)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	aor, here := "sip:"+user+"@p2psip.test", conn.LocalAddr().String()
+	text := fmt.Sprintf("REGISTER sip:p2psip.test SIP/2.0\r\nVia: SIP/2.0/UDP %[2]s;branch=z9hG4bK%[3]s\r\nFrom: <%[1]s>;tag=1\r\nTo: <%[1]s>\r\nCall-ID: %[3]s@%[2]s\r\n"+
+		"CSeq: 1 REGISTER\r\nMax-Forwards: 70\r\nContact: <sip:%[3]s@%[2]s>;expires=600\r\nContent-Length: 0\r\n\r\n", aor, here, user)
+	buf := make([]byte, 4096)
+	for range 20 {
+		if _, err := conn.Write([]byte(text)); err != nil {
+			return err
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+		n, err := conn.Read(buf)
+		if err != nil {
+			continue
+		}
+		if m := parseText(string(buf[:n])); m.status() != 200 {
+			return fmt.Errorf("%s: %s", user, m.start)
+		}
+		return nil
+	}
+	return fmt.Errorf("%s: no answer", user)
+}
+
+// Two thousand users are registered at a node that was alone since it started, and nothing of them is published. The second node finds each of them at its first
+// try, and so does its phone; when the first is killed the records are still there, and when it is back its phones are called.
+//
+// Conformance: H-32
+func TestProcessesAloneUntilSomebodyComes(t *testing.T) {
+	users := []string{"1000"}
+	for i := range 2000 {
+		users = append(users, fmt.Sprint(2000+i))
+	}
+	r := newRing(t, program(t, ""), 2, users)
+	first, second := r.members[0], r.members[1]
+	r.start(t, first)
+	callee := newSoftPhone(t, "2000", first.sip)
+	if err := callee.register(600); err != nil {
+		t.Fatal(err)
+	}
+	registerAll(t, users[2:], first.sip)
+	if n, err := published(first.admin); err != nil || n["alone"] != 2000 {
+		t.Fatalf("%v %v", n, err)
+	}
+	var ring gateway.RingReport
+	if err := getJSON(first.admin, "/api/v1/ring", &ring); err != nil || !ring.Alone {
+		t.Errorf("%+v %v", ring, err)
+	}
+	// Who asks at the node itself sees what everybody will.
+	if err := homedAt(first, first, "2001"); err != nil {
+		t.Error(err)
+	}
+	if n, err := published(first.admin); err != nil || n["alone"] != 1999 || n["stored"] != 1 {
+		t.Errorf("%v %v", n, err)
+	}
+
+	r.start(t, second)
+	caller := newSoftPhone(t, "1000", second.sip)
+	if err := caller.call(callee.aor()); err != nil {
+		t.Error(err)
+	}
+	for _, user := range users[1:] {
+		if err := homedAt(second, first, user); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("ready after %v", second.ready)
+	if n, err := published(first.admin); err != nil || n["stored"] != 2000 {
+		t.Errorf("%v %v", n, err)
+	}
+	if err := getJSON(first.admin, "/api/v1/ring", &ring); err != nil || ring.Alone {
+		t.Errorf("%+v %v", ring, err)
+	}
+
+	first.kill()
+	within(t, ringLimit, "the records to be found without their node", func() error { return homedAt(second, first, "3000") })
+	r.start(t, first)
+	eventually(t, "a call", func() error { return caller.call(callee.aor()) })
+}
+
+// A survivor that starts again, its partner being away, keeps what it holds of others, and stores nothing of its own before somebody comes.
+func TestProcessesAloneAfterARestart(t *testing.T) {
+	users := []string{"2001", "2002", "2003"}
+	r := newRing(t, program(t, ""), 2, users)
+	phones := r.homes(t, users[:2])
+	first, second := r.members[0], r.members[1]
+	second.kill()
+	if err := first.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := first.code(t, e2eWait); code != exitOK {
+		t.Fatalf("exit %d after SIGTERM", code)
+	}
+	r.start(t, first)
+	if err := homedAt(first, second, "2002"); err != nil {
+		t.Error(err)
+	}
+	late := newSoftPhone(t, "2003", first.sip)
+	if err := late.register(600); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := published(first.admin); err != nil || n["alone"] != 1 || n["stored"] != 1 { // 2001 stands there from before
+		t.Errorf("%v %v", n, err)
+	}
+	r.start(t, second)
+	if err := homedAt(second, first, "2003"); err != nil {
+		t.Error(err)
+	}
+	for _, p := range []*softPhone{late, phones[0]} {
+		if err := phones[1].call(p.aor()); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, m := range r.members {
+		if err := m.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if code := m.code(t, e2eWait); code != exitOK {
+			t.Errorf("exit %d after SIGTERM\n%s", code, m.stderr)
+		}
+	}
+}
