@@ -88,6 +88,54 @@ func TestKeyringFollowsTheVerifier(t *testing.T) {
 	}
 }
 
+// TestKeyringKnowsWhoHasACertificate: without reading it.
+func TestKeyringKnowsWhoHasACertificate(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	ov, node := gateway(t, now)
+	if err := os.MkdirAll(filepath.Join(dir, usersDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	issue := func(aor string) {
+		t.Helper()
+		cert, err := ov.Authority.IssueUser(now, aor, node.Identity().Node, node.Key().Public())
+		if err == nil {
+			err = writeCert(userFile(dir, aor), cert.Raw)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	issue("alice@example.org")
+	ring := OpenKeyring(dir, ov.Config, node)
+	has := func(aor string, want bool) {
+		t.Helper()
+		if got := ring.Has(aor); got != want {
+			t.Errorf("%s: %v", aor, got)
+		}
+	}
+	has("alice@example.org", true)
+	has("bob@example.org", false)
+	issue("bob@example.org")
+	has("bob@example.org", true)
+	if len(ring.held) != 0 {
+		t.Errorf("%d certificates were read", len(ring.held))
+	}
+	ring.refused["alice@example.org"] = errors.New("forged")
+	has("alice@example.org", false)
+	if err := os.Remove(userFile(dir, "bob@example.org")); err != nil {
+		t.Fatal(err)
+	}
+	ring.Forget()
+	has("alice@example.org", true)
+	has("bob@example.org", false)
+	if ring = EnrollingKeyring(dir, ov.Config, node, nil); ring.Has("alice@example.org") {
+		t.Error("a keyring that enrolls promises certificates")
+	}
+	if ring = IssuingKeyring(ov.Authority, node); !ring.Has("anybody@example.org") {
+		t.Error("a keyring that issues does not")
+	}
+}
+
 // A certificate that claims to be of the authority is used until it is looked at closely, which is before others are shown it: then it is refused and
 // named, and one that was put in its place is taken.
 func TestKeyringFindsAForgedCertificate(t *testing.T) {
