@@ -3,6 +3,7 @@ package sipusage
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,14 +84,13 @@ func TestWhoComesIsWelcomeWhenEverybodyWasTried(t *testing.T) {
 		}
 		b.publish("lapsed@example.org", time.Second)
 		b.after(time.Minute)
-		var failed bool
+		var failed atomic.Bool
 		b.set(func(r *ring) {
 			r.delay = time.Second
 			r.fail = func(string) error {
-				if failed {
+				if failed.Swap(true) {
 					return nil
 				}
-				failed = true
 				return overlay.ErrTimeout
 			}
 		})
