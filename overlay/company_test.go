@@ -75,6 +75,25 @@ func TestAVisitorWaitsUntilEverythingIsThere(t *testing.T) {
 	}
 }
 
+// A client (RFC 6940 §4.2) is company, too: its first Fetch finds what was registered before.
+func TestAClientWaitsUntilEverythingIsThere(t *testing.T) {
+	w := newWorld(t)
+	w.overlay.ClientsPermitted = true
+	first := w.memberWith(t, w.signer(newKey(t)), nil, prepares)
+	first.join()
+	go func() {
+		<-first.Company()
+		w.register(t, first, "alice@example.org")
+		first.Welcome()
+	}()
+	w.client = true
+	client := w.member(t, first)
+	client.join()
+	if err := finds(t, client, first, "alice@example.org", patience); err != nil {
+		t.Error(err)
+	}
+}
+
 // Two rings of one become one: both are ready for the other before there is a link.
 func TestTwoRingsOfOneGetReadyForEachOther(t *testing.T) {
 	w := newWorld(t)

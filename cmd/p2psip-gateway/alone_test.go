@@ -88,8 +88,6 @@ func registerOnce(user, server string) error {
 
 // A thousand users are registered at a node that was alone since it started, and nothing of them is published. The second node finds each of them at its first
 // try, and so does its phone; when the first is killed the records are still there, and when it is back its phones are called.
-//
-// Conformance: H-32
 func TestProcessesAloneUntilSomebodyComes(t *testing.T) {
 	users := []string{"1000"}
 	for i := range 1000 {
