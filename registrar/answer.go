@@ -38,7 +38,7 @@ var (
 // publish has the overlay told and answers when it knows, or after PublishWait.
 func (r *Registrar) publish(tx sip.ServerTransaction, c *change, set []location.Binding) {
 	if len(set) > 0 && r.c.Publisher.Extend(c.aor, lastExpiry(set)) {
-		r.respond(tx, r.ok(tx.Request(), c, set), "")
+		r.respond(tx, r.ok(tx.Request(), c, set))
 		return
 	}
 	w := &waiter{answer: func(err error) {
@@ -46,7 +46,7 @@ func (r *Registrar) publish(tx sip.ServerTransaction, c *change, set []location.
 			r.refuse(tx, notPublished)
 			return
 		}
-		r.respond(tx, r.ok(tx.Request(), c, set), "")
+		r.respond(tx, r.ok(tx.Request(), c, set))
 	}}
 	if len(set) == 0 {
 		r.c.Publisher.Withdraw(c.aor, w.done)
@@ -99,7 +99,7 @@ func lastExpiry(set []location.Binding) time.Time {
 
 // ok is the 200 with every binding at this gateway (RFC 3261 §10.3 step 8). Deviation: bindings that the AOR has at other gateways are not
 // ours to list (RFC 7904 §7 gives each its own record).
-func (r *Registrar) ok(req *message.Message, c *change, set []location.Binding) *message.Message {
+func (r *Registrar) ok(req *message.Message, c *change, set []location.Binding) answer {
 	res := message.NewResponse(req, 200, "", toTag)
 	now := r.c.Now()
 	gruu := r.c.GRUUs != nil && len(set) > 0 && supports(req, "gruu")
@@ -125,7 +125,7 @@ func (r *Registrar) ok(req *message.Message, c *change, set []location.Binding) 
 	r.addRoutes(res, req, c)
 	// RFC 3261 §10.3 step 8: "The response SHOULD include a Date header field."
 	res.Set(message.Date, r.dateAt(now))
-	return res
+	return answer{res: res}
 }
 
 // date is a second as Date has it.
@@ -174,22 +174,32 @@ func (r *Registrar) addRoutes(res, req *message.Message, c *change) {
 
 func formatQ(q int) string { return strconv.FormatFloat(float64(q)/1000, 'f', -1, 64) }
 
-// refuse answers with a refusal and the header fields that are owed with it.
-func (r *Registrar) refuse(tx sip.ServerTransaction, why *sip.Refusal) {
-	res := why.Response(tx.Request(), toTag)
+// answer is a response, and the word of the refusal if it is one.
+type answer struct {
+	res  *message.Message
+	word string
+}
+
+// refusal is a refusal with the header fields that are owed with it.
+func (r *Registrar) refusal(req *message.Message, why *sip.Refusal) answer {
+	res := why.Response(req, toTag)
 	switch why {
 	case tooBrief:
 		// RFC 3261 §10.3 step 7: "It then MUST generate a 423 [..] with a Min-Expires header field".
 		res.Set(message.MinExpires, strconv.Itoa(int(r.c.MinExpires/time.Second)))
 	case badExtension:
 		// RFC 3261 §8.2.2.3: "MUST generate a response by using status code 420 [..] MUST add an Unsupported header field".
-		res.Set(message.Unsupported, strings.Join(unsupported(tx.Request()), ", "))
+		res.Set(message.Unsupported, strings.Join(unsupported(req), ", "))
 	case noPath:
 		res.Set(message.Unsupported, "path")
 	case unavailable, notPublished:
 		res.Set(message.RetryAfter, strconv.Itoa(int(retryAfter/time.Second)))
 	}
-	r.respond(tx, res, why.Word)
+	return answer{res, why.Word}
+}
+
+func (r *Registrar) refuse(tx sip.ServerTransaction, why *sip.Refusal) {
+	r.respond(tx, r.refusal(tx.Request(), why))
 }
 
 // failure is the refusal that an error of the table means.
@@ -204,7 +214,7 @@ func failure(err error) *sip.Refusal {
 // toTag marks the To of our responses. RFC 3261 §8.2.6.2 wants one tag per request; a REGISTER makes no dialog, so one for all does.
 const toTag = "p2psip-registrar"
 
-func (r *Registrar) respond(tx sip.ServerTransaction, res *message.Message, word string) {
-	r.c.Answered(tx, res.StatusCode, word)
-	tx.Respond(res)
+func (r *Registrar) respond(tx sip.ServerTransaction, a answer) {
+	r.c.Answered(tx, a.res.StatusCode, a.word)
+	tx.Respond(a.res)
 }

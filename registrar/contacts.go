@@ -23,6 +23,7 @@ type change struct {
 	outbound bool     // a flow is registered, and the phone knows it (RFC 5626)
 	hop      location.Hop
 	now      time.Time
+	id       uint64 // see location.Binding.Request
 }
 
 // contact is one Contact value. Its strings are the request's.
@@ -176,7 +177,7 @@ func (r *Registrar) apply(set []location.Binding, c *change, one *contact) ([]lo
 	b.CallID, b.UserAgent = keep(b.CallID, c.callID), keep(b.UserAgent, c.agent)
 	b.Q, b.CSeq, b.RegID, b.Bulk = one.q, c.cseq, one.regID, one.bulk
 	b.Expires, b.Updated, b.Since = c.now.Add(granted), c.now, since
-	b.Hop, b.Path = c.hop, c.path
+	b.Hop, b.Path, b.Request = c.hop, c.path, c.id
 	return set, nil
 }
 

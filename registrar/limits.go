@@ -2,6 +2,9 @@ package registrar
 
 import "time"
 
+// repeatFor is how long a request is known after its answer: the non-INVITE server transaction's Timer J of RFC 3261 §17.2.2, 64*T1.
+const repeatFor = 32 * time.Second
+
 // Implementation limits.
 const (
 	// maxPath is how many proxies a REGISTER may name; a Route of four is more than some phones take.

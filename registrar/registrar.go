@@ -18,6 +18,7 @@ import (
 type Bindings interface {
 	Get(aor location.AOR, now time.Time) []location.Binding
 	Update(aor location.AOR, edit location.Edit, done func(set []location.Binding, err error))
+	Refresh(aor location.AOR, edit location.Edit) (set []location.Binding, ok bool)
 }
 
 // Publisher makes it known in the overlay that an AOR is reachable here. No method blocks; done, called once, tells that the
@@ -91,77 +92,104 @@ func New(c Config) *Registrar { return &Registrar{c: c} }
 // extensions that a REGISTER may require (RFC 3327, RFC 5626, RFC 5627, RFC 6140).
 var extensions = []string{"path", "outbound", "gruu", "gin"}
 
-// Request answers a REGISTER, in the order of RFC 3261 §10.3.
+// Request answers a REGISTER.
 func (r *Registrar) Request(tx sip.ServerTransaction) {
-	req := tx.Request()
+	c := r.begin(tx)
+	if a := r.examine(c, tx.Request(), r.address(c, tx.Request())); a.res != nil {
+		r.respond(tx, a)
+		return
+	}
+	r.update(tx, c)
+}
+
+// begin takes down when a request came, and where from.
+func (r *Registrar) begin(tx sip.ServerTransaction) *change {
+	return &change{hop: tx.Source(), now: r.c.Now()}
+}
+
+// examine reads a request and checks all that does not depend on what is bound, in the order of RFC 3261 §10.3. It changes nothing; the answer is
+// why nothing may be. bad is what address said.
+func (r *Registrar) examine(c *change, req *message.Message, bad *sip.Refusal) answer {
+	if bad != nil {
+		return r.refusal(req, bad)
+	}
+	if a := r.authorise(c, req); a.res != nil {
+		return a
+	}
+	if !c.parse(req) {
+		return r.refusal(req, badRequest)
+	}
+	if c.query {
+		return answer{}
+	}
+	if why := cmp.Or(r.bulk(c), r.route(req, c)); why != nil {
+		return r.refusal(req, why)
+	}
+	return answer{}
+}
+
+// address reads whom a request is about.
+func (r *Registrar) address(c *change, req *message.Message) (why *sip.Refusal) {
 	if len(unsupported(req)) > 0 {
-		r.refuse(tx, badExtension)
+		return badExtension
+	}
+	if c.aor, why = r.target(req); why != nil {
+		return why
+	}
+	c.id = identify(req, c.hop)
+	return nil
+}
+
+// update makes the change that a request asks for, and answers.
+func (r *Registrar) update(tx sip.ServerTransaction, c *change) {
+	if c.query {
+		r.respond(tx, r.ok(tx.Request(), c, r.c.Bindings.Get(c.aor, c.now)))
 		return
 	}
-	aor, why := r.target(req)
-	if why != nil {
-		r.refuse(tx, why)
-		return
-	}
-	if !r.authorised(tx, aor) {
-		return
-	}
-	change := &change{}
-	if !change.parse(req) {
-		r.refuse(tx, badRequest)
-		return
-	}
-	change.hop, change.now, change.aor = tx.Source(), r.c.Now(), aor
-	if change.query {
-		r.respond(tx, r.ok(req, change, r.c.Bindings.Get(aor, change.now)), "")
-		return
-	}
-	if why := cmp.Or(r.bulk(change), r.route(req, change)); why != nil {
-		r.refuse(tx, why)
-		return
-	}
-	r.c.Bindings.Update(aor, r.edit(change), func(set []location.Binding, err error) {
+	r.c.Bindings.Update(c.aor, r.edit(c), func(set []location.Binding, err error) {
 		if err != nil {
 			r.refuse(tx, failure(err))
 			return
 		}
-		if r.c.Changed != nil {
-			r.c.Changed(aor)
-		}
-		r.publish(tx, change, set)
+		r.changed(c.aor)
+		r.publish(tx, c, set)
 	})
 }
 
-// authorised reports whether the sender may change the bindings of aor (RFC 3261 §10.3 steps 3 to 5), and answers when it may not: before
-// anything changes.
-func (r *Registrar) authorised(tx sip.ServerTransaction, aor location.AOR) bool {
-	if !r.certified(tx.Source(), aor) && (r.c.Trusted == nil || !r.c.Trusted(tx.Source())) {
-		if r.c.Certified != nil && len(r.c.Certified(tx.Source())) > 0 {
-			r.refuse(tx, otherUser)
-			return false
+func (r *Registrar) changed(aor location.AOR) {
+	if r.c.Changed != nil {
+		r.c.Changed(aor)
+	}
+}
+
+// authorise is why the sender may not change the bindings of an AOR (RFC 3261 §10.3 steps 3 to 5).
+func (r *Registrar) authorise(c *change, req *message.Message) answer {
+	if !r.certified(c.hop, c.aor) && !r.trusted(c.hop) {
+		if r.c.Certified != nil && len(r.c.Certified(c.hop)) > 0 {
+			return r.refusal(req, otherUser)
 		}
-		user, challenge, ok := r.c.Auth.Authenticate(tx.Request())
+		user, challenge, ok := r.c.Auth.Authenticate(req)
 		if !ok {
-			res := challenged.Response(tx.Request(), toTag)
+			res := challenged.Response(req, toTag)
 			for _, v := range challenge {
 				res.Add(message.WWWAuthenticate, v)
 			}
-			r.respond(tx, res, challenged.Word)
-			return false
+			return answer{res, challenged.Word}
 		}
-		if name, _, _ := strings.Cut(string(aor), "@"); user != name {
+		if name, _, _ := strings.Cut(string(c.aor), "@"); user != name {
 			// RFC 3261 §10.3 step 4: "If the authenticated user is not authorized to modify bindings, the registrar MUST return a 403".
-			r.refuse(tx, otherUser)
-			return false
+			return r.refusal(req, otherUser)
 		}
 	}
-	if !r.c.Known(aor) {
+	if !r.c.Known(c.aor) {
 		// RFC 3261 §10.3 step 5: "If the address-of-record is not valid [..] the registrar MUST send a 404".
-		r.refuse(tx, unknownUser)
-		return false
+		return r.refusal(req, unknownUser)
 	}
-	return true
+	return answer{}
 }
+
+// trusted reports whether a source may register any user without credentials.
+func (r *Registrar) trusted(from location.Hop) bool { return r.c.Trusted != nil && r.c.Trusted(from) }
 
 // certified reports whether the certificate of the sender names aor: RFC 3261 §26.3.2.1, RFC 5922.
 func (r *Registrar) certified(from location.Hop, aor location.AOR) bool {

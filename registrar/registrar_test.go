@@ -454,6 +454,8 @@ func (broken) Update(_ location.AOR, _ location.Edit, done func([]location.Bindi
 	done(nil, fmt.Errorf("disk: %w", location.ErrUnavailable))
 }
 
+func (broken) Refresh(location.AOR, location.Edit) ([]location.Binding, bool) { return nil, false }
+
 func BenchmarkRefresh(b *testing.B) {
 	bench := newBench(&testing.T{})
 	bench.overlay.holds = true

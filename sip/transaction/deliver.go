@@ -88,6 +88,10 @@ func (l *Layer) request(m *message.Message, via message.ViaValue, from location.
 	if l.again(k, m, via, from) {
 		return
 	}
+	rest, answered := l.offer(m, via, from)
+	if answered {
+		return
+	}
 	initial := message.Tag(m.Get(message.To)) == ""
 	if initial && l.draining.Load() {
 		l.counters.drop(dropDraining)
@@ -95,6 +99,7 @@ func (l *Layer) request(m *message.Message, via message.ViaValue, from location.
 		return
 	}
 	e := l.newServer(k, m, via, from)
+	e.server.rest = rest
 	if initial {
 		e.merge = l.hasher.merge(m, via)
 		if !l.table.put(l.now(), e.merge, e) {

@@ -212,7 +212,12 @@ func (e *entry) hand() {
 func (e *entry) call(c call) {
 	switch c.what {
 	case callRequest:
-		e.l.handler.Request(c.server)
+		if rest := c.server.rest; rest != nil {
+			c.server.rest = nil
+			rest(c.server)
+		} else {
+			e.l.handler.Request(c.server)
+		}
 	case callCancel:
 		e.l.handler.Cancel(c.server, c.m)
 	case callEnded:

@@ -44,6 +44,7 @@ type Config struct {
 type Layer struct {
 	transport Transport
 	handler   sip.Handler
+	prompter  sip.Prompter // handler, if it is one
 	hasher    *hasher
 	table     *table
 	wheel     *wheel
@@ -98,6 +99,7 @@ func New(c Config, t Transport) *Layer {
 // Serve gives the layer its core and starts its timers. It is called once, before the flow.Table is served with the layer.
 func (l *Layer) Serve(h sip.Handler) {
 	l.handler = h
+	l.prompter, _ = h.(sip.Prompter)
 	go l.run()
 }
 

@@ -104,7 +104,7 @@ type gateway struct {
 	table *flow.Table
 }
 
-func newGateway(t testing.TB, c *core) *gateway {
+func newGateway(t testing.TB, c sip.Handler) *gateway {
 	t.Helper()
 	any4 := netip.MustParseAddrPort("127.0.0.1:0")
 	table, err := flow.New(flow.Config{Listen: []flow.Listen{{Transport: flow.UDP, Addr: any4}, {Transport: flow.TCP, Addr: any4}}})

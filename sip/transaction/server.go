@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
 	"github.com/p2psip/p2psip-gateway/sip/message"
 )
 
@@ -10,8 +11,9 @@ type serverTx struct {
 	e         *entry
 	req       *message.Message // for the core, also when the layer needs it no more
 	from      location.Hop
-	cancelled bool    // e.mu: the core has been told of a CANCEL
-	room      [1]call // e.mu: for e.calls, which are seldom more
+	rest      func(sip.ServerTransaction) // what the core has left to do, when the request was offered to it before; nil: all
+	cancelled bool                        // e.mu: the core has been told of a CANCEL
+	room      [1]call                     // e.mu: for e.calls, which are seldom more
 }
 
 func (s *serverTx) Request() *message.Message { return s.req }

@@ -46,6 +46,7 @@ type counters struct {
 	repeated      atomic.Uint64
 	retransmitted atomic.Uint64
 	unsent        atomic.Uint64
+	stateless     atomic.Uint64
 }
 
 func (c *counters) drop(r dropReason) { c.dropped[r].Add(1) }
@@ -91,6 +92,7 @@ type Stats struct {
 	Octets  int64             // of memory that finished ones take
 	Dropped map[string]uint64 // by reason
 
+	Stateless   uint64 // requests that were answered without a transaction
 	Sent        uint64 // retransmissions that we sent
 	Received    uint64 // retransmissions that came
 	SendFailure uint64 // messages that the transport refused
@@ -100,8 +102,8 @@ type Stats struct {
 func (l *Layer) Stats() Stats {
 	c := &l.counters
 	s := Stats{Started: map[string]uint64{}, Live: map[string]int64{}, Dropped: map[string]uint64{}, Kept: l.table.count.Load() + l.table.kept(),
-		Octets: l.table.pages.taken.Load() * expiring.PageSize,
-		Sent:   c.repeated.Load(), Received: c.retransmitted.Load(), SendFailure: c.unsent.Load()}
+		Octets:    l.table.pages.taken.Load() * expiring.PageSize,
+		Stateless: c.stateless.Load(), Sent: c.repeated.Load(), Received: c.retransmitted.Load(), SendFailure: c.unsent.Load()}
 	for k, n := range kindNames {
 		begun := c.begun[k].Load()
 		s.Started[n], s.Live[n] = uint64(begun), begun-c.ended[k].Load()

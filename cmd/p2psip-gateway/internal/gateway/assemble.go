@@ -136,10 +136,7 @@ func (g *Gateway) openSIP() error {
 	g.layer, g.guard.next = layer, layer
 	if g.redirect != nil {
 		g.guard.next = &stateless{next: layer, server: g.redirect, flows: g.flows, draining: &g.draining}
-		return nil
 	}
-	trusted := func(from location.Hop) bool { return comesFrom(g.inForce().registering, from) }
-	g.guard.next = &unproven{next: layer, handler: h, trusted: trusted, send: g.guard.send, draining: &g.draining}
 	return nil
 }
 
@@ -158,7 +155,7 @@ func (g *Gateway) vouched(from location.Hop) bool {
 
 // core makes what our role wants.
 func (g *Gateway) core(sender sip.Sender) (*handler, error) {
-	h := &handler{names: g.names, answered: g.answered("gateway"), checked: g.guard.Checked, load: g.load}
+	h := &handler{names: g.names, draining: &g.draining, answered: g.answered("gateway"), checked: g.guard.Checked, load: g.load}
 	if g.o.Config.Role == RoleRedirect {
 		g.usage.Remember(g.o.Config.Redirect.Cache)
 		g.redirect = redirect.New(redirect.Config{

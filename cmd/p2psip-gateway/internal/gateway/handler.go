@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
@@ -20,9 +21,17 @@ type core interface {
 	Relay(res *message.Message, note []byte) bool
 }
 
+// registrations is a registrar.
+type registrations interface {
+	Request(tx sip.ServerTransaction)
+	Prompt(o sip.Offer) (rest func(sip.ServerTransaction))
+	Again(o sip.Offer) bool
+}
+
 // handler dispatches by method: a REGISTER to the registrar, an OPTIONS about us to us, all else to the core of our role.
 type handler struct {
-	register interface{ Request(sip.ServerTransaction) } // nil on a redirect peer
+	register registrations // nil on a redirect peer
+	draining *atomic.Bool
 	core     core
 	names    *names
 	events   interface {
@@ -41,8 +50,7 @@ func (h *handler) Request(tx sip.ServerTransaction) {
 	req := tx.Request()
 	switch {
 	case h.load != nil && !h.load.admit(req, tx.Source()):
-		h.answered(tx, overloaded.Status, overloaded.Word)
-		h.load.refuse(tx, ourTag)
+		h.refuse(tx)
 	case req.Method == "REGISTER" && h.register != nil:
 		h.register.Request(tx)
 	case req.Method == "REGISTER":
@@ -56,6 +64,30 @@ func (h *handler) Request(tx sip.ServerTransaction) {
 	h.checked(req, tx.Source())
 }
 
+// Prompt implements sip.Prompter: some REGISTERs need no transaction.
+func (h *handler) Prompt(o sip.Offer) (rest func(sip.ServerTransaction)) {
+	req := o.Request()
+	if req.Method != "REGISTER" || h.register == nil {
+		return nil
+	}
+	if h.draining.Load() {
+		h.register.Again(o) // who has been answered is answered; the others are refused
+		return nil
+	}
+	if h.load != nil && h.load.busy() {
+		if h.register.Again(o) {
+			return nil
+		}
+		if !h.load.admit(req, o.Source()) {
+			h.refuse(o)
+			return nil
+		}
+	}
+	rest = h.register.Prompt(o)
+	h.checked(req, o.Source())
+	return rest
+}
+
 // aboutUs reports whether an OPTIONS asks for our own capabilities: RFC 3261 §11, "a Request-URI without a user part that means us", or
 // one that may go no further (§16.3 step 3).
 func (h *handler) aboutUs(req *message.Message) bool {
@@ -64,6 +96,12 @@ func (h *handler) aboutUs(req *message.Message) bool {
 	}
 	uri, err := message.ParseURI(req.RequestURI)
 	return err == nil && uri.User == "" && h.names.ours(uri.Host, uri.Port) && !req.Has(message.Route)
+}
+
+// refuse answers what is not let in.
+func (h *handler) refuse(tx sip.ServerTransaction) {
+	h.answered(tx, overloaded.Status, overloaded.Word)
+	h.load.refuse(tx, ourTag)
 }
 
 // ourTag marks the To of our own answers, which make no dialog.

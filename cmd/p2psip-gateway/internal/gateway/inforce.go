@@ -82,6 +82,12 @@ type registering struct{ g *Gateway }
 
 func (r registering) Request(tx sip.ServerTransaction) { r.g.inForce().registrar.Request(tx) }
 
+func (r registering) Prompt(o sip.Offer) func(sip.ServerTransaction) {
+	return r.g.inForce().registrar.Prompt(o)
+}
+
+func (r registering) Again(o sip.Offer) bool { return r.g.inForce().registrar.Again(o) }
+
 // differ reports whether a key has different values.
 func differ(s Setting, a, b *Config) bool {
 	return !reflect.DeepEqual(a.field(s).Interface(), b.field(s).Interface())

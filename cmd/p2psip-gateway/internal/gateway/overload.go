@@ -63,6 +63,9 @@ func (o *overload) set(limit time.Duration, emergency []string) {
 	o.bounds.Store(&overloadBounds{limit, emergency})
 }
 
+// busy reports whether some are not let in.
+func (o *overload) busy() bool { return o.share.Load() < allLoad }
+
 // admit reports whether a request is to be served.
 func (o *overload) admit(req *message.Message, from location.Hop) bool {
 	share := o.share.Load()

@@ -1,0 +1,88 @@
+package registrar
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+
+	"github.com/p2psip/p2psip-gateway/location"
+	"github.com/p2psip/p2psip-gateway/sip"
+	"github.com/p2psip/p2psip-gateway/sip/message"
+)
+
+// Two kinds of REGISTER are answered without a transaction, for a repetition gets the same answer again, as RFC 3261 §8.2.7 wants it: one
+// without credentials from somebody who needs them, and a refresh that waits for nothing. The bindings that a request has refreshed name it.
+
+// Prompt is the registrar's part of sip.Prompter; rest is nil when o is answered.
+func (r *Registrar) Prompt(o sip.Offer) (rest func(sip.ServerTransaction)) {
+	req, c := o.Request(), r.begin(o)
+	proves := req.Has(message.Authorization) || r.trusted(c.hop)
+	bad := r.address(c, req)
+	if bad == nil && proves && r.repeats(o, c) {
+		return nil
+	}
+	a := r.examine(c, req, bad)
+	switch {
+	case a.res != nil && !proves:
+		// RFC 3261 §26.3.2.4: servers are to "challenge questionable requests with only a single 401 [..] forgoing the normal response retransmission
+		// algorithm, and thus behaving statelessly towards unauthenticated requests".
+		r.respond(o, a)
+		return nil
+	case a.res != nil:
+		return func(tx sip.ServerTransaction) { r.respond(tx, a) }
+	case c.query:
+		return func(tx sip.ServerTransaction) { r.update(tx, c) }
+	}
+	set, ok := r.c.Bindings.Refresh(c.aor, r.edit(c))
+	if !ok {
+		return func(tx sip.ServerTransaction) { r.update(tx, c) }
+	}
+	r.changed(c.aor)
+	if r.c.Publisher.Extend(c.aor, lastExpiry(set)) {
+		r.respond(o, r.ok(req, c, set))
+		return nil
+	}
+	return func(tx sip.ServerTransaction) { r.publish(tx, c, set) }
+}
+
+// Again answers a request that refreshed bindings a short time ago; false when it did not. Nothing is changed.
+func (r *Registrar) Again(o sip.Offer) bool {
+	c := r.begin(o)
+	return r.address(c, o.Request()) == nil && r.repeats(o, c)
+}
+
+func (r *Registrar) repeats(o sip.Offer, c *change) bool {
+	req := o.Request()
+	set := r.c.Bindings.Get(c.aor, c.now)
+	for i := range set {
+		if set[i].Request == c.id && c.now.Sub(set[i].Updated) < repeatFor {
+			if !c.parse(req) || r.route(req, c) != nil {
+				return false
+			}
+			o.Again(r.ok(req, c, set).res)
+			return true
+		}
+	}
+	return false
+}
+
+// seed is that of the names of requests: nobody outside knows it, and so none who could write another request of that name.
+var seed = maphash.MakeSeed()
+
+// identify is the name of a request: of all that it says, and of where it came from. It is never 0.
+func identify(req *message.Message, from location.Hop) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	a := from.Remote.Addr().As16()
+	_, _ = h.Write(binary.BigEndian.AppendUint16(a[:], from.Remote.Port()))
+	_, _ = h.WriteString(req.RequestURI)
+	for i := range req.Fields {
+		f := &req.Fields[i]
+		_ = h.WriteByte(byte(f.Name))
+		_, _ = h.WriteString(f.Text)
+		_ = h.WriteByte(0)
+		_, _ = h.WriteString(f.Value)
+	}
+	_ = h.WriteByte(0)
+	_, _ = h.Write(req.Body)
+	return h.Sum64() | 1
+}
