@@ -43,6 +43,7 @@ func (n *Node) requestVerified(c *conn, m *wire.Message, raw []byte) func(trust.
 			// RFC 6940 §6.3.4: "If the signature fails to verify [...] the message MUST be discarded": without an
 			// answer.
 			n.drop(in.from, refusalReason(err))
+			n.missedCopy(m)
 			return
 		}
 		in.v, in.sender = v, v.Sender().Node
@@ -163,6 +164,7 @@ func (n *Node) checkSequence(in *inbound) *wire.Error {
 // refuse answers a request with an error.
 func (n *Node) refuse(in *inbound, e *wire.Error) {
 	in.extensions = nil
+	n.missedCopy(in.m)
 	n.event(EventRefused, in.sender, e.ErrorCode.String())
 	n.respond(in, e, nil)
 }

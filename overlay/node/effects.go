@@ -119,6 +119,7 @@ func (n *Node) verify(c *conn, m *wire.Message, asked wire.ResourceID, done func
 	if c != nil {
 		if c.verifying >= maxVerifyingPerLink {
 			n.drop(c.node, DropOverload)
+			n.missedCopy(m)
 			return
 		}
 		j.link = c.id
@@ -126,6 +127,7 @@ func (n *Node) verify(c *conn, m *wire.Message, asked wire.ResourceID, done func
 	id, ok := n.newJob(j)
 	if !ok {
 		n.drop(n.c.Self, DropOverload)
+		n.missedCopy(m)
 		return
 	}
 	if c != nil {

@@ -139,6 +139,9 @@ const (
 	loopWait    = 100 * time.Millisecond
 	// acknowledgeWait is how long a Store may wait for the replicas: a dead one must not hold it up until it is found dead.
 	acknowledgeWait = time.Second
+	// ownerSilence is within what time an owner has to be heard for its values to be read from our copy of them: so late a peer that was cut
+	// off finds out that there may be others. While it is asked, it is heard.
+	ownerSilence = 3 * time.Second
 	// upkeepInterval is how often a peer looks for links that are missing or too many, while there are any; seekPause is for
 	// how long a part of the ring in which nobody new was found is left alone.
 	upkeepInterval = 2 * time.Second
@@ -207,6 +210,7 @@ const (
 	maxNewcomers        = 16   // neighbours that have become peers lately; six can be near at a time
 	maxBereaved         = 512  // Fetches that wait for what was lost to be stored again
 	maxLost             = 16   // peers that were lost, whose addresses are tried
+	maxOwners           = 16   // peers that have us as a replica: two, and some more while the ring changes
 	maxFound            = 32   // addresses that were found while the node runs
 	maxBootstrap        = 64   // addresses
 	maxJoinRefusals     = 8    // of one attempt to join, before it pauses

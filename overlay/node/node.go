@@ -183,7 +183,7 @@ func New(c Config) *Node {
 		opaque:    route.NewOpaque(lifetime, c.Rand),
 		ops:       make(map[OpID]*request),
 		gathering: make(map[SessionID]func(SessionID, Offer, error)),
-		copies:    copies{held: make(map[wire.ResourceID]*holding)},
+		copies:    copies{held: make(map[wire.ResourceID]*holding), owners: make(map[wire.NodeID]*owner)},
 	}
 	if n.tuned() {
 		n.c.Links = -1 // RFC 7363 says how many

@@ -173,6 +173,7 @@ func (n *Node) opDone(id OpID, fetch *OpFetch, r result) {
 	d := Done{Op: id, Body: r.body, From: r.from, Answer: r.v, Refused: r.refused, Err: r.err, Hops: r.hops}
 	if ans, ok := r.body.(*wire.FetchAns); ok && fetch != nil {
 		d.Values = n.believe(fetch, ans, r.v.Values(), r.from)
+		n.confirmKind(fetch, &d)
 	}
 	n.finishOp(d)
 }

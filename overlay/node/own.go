@@ -32,10 +32,14 @@ func (n *Node) fetchOwn(id OpID, op *OpFetch) Done {
 }
 
 // FetchOwn answers a Fetch of what this node is responsible for, as Do would, between inputs: it has no effect that could not wait for the next
-// input. It reports false when the Fetch has to be done: the values are, or may be, with others, or the answer is an error.
+// input. What this node holds as a replica of a peer that is known to hold the same it answers as well, up to ownerSilence late. It reports
+// false when the Fetch has to be done: the values are, or may be, with others, or the answer is an error.
 func (n *Node) FetchOwn(now time.Time, op OpFetch) (values []Value, ok bool) {
-	if !n.begin(now) || !n.state.Serves() || !n.answersItself(op.Resource) {
+	if !n.begin(now) || !n.state.Serves() {
 		return nil, false
+	}
+	if !n.answersItself(op.Resource) {
+		return n.fetchAtHome(&op)
 	}
 	d := n.fetchOwn(0, &op)
 	return d.Values, d.Refused == nil

@@ -25,6 +25,9 @@ func (n *Node) Receive(now time.Time, from LinkID, raw []byte) {
 		return
 	}
 	p := n.peers[c.node]
+	if n.now.Sub(p.heard) > ownerSilence {
+		n.endSilence(p.id)
+	}
 	c.used, p.heard, p.misses = n.now, n.now, 0
 	if !n.flooded(c) {
 		n.receive(c, raw)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -15,6 +16,9 @@ type copies struct {
 	later   []wire.ResourceID // to be looked at when timerCopies says
 	sent    int               // copies on their way
 	delayed []delayedPeer
+	owners  map[wire.NodeID]*owner // that have us as a replica: see athome.go
+	moved   time.Time              // when the Neighbor Table last changed
+	terms   uint32                 // that there have been
 }
 
 // holding is one resource that this peer holds values of.
@@ -30,6 +34,8 @@ type holding struct {
 	again   time.Time // when to look again; zero when it is not in copies.later
 	failed  int       // copies in a row
 	pause   time.Time // until when no copies are tried
+
+	confirmed confirmed
 }
 
 // delayedPeer has taken the place of a lost successor. RFC 6940 §10.7.1: "the peer SHOULD delay the creation of new
@@ -50,10 +56,28 @@ func (n *Node) holdDown(before []wire.NodeID) {
 	}
 }
 
-// forgetHolder is for a peer that is gone: should it come back, it may hold nothing.
+// forgetHolder is for a peer that is gone: should it come back, it may hold nothing. Copies on their way to it are given up: they would be
+// sent again, to its next life, when they are old.
 func (n *Node) forgetHolder(id wire.NodeID) {
+	n.after(func() { n.giveUpCopies(id) })
 	for _, h := range n.copies.held { // the order does not matter
 		h.holders = slices.DeleteFunc(h.holders, func(o wire.NodeID) bool { return o == id })
+	}
+}
+
+func (n *Node) giveUpCopies(to wire.NodeID) {
+	var hit []*request
+	for _, r := range n.requests {
+		first, ok := r.dest.First()
+		if s, isStore := r.body.(*wire.StoreReq); ok && isStore && s.Replica > 0 && first == wire.ToNode(to) {
+			hit = append(hit, r)
+		}
+	}
+	slices.SortFunc(hit, func(a, b *request) int { return cmp.Compare(a.tx, b.tx) })
+	for _, r := range hit {
+		if n.requests[r.tx] == r {
+			n.finish(r, result{err: ErrLinkDown})
+		}
 	}
 }
 

@@ -206,6 +206,7 @@ func (n *Node) answerVerified(r *request, link wire.NodeID) func(trust.Verified,
 		}
 		m := v.Message()
 		res := result{v: v, body: m.Body, from: v.Sender().Node, rtt: n.now.Sub(r.begun)}
+		n.heardAnswer(res.from, r.begun)
 		if link != n.c.Self {
 			res.hops = int(n.c.Overlay.InitialTTL-m.Header.TTL) + 1
 		}

@@ -36,10 +36,14 @@ func (n *Node) answerStore(in *inbound, req *wire.StoreReq) {
 			ans.Kinds[i].Replicas = n.ring.Replicas()
 		}
 	}
-	n.stored(req.Resource, in.sender, original, n.store.Held(req.Resource) == valuesOf(req))
+	whole := n.store.Held(req.Resource) == valuesOf(req)
+	n.stored(req.Resource, in.sender, original, whole)
 	if original {
 		n.acknowledge(in, req.Resource, ans)
 	} else {
+		if whole {
+			n.confirm(req.Resource, in.sender)
+		}
 		n.respond(in, ans, nil)
 	}
 	n.joinProgress()

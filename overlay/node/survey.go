@@ -100,6 +100,8 @@ func (n *Node) compare(c comparison) {
 		ours, theirs := n.store.Compare(n.now, c.res, ans)
 		if ours || theirs {
 			n.event(EventCopyDiffers, c.with, "")
+		} else {
+			n.confirm(c.res, c.with)
 		}
 		if theirs {
 			n.adopt(c.res, c.with)

@@ -85,6 +85,7 @@ func (n *Node) heardUpdate(p *peer, u *wire.UpdateReq) {
 	}
 	if u.Type >= wire.ChordNeighbors {
 		n.ring.Hear(p.id, u.Predecessors, u.Successors)
+		n.heardOwner(p, u)
 	}
 	if n.joining != nil && !n.member() {
 		n.joinUpdate(p, u)
@@ -124,6 +125,7 @@ func (n *Node) ready(p *peer) {
 // notReady takes a peer out of the routing table; lost says that it went without a word (RFC 6940 §10.7.1).
 func (n *Node) notReady(p *peer, lost bool) {
 	p.ready = false
+	delete(n.copies.owners, p.id)
 	neighbor, before := n.ring.IsNeighbor(p.id), n.ring.Replicas()
 	if lost {
 		p.lost++
@@ -258,6 +260,7 @@ func (n *Node) ringSettled() {
 	}
 	n.endPauses()
 	n.checkAll()
+	n.copies.moved = n.now
 	if n.leaving != nil {
 		n.leaveAgain()
 		return

@@ -98,9 +98,12 @@ func (l *lookups[V]) fly(key string, f *flight[V]) {
 	var ttl time.Duration
 	select {
 	case l.slots <- struct{}{}:
-		ctx, cancel := context.WithTimeout(l.ctx, lookupTimeout)
-		f.value, ttl, f.err = l.ask(ctx, key)
-		cancel()
+		var ok bool
+		if f.value, ttl, ok = l.own(key); !ok {
+			ctx, cancel := context.WithTimeout(l.ctx, lookupTimeout)
+			f.value, ttl, f.err = l.ask(ctx, key)
+			cancel()
+		}
 		<-l.slots
 	case <-l.ctx.Done():
 		f.err = unavailable("lookup", errClosed)

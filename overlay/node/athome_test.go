@@ -1,0 +1,104 @@
+package node_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/p2psip/p2psip-gateway/overlay/node"
+	"github.com/p2psip/p2psip-gateway/overlay/sim"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
+)
+
+// lookUp has a host look a record up ten times a second, as the program does: at home, and else at its owner. It returns what the last
+// lookup found at home, or the one before: now and then one goes to the owner.
+func lookUp(w *sim.World, h *sim.Host, r *sim.Record, span time.Duration) (values []node.Value, ok bool) {
+	for end := w.Now().Add(span); ; w.Run(100 * time.Millisecond) {
+		last := ok
+		found, now := h.Node.FetchOwn(w.Now(), r.OpFetch())
+		if ok = now; now {
+			values = found
+		}
+		if !w.Now().Before(end) {
+			return values, ok || last
+		}
+		if !ok {
+			h.Do(r.OpFetch(), func(node.Done) {})
+		}
+	}
+}
+
+// ringOf makes a ring that has been at rest, and a record of which the owner and the others after it are returned in their order.
+func ringOf(t *testing.T, peers int) (*sim.World, *sim.Record, []*sim.Host) {
+	w := ring(t, peers)
+	w.Run(10 * time.Second)
+	r := w.NewRecord("alice", w.Host(0))
+	store(t, w, r)
+	hosts := byID(w)
+	for !hosts[0].Node.Responsible(wire.ToResource(r.Resource)) {
+		hosts = append(hosts[1:], hosts[0])
+	}
+	return w, r, hosts
+}
+
+// What the owner of a resource holds its two replicas read at home, and nobody else does.
+func TestReplicasAreReadAtHome(t *testing.T) {
+	for _, peers := range []int{2, 3, 5} {
+		w, r, hosts := ringOf(t, peers)
+		for i, h := range hosts[1:] {
+			got, ok := lookUp(w, h, r, 10*time.Second)
+			if want := i < 2; ok != want || ok && (len(got) != 1 || got[0].Signer.User != r.User) {
+				t.Errorf("%d peers, %d after the owner: %+v, %v", peers, i+1, got, ok)
+			}
+			if _, ok := lookUp(w, h, w.NewRecord("nobody", h), time.Second); ok {
+				t.Errorf("%d peers, %d after the owner: what is not there was not asked for", peers, i+1)
+			}
+		}
+		keys := r.OpFetch()
+		keys.Specifier.Keys = []string{"key"}
+		if _, ok := hosts[1].Node.FetchOwn(w.Now(), keys); ok {
+			t.Error("one key")
+		}
+		do(t, w, r.Home, r.OpStore(w.Remove(r)))
+		w.Run(100 * time.Millisecond)
+		if _, ok := hosts[1].Node.FetchOwn(w.Now(), r.OpFetch()); ok {
+			t.Errorf("%d peers: what was removed is there", peers)
+		}
+	}
+}
+
+// Nothing is read at home any more within seconds of the last word of the owner, long before it is taken for dead.
+func TestNothingIsReadAtHomeWhenTheOwnerIsSilent(t *testing.T) {
+	w, r, hosts := ringOf(t, 3)
+	if _, ok := lookUp(w, hosts[1], r, 10*time.Second); !ok {
+		t.Fatal("not read at home")
+	}
+	w.Kill(hosts[0].Index, sim.Silent)
+	for end := w.Now().Add(3 * time.Second); w.Now().Before(end); w.Run(100 * time.Millisecond) {
+		hosts[1].Node.FetchOwn(w.Now(), r.OpFetch())
+	}
+	before, _ := hosts[1].Node.Neighbors()
+	if _, ok := hosts[1].Node.FetchOwn(w.Now(), r.OpFetch()); ok || len(before) != 2 {
+		t.Errorf("read at home: %v, with %d neighbours", ok, len(before))
+	}
+}
+
+// A peer that knows that it may have missed a copy asks, until the owner has shown that it has not.
+func TestNothingIsReadAtHomeAfterAMissedCopy(t *testing.T) {
+	w, r, hosts := ringOf(t, 3)
+	replica := hosts[1]
+	if _, ok := lookUp(w, replica, r, 10*time.Second); !ok {
+		t.Fatal("not read at home")
+	}
+	c := w.NewClient(replica)
+	c.Send(c.Seal(c.Message(storeReq(r, 1, 0, w.SignVersion(r, 9, 9)), toHost(replica)), r))
+	w.Run(100 * time.Millisecond)
+	if _, ok := replica.Node.FetchOwn(w.Now(), r.OpFetch()); ok {
+		t.Error("read at home after a copy that was refused")
+	}
+	if d := do(t, w, replica, r.OpFetch()); d.From != hosts[0].ID {
+		t.Fatalf("asked %s", d.From.Short())
+	}
+	if _, ok := replica.Node.FetchOwn(w.Now(), r.OpFetch()); !ok {
+		t.Error("asks again and again")
+	}
+}
