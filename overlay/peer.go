@@ -186,8 +186,8 @@ func newPeer(c Config, newNode func(node.Config) machine) (*Peer, error) {
 		Overlay: c.Overlay, Document: c.Document, Self: p.self,
 		Candidates: listen, AppCandidates: apps, LinkTypes: p.linkTypes(), Applications: c.Applications,
 		Bootstrap: c.Bootstrap, Known: c.Known, First: c.First, Client: c.Client, Software: c.Software,
-		Durable: c.Journal != nil,
-		Rand:    rand.New(rand.NewChaCha8(seed)),
+		Durable: c.Journal != nil, ReadReplicas: true,
+		Rand: rand.New(rand.NewChaCha8(seed)),
 	})
 	p.tls = link.NewTLS(c.Self, p.verifier)
 	p.last.Store(&node.Status{State: node.Starting, Self: p.self})

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -39,6 +40,9 @@ type confirmed struct {
 
 // heardOwner takes an Update of a peer for what it says of us. Its lists are sets, in any order.
 func (n *Node) heardOwner(p *peer, u *wire.UpdateReq) {
+	if !n.c.ReadReplicas {
+		return
+	}
 	c := &n.copies
 	at, self := chord.PointOf(p.id), chord.PointOf(n.c.Self)
 	before := 0 // successors of p before us
@@ -192,4 +196,21 @@ func (n *Node) fetchAtHome(op *OpFetch) ([]Value, bool) {
 	}
 	d := n.fetchOwn(0, op)
 	return d.Values, slices.ContainsFunc(d.Values, func(v Value) bool { return v.Value.Exists && v.Lifetime > 0 })
+}
+
+// giveUpCopies ends those that are on their way to a peer that is gone: they would be sent again, to its next life, when they are old.
+func (n *Node) giveUpCopies(to wire.NodeID) {
+	var hit []*request
+	for _, r := range n.requests {
+		first, ok := r.dest.First()
+		if s, isStore := r.body.(*wire.StoreReq); ok && isStore && s.Replica > 0 && first == wire.ToNode(to) {
+			hit = append(hit, r)
+		}
+	}
+	slices.SortFunc(hit, func(a, b *request) int { return cmp.Compare(a.tx, b.tx) })
+	for _, r := range hit {
+		if n.requests[r.tx] == r {
+			n.finish(r, result{err: ErrLinkDown})
+		}
+	}
 }

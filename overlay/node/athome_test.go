@@ -29,7 +29,7 @@ func lookUp(w *sim.World, h *sim.Host, r *sim.Record, span time.Duration) (value
 
 // ringOf makes a ring that has been at rest, and a record of which the owner and the others after it are returned in their order.
 func ringOf(t *testing.T, peers int) (*sim.World, *sim.Record, []*sim.Host) {
-	w := ring(t, peers)
+	w := ring(t, peers, func(c *sim.Config) { c.ReadReplicas = true })
 	w.Run(10 * time.Second)
 	r := w.NewRecord("alice", w.Host(0))
 	store(t, w, r)

@@ -63,6 +63,8 @@ type Config struct {
 	MessageRate int
 	// Software is what SOFTWARE_VERSION says (RFC 7851 §5.3); empty: nothing.
 	Software string
+	// ReadReplicas has FetchOwn answer of what this node holds as a replica, too.
+	ReadReplicas bool
 	// Durable asks for Effects.Persist.
 	Durable bool
 	// Rand is required: transaction IDs, credentials, jitter. It must not be predictable from outside (RFC 6940 §6.3.2).

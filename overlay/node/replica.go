@@ -1,7 +1,6 @@
 package node
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -56,28 +55,13 @@ func (n *Node) holdDown(before []wire.NodeID) {
 	}
 }
 
-// forgetHolder is for a peer that is gone: should it come back, it may hold nothing. Copies on their way to it are given up: they would be
-// sent again, to its next life, when they are old.
+// forgetHolder is for a peer that is gone: should it come back, it may hold nothing.
 func (n *Node) forgetHolder(id wire.NodeID) {
-	n.after(func() { n.giveUpCopies(id) })
+	if n.c.ReadReplicas {
+		n.after(func() { n.giveUpCopies(id) })
+	}
 	for _, h := range n.copies.held { // the order does not matter
 		h.holders = slices.DeleteFunc(h.holders, func(o wire.NodeID) bool { return o == id })
-	}
-}
-
-func (n *Node) giveUpCopies(to wire.NodeID) {
-	var hit []*request
-	for _, r := range n.requests {
-		first, ok := r.dest.First()
-		if s, isStore := r.body.(*wire.StoreReq); ok && isStore && s.Replica > 0 && first == wire.ToNode(to) {
-			hit = append(hit, r)
-		}
-	}
-	slices.SortFunc(hit, func(a, b *request) int { return cmp.Compare(a.tx, b.tx) })
-	for _, r := range hit {
-		if n.requests[r.tx] == r {
-			n.finish(r, result{err: ErrLinkDown})
-		}
 	}
 }
 

@@ -153,7 +153,7 @@ func watchHome(s Scenario) (*homeReads, error) {
 	s = s.fill()
 	c := s.config()
 	r := &homeReads{run: &run{s: s, homes: make(map[*Host][]*user)}, owned: map[spot][]seen{}, owner: map[spot]ownership{}, asked: map[*Host]time.Duration{}}
-	c.Event = r.event
+	c.Event, c.ReadReplicas = r.event, true
 	r.World = New(c)
 	r.lookups = make(map[txid]*lookup)
 	r.total = s.Run

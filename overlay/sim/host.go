@@ -101,6 +101,7 @@ func (h *Host) start(first bool, bootstrap []string) {
 		Document:      w.c.Document,
 		ProbeInterval: w.c.Probe,
 		Durable:       w.c.Durable,
+		ReadReplicas:  w.c.ReadReplicas,
 		Rand:          rand.New(rand.NewPCG(w.rand.Uint64(), w.rand.Uint64())),
 	})
 }

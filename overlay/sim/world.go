@@ -30,7 +30,8 @@ type Config struct {
 	Document    []byte        // of Overlay: what a node hands on to others
 	Probe       time.Duration // how often a node looks for a partition; 0 means the node's default
 	// PathMTU has links cut what is longer, as those over DTLS do; 0: nothing is cut.
-	PathMTU int
+	PathMTU      int
+	ReadReplicas bool // as in node.Config
 	// Durable gives each host a disk, on which what it stores outlives it.
 	Durable bool
 	// RealSize gives certificates and signatures the size of real ones, those of ECDSA keys, so that octets can be counted.
