@@ -113,6 +113,11 @@ func (c *call) begin(pl plan) {
 		c.proceed(&pl)
 	}
 	c.settle()
+	if c.fork.invite && c.ctx != nil {
+		// RFC 3261 §17.2.1: something has to be asked first, and nobody knows how long that takes. Otherwise the stack sends the 100, unless within
+		// 200 ms the phone has said more.
+		c.tx.Trying()
+	}
 	c.drain()
 }
 

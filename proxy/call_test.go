@@ -29,8 +29,8 @@ func withPhones(t testing.TB, n int) *gateway {
 func TestPRX03_FiveTargetsRingFirst2xxWinsTheRestAreCancelled(t *testing.T) {
 	g := withPhones(t, 5)
 	x := g.receive(request(t, "INVITE", bobURI, aliceURI), alice)
-	if !x.trying {
-		t.Error("no 100")
+	if x.trying {
+		t.Error("a 100 at once, for nothing had to be asked")
 	}
 	bs := g.branches(5)
 	for _, s := range bs {
@@ -413,6 +413,9 @@ func TestH35_LocalPhonesRingWhileTheOverlayIsAsked(t *testing.T) {
 		release := make(chan []location.Remote)
 		g.remote = func(context.Context, location.AOR) ([]location.Remote, error) { return <-release, nil }
 		x := g.receive(request(t, "INVITE", bobURI, aliceURI), alice)
+		if !x.trying {
+			t.Error("no 100 before the answer")
+		}
 		g.branches(1)[0].answer(180)
 		g.branches(1)[0].answer(486)
 		wantStatuses(t, x, 180)

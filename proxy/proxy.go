@@ -154,9 +154,6 @@ func (p *Proxy) Request(tx sip.ServerTransaction) {
 		p.refuse(tx, overloaded, nil)
 		return
 	}
-	if in.msg.Method == "INVITE" {
-		tx.Trying() // before any lookup: the caller stops sending again
-	}
 	c.begin(pl)
 }
 
