@@ -17,6 +17,7 @@ type clientTx struct {
 	cancel  bool // e.mu: Cancel has been called
 	sent    bool // e.mu: the CANCEL is out
 	reason  string
+	room    [1]call // e.mu: for e.calls, which are seldom more
 }
 
 // SendFailed implements the owner of a flow.Receipt: locks may be held around the call, so others are told later.
@@ -71,10 +72,12 @@ func (e *entry) received(m *message.Message) bool {
 
 // start enters a client transaction and sends its request, which has its Via on top.
 func (l *Layer) start(req *message.Message, to location.Hop, branch string, user sip.ClientUser) *clientTx {
-	e := &entry{l: l, key: l.hasher.client(branch, req.Method), hop: to, req: req}
-	c := &clientTx{e: e, user: user}
-	c.receipt.Owner = c
-	e.client = c
+	both := &struct { // one piece of memory
+		e entry
+		c clientTx
+	}{entry{l: l, key: l.hasher.client(branch, req.Method), hop: to, req: req}, clientTx{user: user}}
+	e, c := &both.e, &both.c
+	c.e, c.receipt.Owner, e.client = e, c, c
 	e.machine = machine{kind: otherClient, reliable: l.transport.Reliable(to), late: to.Node != ""}
 	if req.Method == "INVITE" {
 		e.machine.kind = inviteClient

@@ -102,7 +102,7 @@ func (l *Layer) request(m *message.Message, via message.ViaValue, from location.
 	e.server.rest = rest
 	if initial {
 		e.merge = l.hasher.merge(m, via)
-		if !l.table.put(l.now(), e.merge, e) {
+		if !l.table.put(l.now(), e.merge, e, false) {
 			// RFC 3261 §8.2.2.2: "the UAS core SHOULD generate a 482 (Loop Detected) response".
 			l.counters.drop(dropMerged)
 			l.reply(m, via, from, merged)
@@ -124,12 +124,16 @@ func (l *Layer) request(m *message.Message, via message.ViaValue, from location.
 }
 
 func (l *Layer) newServer(k key, m *message.Message, via message.ViaValue, from location.Hop) *entry {
-	e := &entry{l: l, key: k, hop: l.transport.ResponseHop(from, via), req: m}
+	both := &struct { // one piece of memory
+		e entry
+		s serverTx
+	}{entry{l: l, key: k, hop: l.transport.ResponseHop(from, via), req: m}, serverTx{req: m, from: from}}
+	e, s := &both.e, &both.s
 	e.machine = machine{kind: otherServer, reliable: from.Transport != flow.UDP && from.Transport != flow.DTLS}
 	if m.Method == "INVITE" {
 		e.machine.kind = inviteServer
 	}
-	e.server = &serverTx{e: e, req: m, from: from}
+	s.e, e.server = e, s
 	return e
 }
 

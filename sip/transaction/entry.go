@@ -72,7 +72,8 @@ func (e *entry) step(ev event, m *message.Message, wire []byte) action {
 	}
 	a |= e.transmit(a, m, wire)
 	if e.machine.settled() && !e.out {
-		e.l.remove(now, e, e.left(m))
+		var room [remainsRoom]byte
+		e.l.remove(now, e, e.left(m, room[:0]))
 		a |= doEnded // Timer H will find nobody who could tell it
 	}
 	e.tell(a, m)
@@ -169,8 +170,12 @@ func (e *entry) queue(c call) {
 		e.l.counters.drop(dropCalls)
 		return
 	}
-	if e.calls == nil && c.server != nil {
+	switch {
+	case e.calls != nil:
+	case c.server != nil:
 		e.calls = c.server.room[:0]
+	case e.client != nil:
+		e.calls = e.client.room[:0]
 	}
 	e.calls = append(e.calls, c)
 }

@@ -134,7 +134,7 @@ func (l *Layer) timers() timers { return timers{l.config} }
 
 // enter puts a new transaction into the table; false when there is no room, or the key is taken.
 func (l *Layer) enter(e *entry) bool {
-	if l.table.count.Load() >= l.max || !l.table.put(l.now(), e.key, e) {
+	if l.table.count.Load() >= l.max || !l.table.put(l.now(), e.key, e, e.client != nil) {
 		return false
 	}
 	l.table.count.Add(1)

@@ -56,26 +56,26 @@ func roleOf(m *machine) role {
 // machine is the one that is left. Its last timer is the table's.
 func (r remains) machine() machine { return roles[r.role] }
 
-// left is what is to be kept of an entry that is settled. m is the final response.
-func (e *entry) left(m *message.Message) remains {
+// left is what is to be kept of an entry that is settled, in b, which is empty, if there is room. m is the final response.
+func (e *entry) left(m *message.Message, b []byte) remains {
 	r := remains{role: roleOf(&e.machine)}
 	switch r.role {
 	case serverCompleted, inviteServerCompleted:
 		if m != nil {
-			r.octets = appendAbridged(make([]byte, 0, remainsRoom), m, e.req)
+			r.octets = appendAbridged(b, m, e.req)
 		}
 	case inviteServerAccepted:
-		r.octets = appendHop(nil, e.hop)
+		r.octets = appendHop(b, e.hop)
 	case inviteClientCompleted:
-		r.octets = appendAbridged(appendHop(make([]byte, 0, remainsRoom), e.hop), newACK(e.req, m), m)
+		r.octets = appendAbridged(appendHop(b, e.hop), newACK(e.req, m), m)
 	case inviteClientAccepted:
-		r.octets = e.note()
+		r.octets = e.note(b)
 	}
 	return r
 }
 
-// note is what an INVITE client transaction in Accepted keeps instead of its user.
-func (e *entry) note() []byte {
+// note is what an INVITE client transaction in Accepted keeps instead of its user, in b.
+func (e *entry) note(b []byte) []byte {
 	u, ok := e.client.user.(sip.RelayingUser)
 	if !ok {
 		return nil
@@ -85,7 +85,6 @@ func (e *entry) note() []byte {
 	if !ok {
 		return nil
 	}
-	b := make([]byte, 0, keyOctets+len(note))
 	b = binary.LittleEndian.AppendUint64(b, s.e.key[0])
 	b = binary.LittleEndian.AppendUint64(b, s.e.key[1])
 	return append(b, note...)
@@ -184,8 +183,8 @@ func cutHop(b []byte) (h location.Hop, rest []byte, ok bool) {
 }
 
 func appendAddr(b []byte, a netip.AddrPort) []byte {
-	ip := a.Addr().AsSlice()
-	b = append(append(b, byte(len(ip))), ip...)
+	ip := a.Addr().WithZone("")
+	b, _ = ip.AppendBinary(append(b, byte(ip.BitLen()/8))) // never fails
 	return binary.BigEndian.AppendUint16(b, a.Port())
 }
 

@@ -48,16 +48,18 @@ func (t *table) find(now instant, k key) (*entry, remains) {
 	return nil, remains{role(kind), value}
 }
 
-// put enters e unless the key is taken.
-func (t *table) put(now instant, k key, e *entry) bool {
+// put enters e unless the key is taken. One that was drawn is none of a finished transaction.
+func (t *table) put(now instant, k key, e *entry, drawn bool) bool {
 	s := t.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.live[k] != nil {
 		return false
 	}
-	if _, _, taken := s.finished.Get(now, expiring.Key(k), nil); taken {
-		return false
+	if !drawn {
+		if _, _, taken := s.finished.Get(now, expiring.Key(k), nil); taken {
+			return false
+		}
 	}
 	s.live[k] = e
 	return true
