@@ -166,7 +166,7 @@ func (p *Proxy) looped(req *message.Message, hash uint64) (vias int, yes bool) {
 		if lines++; lines > maxVias {
 			return vias, true
 		}
-		for _, v := range message.AppendValues(nil, f.Value) {
+		for v, rest := message.NextValue(f.Value); v != ""; v, rest = message.NextValue(rest) {
 			vias++
 			via, err := message.ParseVia(v)
 			if err == nil && strings.HasPrefix(via.Branch, cookie) && strings.HasSuffix(via.Branch, string(want)) &&

@@ -178,7 +178,7 @@ func appendHostPort(b []byte, a sip.Address) []byte {
 		host = "invalid.invalid" // no listener of that transport: responses follow the connection (RFC 5626 §4.2.1 does so)
 	}
 	// RFC 3261 §25.1: IPv6reference = "[" IPv6address "]".
-	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
+	if strings.IndexByte(host, ':') >= 0 {
 		b = append(append(append(b, '['), host...), ']')
 	} else {
 		b = append(b, host...)

@@ -12,7 +12,8 @@ type Address struct {
 // ParseAddress reads one value. The URI is not looked into: ParseURI does that.
 func ParseAddress(v string) (Address, error) {
 	a, ok := splitAddress(v)
-	if !ok || !all(a.URI, classURI) || !checkParams(a.Params) {
+	_, good := checkParams(a.Params, "")
+	if !ok || !all(a.URI, classURI) || !good {
 		return Address{}, ErrAddress
 	}
 	return a, nil

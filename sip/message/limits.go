@@ -30,5 +30,6 @@ const (
 	maxComment  = 1024 // octets of a comment: looking for the end of one that has none is work for each parenthesis
 	smallBuffer = 4096 // what an idle stream keeps: most messages fit
 	emptyReads  = 100  // of a source that neither reads nor fails, before it counts as broken
+	usualFields = 10   // what is parsed or copied with no more is one piece of memory
 	spareFields = 4    // room for Via, Record-Route and the like, which are added on the way through
 )

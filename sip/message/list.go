@@ -86,14 +86,19 @@ func (m *Message) Values(n Name) []string {
 
 // AppendValues splits one line as Values does and appends its values to out.
 func AppendValues(out []string, line string) []string {
-	for line != "" {
-		n, next := cutValue(line)
-		if v := trim(line[:n]); v != "" {
-			out = append(out, v)
-		}
-		line = line[next:]
+	for v, rest := NextValue(line); v != ""; v, rest = NextValue(rest) {
+		out = append(out, v)
 	}
 	return out
+}
+
+// NextValue cuts the first value off one line, as Values splits it: "" when only empty ones are left.
+func NextValue(line string) (value, rest string) {
+	for value == "" && line != "" {
+		n, next := cutValue(line)
+		value, line = trim(line[:n]), line[next:]
+	}
+	return value, line
 }
 
 // FirstValue returns the first value of a list field.

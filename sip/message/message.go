@@ -207,8 +207,22 @@ func (m *Message) cut(keep []Field) {
 
 // Clone copies m so that changing the copy's fields leaves m alone. Strings and Body are shared.
 func (m *Message) Clone() *Message {
-	c := *m
-	c.Fields = make([]Field, len(m.Fields), len(m.Fields)+spareFields)
-	copy(c.Fields, m.Fields)
-	return &c
+	c := withRoom(len(m.Fields))
+	fields := c.Fields
+	*c = *m
+	c.Fields = append(fields, m.Fields...)
+	return c
+}
+
+// withRoom makes a message for so many fields and spareFields more: in one piece of memory when they are not many.
+func withRoom(fields int) *Message {
+	if fields > usualFields {
+		return &Message{Fields: make([]Field, 0, fields+spareFields)}
+	}
+	m := &struct {
+		Message
+		room [usualFields + spareFields]Field
+	}{}
+	m.Fields = m.room[:0]
+	return &m.Message
 }

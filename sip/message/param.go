@@ -112,20 +112,24 @@ func Quote(s string) string {
 	return string(append(b, '"'))
 }
 
-// checkParams reports whether a list of header parameters keeps to *( SEMI generic-param ) (RFC 3261 §25.1). An empty
-// value behind "=" passes: "rport=" occurs.
-func checkParams(s string) bool {
+// checkParams reports whether a list of header parameters keeps to *( SEMI generic-param ) (RFC 3261 §25.1), and looks one of them up as Param does. An
+// empty value behind "=" passes: "rport=" occurs.
+func checkParams(s, name string) (value string, ok bool) {
+	found := false
 	for s != "" {
 		p, more := nextParam(s)
 		if !more {
-			return trim(s) == ""
+			return value, trim(s) == ""
 		}
 		if !all(p.name, classToken) || p.value != "" && !checkValue(p.value) {
-			return false
+			return "", false
+		}
+		if !found && EqualFold(p.name, name) {
+			value, found = Unquote(p.value), true
 		}
 		s = s[p.end:]
 	}
-	return true
+	return value, true
 }
 
 // checkValue reports whether v is a gen-value: a token, a host (an IPv6 address without brackets too) or a quoted

@@ -94,7 +94,7 @@ func (h *headReader) tooLarge() {
 // built from what is good.
 func (h *headReader) read(b []byte) {
 	s := string(b)
-	*h = headReader{length: -1, m: &Message{Fields: make([]Field, 0, min(strings.Count(s, "\n"), MaxFields)+spareFields)}}
+	*h = headReader{length: -1, m: withRoom(min(strings.Count(s, "\n")-1, MaxFields))}
 	line, rest := h.line(s)
 	h.startLine(line)
 	for rest != "" {

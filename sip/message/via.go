@@ -31,10 +31,13 @@ func ParseVia(v string) (ViaValue, error) {
 		return ViaValue{}, ErrVia
 	}
 	host, port, rest, ok := hostport(trimLeft(rest), true)
-	if !ok || !checkParams(rest) {
+	if !ok {
 		return ViaValue{}, ErrVia
 	}
-	branch, _ := Param(rest, "branch")
+	branch, ok := checkParams(rest, "branch")
+	if !ok {
+		return ViaValue{}, ErrVia
+	}
 	return ViaValue{Transport: transport, Host: host, Port: port, Branch: branch, Params: trimLeft(rest)}, nil
 }
 
