@@ -23,6 +23,7 @@ type call struct {
 	busy  bool // somebody empties the inbox
 
 	// The rest belongs to whoever empties the inbox.
+	handled  []event // memory of the inbox before
 	fork     fork
 	legs     []leg // by branch number
 	seen     []location.AOR
@@ -38,17 +39,27 @@ type call struct {
 	answered, closed bool
 	refused          code     // why nothing is sent; fine: it is
 	trunk            *trunked // nil: trunks have not been asked
+
+	// Memory of what most calls have one of.
+	room struct {
+		events   [1]event
+		branches [1]branch
+		actions  [2]action
+		legs     [1]leg
+		seen     [1]location.AOR
+	}
 }
 
 // leg is what the driver knows of a branch.
 type leg struct {
 	target
-	spare  []target       // other flows of the same device, not tried yet (RFC 5626 §7)
-	hops   []location.Hop // to be tried one after the other (RFC 3263 §4.3)
-	at     int            // which one is being tried
-	try    int            // how many were tried before, of every flow
-	parent int            // the branch whose redirection led here, counted from 1; 0: none
-	status int            // of the redirection that ended it
+	spare  []target        // other flows of the same device, not tried yet (RFC 5626 §7)
+	hops   []location.Hop  // to be tried one after the other (RFC 3263 §4.3)
+	only   [1]location.Hop // for hops, when there is no other
+	at     int             // which one is being tried
+	try    int             // how many were tried before, of every flow
+	parent int             // the branch whose redirection led here, counted from 1; 0: none
+	status int             // of the redirection that ended it
 
 	forwarded string // URI of the AOR, or the place outside, that a forwarding led to; "": none did
 	media     uint64 // its number for Config.Media; 0: none yet
@@ -173,17 +184,21 @@ func (c *call) drain() {
 	for {
 		c.mu.Lock()
 		if len(c.inbox) == 0 {
-			c.busy = false
+			if c.busy = false; cap(c.inbox) == 0 {
+				c.inbox, c.handled = c.handled, nil
+			}
 			c.mu.Unlock()
 			return
 		}
 		events := c.inbox
-		c.inbox = nil
+		c.inbox = c.handled
 		c.mu.Unlock()
 		for i := range events {
 			c.handle(&events[i])
 			c.settle()
+			events[i] = event{} // no response is to live for as long as its memory
 		}
+		c.handled = events[:0]
 	}
 }
 

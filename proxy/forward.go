@@ -93,11 +93,12 @@ func (p *Proxy) sideValue(s side, scheme, user string) string {
 }
 
 func (s side) routeValue(scheme, user string) string {
+	b := append(append(append(make([]byte, 0, 256), '<'), scheme...), user...)
 	if user != "" {
-		user += "@"
+		b = append(b, '@')
 	}
-	at := message.HostPort(s.address.Host, s.address.Port) + transportParam(scheme, s.address.Transport)
-	return "<" + scheme + user + at + ";lr>"
+	b = message.AppendHostPort(b, s.address.Host, s.address.Port)
+	return string(append(append(b, transportParam(scheme, s.address.Transport)...), ";lr>"...))
 }
 
 // transportParam names the transport where the scheme does not. RFC 3261 §16.6 step 4: not "unless the proxy has

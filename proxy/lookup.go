@@ -205,7 +205,8 @@ func (c *call) start(branch int) {
 	}
 	c.patience(branch)
 	if (l.hop != location.Hop{}) {
-		l.hops = []location.Hop{l.hop}
+		l.only[0] = l.hop
+		l.hops = l.only[:]
 		c.send(branch)
 		return
 	}

@@ -205,7 +205,10 @@ func (p *Proxy) open(tx sip.ServerTransaction, in *inbound) *call {
 		limit += spareCalls
 	}
 	c := &call{p: p, tx: tx, in: in, busy: true}
-	c.fork = fork{invite: in.msg.Method == "INVITE", breadth: in.breadth}
+	r := &c.room
+	c.inbox, c.legs, c.seen = r.events[:0], r.legs[:0], r.seen[:0]
+	c.fork = fork{invite: in.msg.Method == "INVITE", breadth: in.breadth, branches: r.branches[:0],
+		out: r.actions[:0:1], given: r.actions[1:1]}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.calls) >= limit {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/p2psip/p2psip-gateway/location"
@@ -58,7 +59,8 @@ func (s sealer) seal(t token, callID string) string {
 	}
 	mac := s.code.Of(b, callID)
 	b = append(b, mac[:tokenMAC]...)
-	return tokenPrefix + encode(b)
+	// These octets need no escape in a user part (RFC 3261 §25.1, unreserved).
+	return string(base64.RawURLEncoding.AppendEncode(append(make([]byte, 0, 192), tokenPrefix...), b))
 }
 
 // open reads a user part. found is false when it is none of ours; ok is false when it is not genuine or of another
@@ -102,7 +104,8 @@ const (
 	hopWSS
 )
 
-var hopKinds = map[string]byte{"UDP": hopUDP, "TCP": hopTCP, "TLS": hopTLS, "WS": hopWS, "WSS": hopWSS}
+// hopTransports are the transports of a hop that is no gateway, by what it is.
+var hopTransports = [...]string{hopUDP: "UDP", hopTCP: "TCP", hopTLS: "TLS", hopWS: "WS", hopWSS: "WSS"}
 
 func appendHop(b []byte, h location.Hop) []byte {
 	if h.Node != "" {
@@ -112,8 +115,8 @@ func appendHop(b []byte, h location.Hop) []byte {
 		b = append(b, hopNode, byte(len(h.Node)))
 		return append(b, h.Node...)
 	}
-	kind, ok := hopKinds[h.Transport]
-	if !ok {
+	kind := byte(max(slices.Index(hopTransports[:], h.Transport), 0))
+	if kind == hopNone {
 		return append(b, hopNone)
 	}
 	b = append(b, kind)
@@ -142,7 +145,7 @@ func cutHop(b []byte) (h location.Hop, rest []byte, ok bool) {
 	case hopUDP:
 		h.Transport = "UDP"
 	case hopTCP, hopTLS, hopWS, hopWSS:
-		h.Transport = map[byte]string{hopTCP: "TCP", hopTLS: "TLS", hopWS: "WS", hopWSS: "WSS"}[kind]
+		h.Transport = hopTransports[kind]
 		if len(b) < 8 {
 			return h, nil, false
 		}
@@ -159,9 +162,9 @@ func cutHop(b []byte) (h location.Hop, rest []byte, ok bool) {
 
 // appendAddr writes an address as its length, its octets and the port; one that is not valid as a zero.
 func appendAddr(b []byte, a netip.AddrPort) []byte {
-	ip := a.Addr().AsSlice()
-	b = append(append(b, byte(len(ip))), ip...)
-	if len(ip) == 0 {
+	ip := a.Addr().WithZone("")
+	b, _ = ip.AppendBinary(append(b, byte(ip.BitLen()/8))) // never fails
+	if !ip.IsValid() {
 		return b
 	}
 	return binary.BigEndian.AppendUint16(b, a.Port())
@@ -181,6 +184,3 @@ func cutAddr(b []byte) (a netip.AddrPort, rest []byte, ok bool) {
 	ip, ok := netip.AddrFromSlice(b[:n])
 	return netip.AddrPortFrom(ip, binary.BigEndian.Uint16(b[n:])), b[n+2:], ok
 }
-
-// encode uses octets only that need no escape in a user part (RFC 3261 §25.1, unreserved).
-func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }

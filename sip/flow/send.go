@@ -2,7 +2,6 @@ package flow
 
 import (
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"github.com/p2psip/p2psip-gateway/location"
@@ -177,14 +176,5 @@ func appendHostPort(b []byte, a sip.Address) []byte {
 	if host == "" {
 		host = "invalid.invalid" // no listener of that transport: responses follow the connection (RFC 5626 §4.2.1 does so)
 	}
-	// RFC 3261 §25.1: IPv6reference = "[" IPv6address "]".
-	if strings.IndexByte(host, ':') >= 0 {
-		b = append(append(append(b, '['), host...), ']')
-	} else {
-		b = append(b, host...)
-	}
-	if a.Port != 0 {
-		b = strconv.AppendUint(append(b, ':'), uint64(a.Port), 10)
-	}
-	return b
+	return message.AppendHostPort(b, host, a.Port)
 }

@@ -107,7 +107,7 @@ func (u URI) String() string {
 		}
 		b = append(b, '@')
 	}
-	b = append(b, HostPort(u.Host, u.Port)...)
+	b = AppendHostPort(b, u.Host, u.Port)
 	b = append(b, u.Params...)
 	if u.Headers != "" {
 		b = append(append(b, '?'), u.Headers...)
@@ -117,13 +117,20 @@ func (u URI) String() string {
 
 // HostPort writes host [ ":" port ], an IPv6 address in brackets; port 0 is not written.
 func HostPort(host string, port uint16) string {
+	return string(AppendHostPort(make([]byte, 0, 64), host, port))
+}
+
+// AppendHostPort appends what HostPort writes.
+func AppendHostPort(b []byte, host string, port uint16) []byte {
 	if strings.IndexByte(host, ':') >= 0 {
-		host = "[" + host + "]"
+		b = append(append(append(b, '['), host...), ']')
+	} else {
+		b = append(b, host...)
 	}
 	if port == 0 {
-		return host
+		return b
 	}
-	return host + ":" + strconv.Itoa(int(port))
+	return strconv.AppendUint(append(b, ':'), uint64(port), 10)
 }
 
 // Addr reads a numeric host; ok is false for a name. One colon too many is forgiven (RFC 5118 §4.10).
