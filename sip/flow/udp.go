@@ -81,7 +81,7 @@ func openUDP(t *Table, l Listen) (*udpSocket, error) {
 	var v6 *ipv6.PacketConn
 	if u.local.Addr().Is4() {
 		v4 = ipv4.NewPacketConn(u.conn)
-		u.batch = v4
+		u.batch = batches(u.conn, v4)
 	} else {
 		v6 = ipv6.NewPacketConn(u.conn)
 		u.batch = v6
