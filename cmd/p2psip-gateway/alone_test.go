@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -131,7 +132,7 @@ func TestProcessesAloneUntilSomebodyComes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("ready after %v", second.ready)
+	t.Logf("ready after %v; the first: %s", second.ready, regexp.MustCompile("not alone any more.*").FindString(first.stderr.String()))
 	if n, err := published(first.admin); err != nil || n["stored"] != 1000 {
 		t.Errorf("%v %v", n, err)
 	}
