@@ -14,7 +14,6 @@ import (
 
 // prompted is a registrar that says what it was asked.
 type prompted struct {
-	registrations
 	said  string
 	knows bool
 }
