@@ -79,6 +79,16 @@ func (b *Bindings) Together(with func(tell func())) {
 	}
 }
 
+// Watch has f told when the disk refuses what is written, with the reason, and with nil when it takes it again. Refreshes are answered for a while
+// meanwhile. f must not block.
+func (b *Bindings) Watch(f func(error)) {
+	if b.journal != nil {
+		b.journal.mu.Lock()
+		b.journal.watch = f
+		b.journal.mu.Unlock()
+	}
+}
+
 // Count is the number of bindings held, expired ones included until Sweep removes them.
 func (b *Bindings) Count() int { return int(b.count.Load()) }
 

@@ -20,9 +20,10 @@ type journal struct {
 	wake  chan struct{} // one place: the queue is not empty; closed: no more will come
 
 	// Of run alone.
-	log  pieces
-	buf  []byte // the pieces of a commit, one behind the other
-	ends []int  // of each
+	log    pieces
+	buf    []byte // the pieces of a commit, one behind the other
+	ends   []int  // of each
+	failed bool   // the last commit
 
 	mu       sync.Mutex
 	queue    []change
@@ -31,6 +32,7 @@ type journal struct {
 	timer    *time.Timer
 	closed   bool
 	together func(f func())
+	watch    func(error)
 }
 
 // change is the new set of one AOR; an empty set removes it. done may be nil, and then the rest is not needed.
@@ -56,7 +58,7 @@ func openJournal(path string, table *Bindings) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("location: open %s: %w", path, err)
 	}
-	j := &journal{db: db, table: table, ended: make(chan struct{}), wake: make(chan struct{}, 1), together: func(f func()) { f() }}
+	j := &journal{db: db, table: table, ended: make(chan struct{}), wake: make(chan struct{}, 1), together: func(f func()) { f() }, watch: func(error) {}}
 	j.log.limits = piecesLimits
 	j.timer = time.AfterFunc(lateInterval, j.kick)
 	if err = db.Update(migrate); err == nil {
@@ -124,11 +126,15 @@ func (j *journal) round() (more bool) {
 	n := min(len(j.late), lateMost)
 	late := slices.Clone(j.late[:n])
 	j.late = slices.Delete(j.late, 0, n)
-	together := j.together
+	together, watch := j.together, j.watch
 	j.mu.Unlock()
 	all = j.table.appendLate(all, late)
 	if len(all) > 0 {
 		err := j.commit(all)
+		if failed := err != nil; failed != j.failed {
+			j.failed = failed
+			watch(err)
+		}
 		together(func() { j.tell(all, err) })
 	}
 	clear(all)

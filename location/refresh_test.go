@@ -295,6 +295,8 @@ func TestALateRefreshDoesNotOverwriteWhatCameBehindIt(t *testing.T) {
 func TestADiskThatRefusesIsTriedAgainWithRefreshes(t *testing.T) {
 	s := bound(t)
 	table := s.j.table
+	var watched []bool
+	table.Watch(func(err error) { watched = append(watched, err == nil) })
 	until := func() time.Time { return s.setOnDisk("a@d")[0].Expires }
 	if !inOnePiece(t, table, "a@d", refreshed("", epoch.Add(20*time.Minute), time.Hour)) {
 		t.Fatal("it waits")
@@ -317,6 +319,10 @@ func TestADiskThatRefusesIsTriedAgainWithRefreshes(t *testing.T) {
 		t.Errorf("the fourth one: %v", refused)
 	}
 	s.round(false)
+	s.round(false)
+	if len(watched) != 2 || watched[0] || !watched[1] {
+		t.Errorf("told %v", watched)
+	}
 	if got := until(); !got.Equal(epoch.Add(91 * time.Minute)) {
 		t.Errorf("on the disk until %v", got.Sub(epoch))
 	}

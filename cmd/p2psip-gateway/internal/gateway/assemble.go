@@ -101,6 +101,7 @@ func (g *Gateway) openSIP() error {
 		return inUse("sip.listen", strings.Join(c.SIP.Listen, ", "), err)
 	}
 	g.bindings.Together(g.flows.Together) // the answers to the REGISTERs of one commit
+	g.bindings.Watch(g.diskRefuses)
 	if g.names, err = newNames(c.Domain, g.listening()); err != nil {
 		return err
 	}

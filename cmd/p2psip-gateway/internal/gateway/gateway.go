@@ -302,6 +302,19 @@ func (g *Gateway) expire(ctx context.Context) {
 	}
 }
 
+// codeBindings is for bindings that cannot be written.
+const codeBindings = "E0223"
+
+// diskRefuses logs that bindings cannot be written; nil: that they can again.
+func (g *Gateway) diskRefuses(err error) {
+	log := g.o.Log.With().Str("component", "registrar").Str("code", codeBindings).Logger()
+	if err == nil {
+		log.Info().Msg("bindings are written again")
+		return
+	}
+	log.Error().Err(err).Msg("bindings can not be written: what is new or changed is refused with 503, refreshes are too when half of their lifetime is over")
+}
+
 // bindingsChanged tells who wants to know.
 func (g *Gateway) bindingsChanged(aor location.AOR) {
 	if g.events != nil {
