@@ -3,9 +3,13 @@
 package metrics
 
 import (
+	"maps"
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,6 +64,16 @@ type Metrics struct {
 	refusals  *prometheus.CounterVec
 	lookups   *prometheus.CounterVec
 	lookupDur prometheus.Histogram
+
+	// known are the counters in responses that were used: finding one by its labels costs more than all else about it.
+	known  atomic.Pointer[map[response]prometheus.Counter]
+	adding sync.Mutex
+}
+
+// response is the labels of a counter in Metrics.responses.
+type response struct {
+	core, method string
+	code         int
 }
 
 // New returns the metrics of one node.
@@ -90,10 +104,29 @@ func (m *Metrics) Handler() http.Handler {
 
 // Response counts a final response of a core. word is that of a refusal, else empty.
 func (m *Metrics) Response(core, method string, code int, word string) {
-	m.responses.WithLabelValues(core, closed(method), strconv.Itoa(code)).Inc()
+	m.counter(response{core, closed(method), code}).Inc()
 	if word != "" {
 		m.refusals.WithLabelValues(word).Inc()
 	}
+}
+
+// counter is that of a kind of response. There are no more kinds than labels, which are closed sets.
+func (m *Metrics) counter(r response) prometheus.Counter {
+	if known := m.known.Load(); known != nil {
+		if c := (*known)[r]; c != nil {
+			return c
+		}
+	}
+	m.adding.Lock()
+	defer m.adding.Unlock()
+	next := map[response]prometheus.Counter{}
+	if known := m.known.Load(); known != nil {
+		maps.Copy(next, *known)
+	}
+	r.method = strings.Clone(r.method) // it is part of a request
+	next[r] = m.responses.WithLabelValues(r.core, r.method, strconv.Itoa(r.code))
+	m.known.Store(&next)
+	return next[r]
 }
 
 // Lookup counts a lookup in the overlay: "found", "none" or "failed".

@@ -86,3 +86,11 @@ func TestEveryMetricMoves(t *testing.T) {
 		t.Errorf("never moved: %q", m)
 	}
 }
+
+func BenchmarkResponse(b *testing.B) {
+	m := New(Sources{})
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Response("registrar", "REGISTER", 200, "")
+	}
+}
