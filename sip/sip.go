@@ -24,7 +24,8 @@ type ServerTransaction interface {
 	Trying()
 }
 
-// Handler is a core, or the dispatcher in front of the cores. The stack calls it in wire order for each flow. It must not block.
+// Handler is a core, or the dispatcher in front of the cores. The stack calls it in wire order for each connection, and over UDP for each
+// Call-ID. It must not block.
 type Handler interface {
 	// Request takes a new request other than ACK and CANCEL.
 	Request(tx ServerTransaction)

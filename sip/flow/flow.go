@@ -4,8 +4,8 @@
 // another one to the same place, or over a new one. It knows no transactions; sip/transaction is its only user besides the
 // gateway's assembly.
 //
-// A Table is safe for concurrent use. Messages of one flow are delivered in wire order, from one goroutine: that of the UDP
-// socket or of the connection. Sending never waits for the network, with one exception: who writes to a UDP socket whose kernel
+// A Table is safe for concurrent use. Messages of one connection are delivered in wire order, from one goroutine. So are those of one Call-ID over
+// UDP: from that of the socket, or of its helper while one processor is not enough. Sending never waits for the network, with one exception: who writes to a UDP socket whose kernel
 // buffer is full waits for room. There is no state for a UDP source, and no goroutine for an idle writer.
 package flow
 

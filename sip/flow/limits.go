@@ -27,6 +27,8 @@ const (
 	batchSize       = 8                     // datagrams for one system call: 512 kB of buffers for a socket. 32 gain nothing more, 1 costs 10 %
 	udpQueue        = 4096                  // datagrams that wait while the kernel's buffer is full; later ones are lost, as UDP may
 	udpCorked       = 64                    // answers held back while a batch is worked off; a longer queue is written at once
+	busyAfter       = 4 * time.Millisecond  // without a pause of the reader until it has help: two thirds of a processor
+	helperQueue     = 4                     // batches that wait for the helper
 	udpKernelBuffer = 4 << 20               // asked of the kernel for each direction: rides out a burst while Go's scheduler is away
 	yieldAfter      = 7 * time.Millisecond  // the monitor looks every 10 ms, and a batch may have waited for 2
 	gatherUDP       = 2 * time.Millisecond  // datagrams gather for so long; a call setup waits for it some four times

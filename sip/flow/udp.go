@@ -111,7 +111,8 @@ func (u *udpSocket) read() {
 		}
 	}
 	yielded := time.Now()
-	g := newGather(gatherUDP, yielded)
+	g, h := newGather(gatherUDP, yielded), newHelper(u, yielded)
+	defer h.end()
 	for {
 		n, err := u.batch.ReadBatch(in, waitForOne)
 		if u.gone.Load() || u.t.ctx.Err() != nil {
@@ -124,11 +125,14 @@ func (u *udpSocket) read() {
 			}
 			continue
 		}
-		g.came(n, time.Now())
+		came := time.Now()
+		g.came(n, came)
+		h.begin(n, came)
 		u.cork()
 		for i := range in[:n] {
-			u.receive(in[i].Buffers[0][:in[i].N], addrPort(in[i].Addr), in[i].OOB[:in[i].NN])
+			u.receive(h, in[i].Buffers[0][:in[i].N], addrPort(in[i].Addr), in[i].OOB[:in[i].NN])
 		}
+		h.pass()
 		u.uncork()
 		// A goroutine that has run for 10 ms without a pause loses its processor to the runtime's monitor, which then looks every
 		// 20 µs for a while.
@@ -143,7 +147,7 @@ func (u *udpSocket) read() {
 	}
 }
 
-func (u *udpSocket) receive(b []byte, from netip.AddrPort, oob []byte) {
+func (u *udpSocket) receive(h *helper, b []byte, from netip.AddrPort, oob []byte) {
 	if !u.access.permits(u.t, from.Addr()) {
 		return
 	}
@@ -163,7 +167,7 @@ func (u *udpSocket) receive(b []byte, from netip.AddrPort, oob []byte) {
 		return
 	}
 	m, err := message.Parse(b)
-	u.t.deliver(m, message.AsParseError(err), location.Hop{Transport: UDP, Remote: from, Local: local})
+	h.deliver(delivery{m, message.AsParseError(err), location.Hop{Transport: UDP, Remote: from, Local: local}})
 }
 
 // junk reports a keep-alive: NAT pinholes are held open with CRLFs, NULs, or a few octets of anything.
