@@ -28,6 +28,7 @@ type owner struct {
 	// answered is when the latest request was made that it has answered, asked when it was last asked only to be heard, and waiting since when
 	// it has not answered that; zero: it has.
 	answered, asked, waiting time.Time
+	question                 wire.ResourceID // what it was asked for then
 }
 
 // confirmed says that the owner of a resource holds what we do.
@@ -156,21 +157,21 @@ func (n *Node) isAtHome(res wire.ResourceID, kind wire.KindID) bool {
 	if p == nil || h == nil || term == 0 || h.confirmed.term != term && (h.confirmed.kindTerm != term || h.confirmed.kind != kind) {
 		return false
 	}
-	return !p.link().stalled && !n.neighborsPending() && n.now.Sub(n.copies.moved) > 2*ownerSilence && n.isHeard(p, n.copies.owners[id])
+	return !p.link().stalled && !n.neighborsPending() && n.now.Sub(n.copies.moved) > 2*ownerSilence && n.isHeard(p, n.copies.owners[id], res)
 }
 
 // isHeard reports whether an owner has been heard of all the time, and hears us. While all are content with what they find here, it takes a
-// Fetch now and then to know that: for it isHeard reports false, once.
-func (n *Node) isHeard(p *peer, o *owner) bool {
+// Fetch now and then to know that: for it isHeard reports false for one resource, until there is an answer.
+func (n *Node) isHeard(p *peer, o *owner, res wire.ResourceID) bool {
 	if n.now.Sub(o.answered) > ownerSilence/2 && n.now.Sub(o.asked) > ownerSilence/6 {
-		o.asked = n.now
+		o.asked, o.question = n.now, res
 		if o.waiting.IsZero() {
 			o.waiting = n.now
 		}
 		return false
 	}
 	return n.now.Sub(p.heard) <= ownerSilence && n.now.Sub(o.heard) > 2*ownerSilence &&
-		(o.waiting.IsZero() || n.now.Sub(o.waiting) <= ownerSilence/2)
+		(o.waiting.IsZero() || n.now.Sub(o.waiting) <= ownerSilence/2 && res != o.question)
 }
 
 // heardAnswer is for a node that has answered a request of ours, which was made at a time.

@@ -66,6 +66,38 @@ func TestReplicasAreReadAtHome(t *testing.T) {
 	}
 }
 
+// A copy is enough: nobody has to have asked before, but for a sign of life.
+func TestACopyIsReadAtHomeAtOnce(t *testing.T) {
+	w, _, hosts := ringOf(t, 3)
+	r, other := homed(w, w.Host(0), hosts[0]), w.NewRecord("alice", w.Host(0)) // which ringOf has stored
+	if _, ok := lookUp(w, hosts[1], other, 10*time.Second); !ok {
+		t.Fatal("not read at home")
+	}
+	store(t, w, r)
+	hosts[1].Node.FetchOwn(w.Now(), other.OpFetch()) // one lookup may be needed to hear the owner
+	if got, ok := hosts[1].Node.FetchOwn(w.Now(), r.OpFetch()); !ok || len(got) != 1 {
+		t.Errorf("%+v, %v", got, ok)
+	}
+}
+
+// The lookup that is to make the owner heard goes there, however often it is tried here first.
+func TestOneLookupIsForTheOwner(t *testing.T) {
+	w, r, hosts := ringOf(t, 3)
+	if _, ok := lookUp(w, hosts[1], r, 10*time.Second); !ok {
+		t.Fatal("not read at home")
+	}
+	w.Run(2 * time.Second)
+	for range 3 {
+		if _, ok := hosts[1].Node.FetchOwn(w.Now(), r.OpFetch()); ok {
+			t.Error("read at home")
+		}
+	}
+	do(t, w, hosts[1], r.OpFetch())
+	if _, ok := hosts[1].Node.FetchOwn(w.Now(), r.OpFetch()); !ok {
+		t.Error("not read at home")
+	}
+}
+
 // Nothing is read at home any more within seconds of the last word of the owner, long before it is taken for dead.
 func TestNothingIsReadAtHomeWhenTheOwnerIsSilent(t *testing.T) {
 	w, r, hosts := ringOf(t, 3)

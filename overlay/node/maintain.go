@@ -120,6 +120,9 @@ func (n *Node) patience(p *peer) time.Duration {
 	if n.c.Self.Compare(p.id) > 0 {
 		d = d * 5 / 4
 	}
+	if len(n.order) <= 2*chord.Neighbors && n.copies.owners[p.id] != nil {
+		d = min(d, ownerSilence*2/3) // so that what it owns can be read here at once after a rest: in a large ring that would be too many pings
+	}
 	return d
 }
 
