@@ -17,6 +17,11 @@ const (
 	lateInterval = time.Second
 	// lateMost is how many of them are in one commit: half a megabyte. The others are in the next one.
 	lateMost = 2048
+	// coveredPart of coveredWhole is how much of the lifetime that a refresh is granted the disk must have the binding alive for already, if the
+	// answer is not to wait for it. Most phones refresh halfway, and a little later for the way. A lifetime may be a tenth shorter than the
+	// next one (jitter), and then the disk has the binding alive for 0.45 of that, less the way: 7/16 leaves an eightieth for it, 45 s of
+	// an hour. When the process dies within lateInterval the phone is unbound for a sixteenth of the lifetime at most.
+	coveredPart, coveredWhole = 7, 16
 	// pieceRoom is how long a piece of the log may get that has several records: four of them, with bbolt's 16 octets for each, its key and
 	// the page's head, fill a page of 4096.
 	pieceRoom = (4096-16)/4 - 24

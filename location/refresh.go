@@ -5,9 +5,10 @@ import (
 	"slices"
 )
 
-// A phone that refreshes its binding need not wait for the disk where that has the binding already, and keeps it alive for at least half of the
-// lifetime that is granted now: a process that dies before it has written the refresh finds the phone bound when it starts again, and by the end of
-// that half the phone has refreshed once more. Such refreshes are written at most lateInterval later, an AOR once however often it was refreshed.
+// A phone that refreshes its binding need not wait for the disk where that has the binding already, and keeps it alive for almost half of the
+// lifetime that is granted now (see coveredPart): a process that dies before it has written the refresh finds the phone bound when it starts again,
+// and at the end of that time or soon after the phone refreshes once more. Such refreshes are written at most lateInterval later, an AOR once
+// however often it was refreshed.
 
 // onDisk is what is known of how the disk has a set: like the table, but for when the bindings were refreshed last, and end.
 type onDisk struct {
@@ -64,9 +65,12 @@ func (e *entry) covers(set []Binding) bool {
 		if !alike(old, b) || b.Updated.IsZero() {
 			return false
 		}
-		half := b.Expires.Sub(b.Updated) / 2
+		lifetime := b.Expires.Sub(b.Updated)
+		if b.Updated.Add(lifetime*coveredPart/coveredWhole).UnixMilli() > e.known.until {
+			return false
+		}
 		// A phone that asks for much less than before is about to leave: what outlives it would ring in vain.
-		if b.Updated.Add(half).UnixMilli() > e.known.until || old.Expires.After(b.Expires.Add(half)) {
+		if old.Expires.After(b.Expires.Add(lifetime / 2)) {
 			return false
 		}
 	}

@@ -60,9 +60,10 @@ func TestOnlyWhatTheDiskCoversIsAnsweredAtOnce(t *testing.T) {
 		want bool
 	}{
 		"a refresh":                       {refreshed("", epoch.Add(time.Minute), time.Hour), true},
-		"in the middle of its life":       {refreshed("", epoch.Add(30*time.Minute), time.Hour), true},
-		"later":                           {refreshed("", epoch.Add(30*time.Minute+time.Second), time.Hour), false},
-		"for longer":                      {refreshed("", epoch, 2*time.Hour+time.Second), false},
+		"as late as may be":               {refreshed("", epoch.Add(33*time.Minute+45*time.Second), time.Hour), true},
+		"later":                           {refreshed("", epoch.Add(33*time.Minute+46*time.Second), time.Hour), false},
+		"for longer":                      {refreshed("", epoch, 137*time.Minute), true},
+		"for much longer":                 {refreshed("", epoch, 138*time.Minute), false},
 		"for a little less":               {refreshed("", epoch, 45*time.Minute), true},
 		"for much less":                   {refreshed("", epoch, 39*time.Minute), false},
 		"a CSeq":                          {change(func(b *Binding) { b.CSeq = 99 }), true},
@@ -95,6 +96,29 @@ func TestOnlyWhatTheDiskCoversIsAnsweredAtOnce(t *testing.T) {
 		}
 		if got := inOnePiece(t, s.j.table, "a@d", c.edit); got != c.want {
 			t.Errorf("Update, %s: %v", name, got)
+		}
+	}
+}
+
+// Lifetimes are up to a tenth shorter than what is asked for, each at random, and a refresh is under way for up to half a second.
+func TestAPhoneThatRefreshesHalfwayNeverWaitsForTheDisk(t *testing.T) {
+	for _, asked := range []time.Duration{time.Minute, 5 * time.Minute, time.Hour, 2 * time.Hour} {
+		s := newScene(t, 1)
+		jittered := func() time.Duration {
+			return (asked - time.Duration(s.r.Int64N(int64(asked/10)+1))).Truncate(time.Second)
+		}
+		now, lifetime := epoch, asked*9/10 // and then the longest: as bad as it gets
+		inOnePiece(t, s.j.table, "a@d", set(binding("sip:a@h", now.Add(lifetime))))
+		s.round(false)
+		for i := range 200 {
+			now = now.Add(lifetime/2 + time.Duration(s.r.Int64N(int64(time.Second/2))))
+			if lifetime = jittered(); i == 0 {
+				lifetime = asked
+			}
+			if !inOnePiece(t, s.j.table, "a@d", refreshed("", now, lifetime)) {
+				t.Fatalf("expires=%v: refresh %d waits", asked, i)
+			}
+			s.round(false) // within lateInterval
 		}
 	}
 }
@@ -204,7 +228,7 @@ func (p *promises) phone() {
 		mine := said
 		if !returned {
 			p.prompt++
-			mine.until = now.Add(lifetime / 2)
+			mine.until = now.Add(lifetime * 7 / 16)
 		}
 		p.made[string(aor)+" "+contact] = mine
 	})
@@ -249,7 +273,7 @@ func (p *promises) die() {
 	}
 }
 
-func TestWhateverDiesARefreshLastsForHalfOfItsLifetime(t *testing.T) {
+func TestWhateverDiesARefreshLastsForSevenSixteenthsOfItsLifetime(t *testing.T) {
 	for seed := range uint64(4) {
 		p := &promises{scene: newScene(t, seed), now: epoch, made: map[string]promise{}, flight: map[AOR]int{}}
 		for range 4000 {
@@ -306,14 +330,14 @@ func TestADiskThatRefusesIsTriedAgainWithRefreshes(t *testing.T) {
 		t.Errorf("taken back: %v", got)
 	}
 	// What the disk has is enough for this one, and not for the next one.
-	if !inOnePiece(t, table, "a@d", refreshed("", epoch.Add(30*time.Minute), time.Hour)) {
+	if !inOnePiece(t, table, "a@d", refreshed("", epoch.Add(33*time.Minute), time.Hour)) {
 		t.Error("the second one waits")
 	}
-	if inOnePiece(t, table, "a@d", refreshed("", epoch.Add(31*time.Minute), time.Hour)) {
+	if inOnePiece(t, table, "a@d", refreshed("", epoch.Add(34*time.Minute), time.Hour)) {
 		t.Error("the third one does not wait")
 	}
 	var refused error
-	table.Update("a@d", refreshed("", epoch.Add(32*time.Minute), time.Hour), func(_ []Binding, err error) { refused = err })
+	table.Update("a@d", refreshed("", epoch.Add(35*time.Minute), time.Hour), func(_ []Binding, err error) { refused = err })
 	s.round(true)
 	if !errors.Is(refused, ErrUnavailable) {
 		t.Errorf("the fourth one: %v", refused)
@@ -323,7 +347,7 @@ func TestADiskThatRefusesIsTriedAgainWithRefreshes(t *testing.T) {
 	if len(watched) != 2 || watched[0] || !watched[1] {
 		t.Errorf("told %v", watched)
 	}
-	if got := until(); !got.Equal(epoch.Add(91 * time.Minute)) {
+	if got := until(); !got.Equal(epoch.Add(94 * time.Minute)) {
 		t.Errorf("on the disk until %v", got.Sub(epoch))
 	}
 }

@@ -312,7 +312,7 @@ func (g *Gateway) diskRefuses(err error) {
 		log.Info().Msg("bindings are written again")
 		return
 	}
-	log.Error().Err(err).Msg("bindings can not be written: what is new or changed is refused with 503, refreshes are too when half of their lifetime is over")
+	log.Error().Err(err).Msg("bindings can not be written: what is new or changed is refused with 503, refreshes are too when 9/16 of their lifetime are over")
 }
 
 // bindingsChanged tells who wants to know.
