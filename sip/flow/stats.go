@@ -104,6 +104,14 @@ type Stats struct {
 	Oversize       uint64            // requests of more than 1300 octets sent over UDP or DTLS
 }
 
+// Received is the number of messages that have come, malformed ones included, over all transports.
+func (t *Table) Received() (n uint64) {
+	for i := range t.counters.received {
+		n += t.counters.received[i].Load()
+	}
+	return n
+}
+
 // Stats takes a snapshot.
 func (t *Table) Stats() Stats {
 	s := Stats{Received: map[string]uint64{}, Sent: map[string]uint64{}, Dropped: map[string]uint64{},

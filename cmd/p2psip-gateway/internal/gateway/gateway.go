@@ -224,7 +224,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.media != nil {
 		backDone.Go(func() { g.keepMedia(back) })
 	}
-	frontDone.Go(func() { g.load.run(front, g.waits.measure) })
+	frontDone.Go(func() { g.load.run(front, g.flows.Received, g.waits.measure) })
 	frontDone.Go(func() { g.revoked.run(front) })
 	if err := g.announce(); err != nil {
 		errs <- err

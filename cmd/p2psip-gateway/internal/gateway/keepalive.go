@@ -97,11 +97,9 @@ func (k *keepalives) pace(ctx context.Context, every time.Duration, udp bool) {
 	if every == 0 {
 		return
 	}
-	t := time.NewTicker(keepaliveTick)
-	defer t.Stop()
 	ticks := int(every / keepaliveTick)
 	var due []location.Binding
-	for n := 0; ; n++ {
+	for n := 0; ; {
 		if n%ticks == 0 {
 			due = k.due(udp)
 		}
@@ -110,10 +108,15 @@ func (k *keepalives) pace(ctx context.Context, every time.Duration, udp bool) {
 			k.send(b)
 		}
 		due = due[share:]
+		step := 1
+		if len(due) == 0 { // there is nothing to wake up for in this interval
+			step = ticks - n%ticks
+		}
+		n += step
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.C:
+		case <-time.After(time.Duration(step) * keepaliveTick):
 		}
 	}
 }

@@ -28,6 +28,7 @@ import (
 
 const (
 	loadInterval = 200 * time.Millisecond // between two measurements
+	loadIdle     = time.Second            // between two looks whether messages come again, when none has for as long
 	loadPatience = 2                      // measurements over the limit before anything is refused: a hiccup is no overload
 	allLoad      = 1000                   // the share of new requests that are let in, in thousandths
 	leastLoad    = 20                     // is always let in, or nobody would know that it is over
@@ -100,20 +101,30 @@ func (o *overload) observe(wait time.Duration) {
 	}
 }
 
-// run measures until ctx ends.
-func (o *overload) run(ctx context.Context, measure func() time.Duration) {
-	t := time.NewTicker(loadInterval)
+// run measures until ctx ends, while messages come: received is how many have. A process that has nothing to do is not to be woken up for this, and one
+// that is kept from its work reads messages once in a second.
+func (o *overload) run(ctx context.Context, received func() uint64, measure func() time.Duration) {
+	t := time.NewTimer(loadInterval)
 	defer t.Stop()
+	var before uint64
+	var last time.Time // when a message had come
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.C:
+		case now := <-t.C:
+			next := loadInterval
+			if n := received(); n != before {
+				before, last = n, now
+			}
 			wait := time.Duration(0)
-			if o.bounds.Load().limit > 0 {
+			if now.Sub(last) >= loadIdle && !o.busy() {
+				next = loadIdle
+			} else if o.bounds.Load().limit > 0 {
 				wait = measure()
 			}
 			o.observe(wait)
+			t.Reset(next)
 		}
 	}
 }

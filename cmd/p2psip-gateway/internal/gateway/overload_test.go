@@ -1,11 +1,14 @@
 package gateway
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
@@ -191,4 +194,42 @@ func TestTheWaitAtAListenerIsMeasured(t *testing.T) {
 	if got := none.scheduler(); got < 0 || got > stunWait {
 		t.Errorf("the scheduler makes it %v", got)
 	}
+}
+
+// A gateway to which nobody speaks is not woken up five times in a second to find out how long nobody waits.
+//
+// Feature: PRX-34
+func TestNothingIsMeasuredWhereNothingCame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var received atomic.Uint64
+		var measured atomic.Int64
+		o := besieged(time.Millisecond)
+		go o.run(ctx, received.Load, func() time.Duration { measured.Add(1); return time.Second })
+		passes := func(d time.Duration, speaks bool) int64 {
+			before := measured.Load()
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(loadInterval / 4) {
+				if speaks {
+					received.Add(1)
+				}
+			}
+			return measured.Load() - before
+		}
+		if n := passes(10*time.Second, false); n != 0 {
+			t.Errorf("%d measurements while nothing came", n)
+		}
+		if n := passes(3*time.Second, true); n < 10 || !o.busy() {
+			t.Errorf("%d measurements in 3 s with messages, busy %v", n, o.busy())
+		}
+		// What was let out is let in again by measuring, whoever speaks.
+		o.set(time.Hour, nil)
+		if passes(time.Minute, false); o.busy() {
+			t.Error("requests are still refused a minute after the last one")
+		}
+		if n := passes(10*time.Second, false); n != 0 {
+			t.Errorf("%d measurements afterwards", n)
+		}
+		cancel()
+		synctest.Wait()
+	})
 }
