@@ -120,12 +120,12 @@ func (p *Publisher) settle() {
 	p.do(func(now time.Time, s *schedule) { s.keepAll(now, p.route, mayKeep) })
 }
 
-// Keeps reports whether aor is registered here and its record waits until somebody comes who could ask for it.
+// Keeps reports whether aor is registered here and its record waits until somebody comes who could ask for it, or is on its way since.
 func (p *Publisher) Keeps(aor location.AOR) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.s.records[string(aor)]
-	return r != nil && r.held
+	return r != nil && r.want && (r.held || r.owed)
 }
 
 // Show has the record of aor stored now if it waits until somebody comes: for people who want to see it. The error is that of the Store, or ctx's.

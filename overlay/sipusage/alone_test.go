@@ -185,6 +185,50 @@ func TestWhatAnEarlierRunHasStoredIsNotKeptBack(t *testing.T) {
 	})
 }
 
+// Who is registered, goes and comes again is there, also where something of an earlier run may be: a phone that changed its mind before this gateway was in its ring.
+func TestWhoGoesAndComesAgainIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRing(t).gateway("gw1")
+		g.company = make(chan struct{})
+		b := &bench{T: t, gateway: g}
+		b.joined = make(chan struct{})
+		b.run()
+		b.withdraw("alice@example.org")
+		b.publish("alice@example.org", time.Hour)
+		close(b.joined)
+		synctest.Wait()
+		b.state("alice@example.org", Alone)
+		b.answered(b.withdraw("alice@example.org"), nil)
+		b.state("alice@example.org", "")
+		if b.p.Extend("alice@example.org", time.Now().Add(time.Hour)) {
+			t.Error("what is not wanted is wanted for longer")
+		}
+		b.answered(b.publish("alice@example.org", time.Hour), nil)
+		b.comes()
+		b.state("alice@example.org", Stored)
+		b.found("alice@example.org", 1)
+		b.stop()
+	})
+}
+
+// Until what was kept back is stored it counts as registered here: who calls meanwhile is not told that nobody is there.
+func TestWhatIsOnItsWayIsSeenHere(t *testing.T) {
+	lonely(t, func(b *bench) {
+		b.publish("alice@example.org", time.Hour)
+		b.set(func(r *ring) { r.delay = time.Second })
+		b.comes()
+		b.state("alice@example.org", Pending)
+		if !b.p.Keeps("alice@example.org") {
+			t.Error("neither kept back nor stored")
+		}
+		b.after(2 * time.Second)
+		b.state("alice@example.org", Stored)
+		if b.p.Keeps("alice@example.org") {
+			t.Error("stored, and kept back")
+		}
+	})
+}
+
 // What people want to see is stored for them; what is found here is what others will find.
 func TestWhatIsKeptBackCanBeSeen(t *testing.T) {
 	lonely(t, func(b *bench) {

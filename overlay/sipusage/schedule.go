@@ -162,6 +162,7 @@ func (s *schedule) withdraw(now time.Time, key string, value wire.StoredValue, d
 		s.records[key] = r
 	}
 	s.turn(r, false)
+	r.held = false
 	switch {
 	case r.flight != nil && r.flight.want:
 		r.waiters = append(r.waiters, done)
