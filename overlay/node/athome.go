@@ -29,6 +29,7 @@ type owner struct {
 	// it has not answered that; zero: it has.
 	answered, asked, waiting time.Time
 	question                 wire.ResourceID // what it was asked for then
+	wanted                   time.Time       // when something that it owns was last looked for here
 }
 
 // confirmed says that the owner of a resource holds what we do.
@@ -154,10 +155,19 @@ func (n *Node) isAtHome(res wire.ResourceID, kind wire.KindID) bool {
 	}
 	id := n.ring.Owner(at)
 	p, h, term := n.peers[id], n.copies.held[res], n.ownerNow(id, at)
+	if term != 0 {
+		n.copies.owners[id].wanted = n.now
+	}
 	if p == nil || h == nil || term == 0 || h.confirmed.term != term && (h.confirmed.kindTerm != term || h.confirmed.kind != kind) {
 		return false
 	}
 	return !p.link().stalled && !n.neighborsPending() && n.now.Sub(n.copies.moved) > 2*ownerSilence && n.isHeard(p, n.copies.owners[id], res)
+}
+
+// isWanted reports whether a node is an owner of whose values some were looked for here not long ago: in an idle ring nobody has to be heard that often.
+func (n *Node) isWanted(id wire.NodeID) bool {
+	o := n.copies.owners[id]
+	return o != nil && !o.wanted.IsZero() && n.now.Sub(o.wanted) <= wantedFor
 }
 
 // isHeard reports whether an owner has been heard of all the time, and hears us. While all are content with what they find here, it takes a

@@ -86,7 +86,12 @@ func TestOneLookupIsForTheOwner(t *testing.T) {
 	if _, ok := lookUp(w, hosts[1], r, 10*time.Second); !ok {
 		t.Fatal("not read at home")
 	}
-	w.Run(2 * time.Second)
+	for end, ok := w.Now().Add(10*time.Second), true; ok; _, ok = hosts[1].Node.FetchOwn(w.Now(), r.OpFetch()) {
+		if w.Now().After(end) {
+			t.Fatal("the owner is never asked")
+		}
+		w.Run(100 * time.Millisecond)
+	}
 	for range 3 {
 		if _, ok := hosts[1].Node.FetchOwn(w.Now(), r.OpFetch()); ok {
 			t.Error("read at home")
@@ -132,5 +137,34 @@ func TestNothingIsReadAtHomeAfterAMissedCopy(t *testing.T) {
 	}
 	if _, ok := replica.Node.FetchOwn(w.Now(), r.OpFetch()); !ok {
 		t.Error("asks again and again")
+	}
+}
+
+// Owners are pinged for the sake of lookups where there are any, and then by one side of each link: in an idle ring nobody hears more than without that.
+func TestWhatOwnersAreHeardForIsLookups(t *testing.T) {
+	messages := func(read, lookups bool) (rate float64) {
+		w := ring(t, 3, func(c *sim.Config) { c.ReadReplicas = read })
+		r := w.NewRecord("alice", w.Host(0))
+		store(t, w, r)
+		w.Run(time.Minute)
+		begun, before := w.Now(), w.Messages
+		for range 100 {
+			w.Run(6 * time.Second)
+			for _, h := range byID(w) {
+				if lookups { // of everybody's
+					for at := range byte(16) {
+						h.Node.FetchOwn(w.Now(), node.OpFetch{Resource: wire.ResourceID(append([]byte{at << 4}, make([]byte, 15)...)), Specifier: r.OpFetch().Specifier})
+					}
+				}
+			}
+		}
+		return float64(w.Messages-before) / w.Now().Sub(begun).Seconds()
+	}
+	before, idle, busy := messages(false, false), messages(true, false), messages(true, true)
+	if idle > 1.1*before {
+		t.Errorf("%.2f messages a second in an idle ring, %.2f without replicas that are read", idle, before)
+	}
+	if busy < 2*before || busy > 3.5 { // three links, each every 2 s: 3
+		t.Errorf("%.2f messages a second where lookups are made, %.2f in an idle ring", busy, idle)
 	}
 }

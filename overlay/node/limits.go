@@ -142,6 +142,8 @@ const (
 	// ownerSilence is within what time an owner has to be heard for its values to be read from our copy of them: so late a peer that was cut
 	// off finds out that there may be others. While it is asked, it is heard.
 	ownerSilence = 3 * time.Second
+	// wantedFor is for how long an owner is kept heard after the last lookup of what it holds: in a ring in which calls are made, and not in an idle one.
+	wantedFor = time.Minute
 	// upkeepInterval is how often a peer looks for links that are missing or too many, while there are any; seekPause is for
 	// how long a part of the ring in which nobody new was found is left alone.
 	upkeepInterval = 2 * time.Second

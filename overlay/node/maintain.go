@@ -117,11 +117,11 @@ func (n *Node) patience(p *peer) time.Duration {
 	if n.tuned() {
 		d = min(d, tunedPatience)
 	}
+	if len(n.order) <= 2*chord.Neighbors && n.isWanted(p.id) {
+		d = min(d, ownerSilence*2/3) // so that what it owns can be read here at once after a rest: in a large ring that would be too many pings
+	}
 	if n.c.Self.Compare(p.id) > 0 {
 		d = d * 5 / 4
-	}
-	if len(n.order) <= 2*chord.Neighbors && n.copies.owners[p.id] != nil {
-		d = min(d, ownerSilence*2/3) // so that what it owns can be read here at once after a rest: in a large ring that would be too many pings
 	}
 	return d
 }
