@@ -66,12 +66,25 @@ func (n *Node) heardOwner(p *peer, u *wire.UpdateReq) {
 		}
 	}
 	if !known {
-		c.terms++
-		o = &owner{from: from, term: c.terms, heard: n.now}
+		o = &owner{from: from, heard: n.now}
+		n.newTerm(o)
 		c.owners[p.id] = o
 	} else if from != o.from {
 		n.rangeMoved(o, from, at)
 		o.from = from
+	}
+}
+
+// newTerm is for what an owner has shown until now: it says nothing any more.
+func (n *Node) newTerm(o *owner) {
+	n.copies.terms++
+	o.term = n.copies.terms
+}
+
+// missedUnseen is for something that a peer sent and nobody has looked at: it may have been a copy of anything.
+func (n *Node) missedUnseen(from wire.NodeID) {
+	if o := n.copies.owners[from]; o != nil {
+		n.newTerm(o)
 	}
 }
 
@@ -82,8 +95,14 @@ func (n *Node) endSilence(id wire.NodeID) {
 	}
 }
 
-// rangeMoved is for an owner at a point whose range begins somewhere else now: what it said of what has come or gone says nothing any more.
+// rangeMoved is for an owner at a point whose range begins somewhere else now: what it said of what has come or gone says nothing any more. Where that is said again
+// and again it says nothing of anything: what we hold is looked through once a second.
 func (n *Node) rangeMoved(o *owner, from, at chord.Point) {
+	if n.now.Sub(n.copies.searched) < searchPause {
+		n.newTerm(o)
+		return
+	}
+	n.copies.searched = n.now
 	for res, h := range n.copies.held { // the order does not matter
 		if p, ok := chord.PointOfResource(res); ok && p.Within(o.from, at) != p.Within(from, at) {
 			h.confirmed.unless(o.term)

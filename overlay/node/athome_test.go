@@ -168,3 +168,53 @@ func TestWhatOwnersAreHeardForIsLookups(t *testing.T) {
 		t.Errorf("%.2f messages a second where lookups are made, %.2f in an idle ring", busy, idle)
 	}
 }
+
+// What was dropped unseen on the link of an owner may have been a copy of anything.
+func TestNothingIsReadAtHomeAfterAFlood(t *testing.T) {
+	w := ring(t, 3, func(c *sim.Config) { c.ReadReplicas, c.MessageRate = true, slowRate })
+	w.Run(10 * time.Second)
+	r, hosts := w.NewRecord("alice", w.Host(0)), byID(w)
+	store(t, w, r)
+	for !hosts[0].Node.Responsible(wire.ToResource(r.Resource)) {
+		hosts = append(hosts[1:], hosts[0])
+	}
+	replica := hosts[1]
+	if _, ok := lookUp(w, replica, r, 10*time.Second); !ok {
+		t.Fatal("not read at home")
+	}
+	do(t, w, replica, r.OpFetch())
+	for _, l := range replica.Status().Links {
+		for range 2*slowRate + 10 {
+			if l.Peer == hosts[0].ID {
+				replica.Node.Receive(w.Now(), l.ID, []byte("no message"))
+			}
+		}
+	}
+	if _, ok := replica.Node.FetchOwn(w.Now(), r.OpFetch()); ok {
+		t.Error("read at home")
+	}
+	w.Run(10 * time.Second)
+	if _, ok := lookUp(w, replica, r, 10*time.Second); !ok {
+		t.Error("never read at home again")
+	}
+}
+
+// An owner whose range begins somewhere else again and again has us look through what we hold once a second, not with each word: we may hold 400,000 resources.
+func TestOwnersThatMoveDoNotKeepUsBusy(t *testing.T) {
+	w, r, hosts := ringOf(t, 3)
+	replica, owner := hosts[1], hosts[0]
+	if _, ok := lookUp(w, replica, r, 10*time.Second); !ok {
+		t.Fatal("not read at home")
+	}
+	move := func(to wire.NodeID) uint32 {
+		replica.Node.HearOwner(owner.ID, &wire.UpdateReq{Predecessors: []wire.NodeID{to}, Successors: []wire.NodeID{hosts[1].ID, hosts[2].ID}})
+		return replica.Node.Term(owner.ID)
+	}
+	term := replica.Node.Term(owner.ID)
+	if got := move(hosts[1].ID); got != term || term == 0 {
+		t.Errorf("what has not moved is not believed any more: term %d, then %d", term, got)
+	}
+	if got := move(hosts[2].ID); got == term {
+		t.Error("looked through everything twice at once")
+	}
+}

@@ -10,6 +10,7 @@ func (n *Node) assemble(c *conn, h *wire.Header, raw []byte) {
 	whole, first, reason := n.fragments.Add(n.now, c.node, n.requests[h.Transaction] != nil, raw)
 	if reason != "" {
 		n.dropFor(c.node, reason)
+		n.missedUnseen(c.node)
 		return
 	}
 	if whole == nil {

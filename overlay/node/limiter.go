@@ -35,6 +35,7 @@ func (n *Node) flooded(c *conn) bool {
 		return false
 	}
 	n.drop(c.node, DropFlood)
+	n.missedUnseen(c.node)
 	if c.in.refused > floodPatience*rate {
 		n.event(EventFlood, c.node, "")
 		n.ban(c.node)

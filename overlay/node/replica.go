@@ -18,6 +18,8 @@ type copies struct {
 	owners  map[wire.NodeID]*owner // that have us as a replica: see athome.go
 	moved   time.Time              // when the Neighbor Table last changed
 	terms   uint32                 // that there have been
+	// searched is when all that is held was last looked through for what an owner has said.
+	searched time.Time
 }
 
 // holding is one resource that this peer holds values of.
