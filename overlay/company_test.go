@@ -183,3 +183,21 @@ func TestANodeIsNoCompanyForItself(t *testing.T) {
 		t.Error("it has company")
 	}
 }
+
+// What a peer holds is counted as it is, not as it was when the loop last had time to tell: an earlier run's records would not be renewed and removed.
+func TestWhatIsStoredIsCountedNow(t *testing.T) {
+	w := newWorld(t)
+	m := w.member(t, nil)
+	m.join()
+	before := m.Stored(wire.KindSIPRegistration)
+	w.register(t, m, "alice@example.org")
+	busy := make(chan struct{})
+	m.post(t.Context(), func(time.Time, *loop) {
+		close(busy)
+		time.Sleep(statusTimeout + 100*time.Millisecond) // a loop that is busy
+	})
+	<-busy
+	if n := m.Stored(wire.KindSIPRegistration); n != before+1 {
+		t.Errorf("%d, not %d", n, before+1)
+	}
+}

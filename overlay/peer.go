@@ -261,8 +261,12 @@ func (p *Peer) Joined() <-chan struct{} { return p.joined }
 // have become one. Whoever publishes something stores it again. One reader gets each.
 func (p *Peer) Uncertain() <-chan struct{} { return p.uncertain }
 
-// Stored is how many values of a Kind this peer holds, its own and those of others.
-func (p *Peer) Stored(kind wire.KindID) int { return p.Status().Stored[kind] }
+// Stored is how many values of a Kind this peer holds, its own and those of others, now: it waits for the loop.
+func (p *Peer) Stored(kind wire.KindID) int {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	return p.node.Status(time.Now()).Stored[kind]
+}
 
 // NodeID is the peer's own.
 func (p *Peer) NodeID() wire.NodeID { return p.self }
