@@ -107,7 +107,7 @@ func (b *Bindings) Get(aor AOR, now time.Time) []Binding {
 
 // Update changes the bindings of aor. done, called once, tells what came of it: the error of edit, ErrUnavailable when the
 // journal has no room or can not write, or nil and the new set once that is durable, or need not be: see Refresh. It may be called before Update
-// returns, and must not block. A set that could not be written is taken back unless it was changed again.
+// returns, and must not block. A set that could not be written is taken back, unless it was changed again and that was written.
 func (b *Bindings) Update(aor AOR, edit Edit, done func(set []Binding, err error)) {
 	s := b.shard(aor)
 	s.mu.Lock()
@@ -143,7 +143,7 @@ func (b *Bindings) Update(aor AOR, edit Edit, done func(set []Binding, err error
 func (b *Bindings) commit(s *shard, aor AOR, set []Binding, done func([]Binding, error)) error {
 	e := s.entry(aor)
 	if b.journal != nil {
-		err := b.journal.put(change{aor: aor, set: set, entry: e, version: e.version + 1, old: e.set, done: done})
+		err := b.journal.put(change{aor: aor, set: set, entry: e, version: e.version + 1, old: e.set, undo: true, done: done})
 		if err != nil {
 			return err
 		}
@@ -159,8 +159,10 @@ func (b *Bindings) told(c *change, err error) {
 		b.kept(c)
 	case c.late:
 		b.postpone(c)
-	case c.done != nil:
-		b.takeBack(c)
+	default:
+		if c.undo {
+			b.takeBack(c)
+		}
 		err = fmt.Errorf("location: journal: %w: %w", err, ErrUnavailable)
 	}
 	if c.done != nil {
@@ -204,17 +206,6 @@ func (b *Bindings) install(s *shard, e *entry, set []Binding) {
 		e.known.until = forever
 	}
 	b.schedule(&e.due, first)
-}
-
-// takeBack undoes a change that the disk refused, unless there was another one since.
-func (b *Bindings) takeBack(c *change) {
-	s := b.shard(c.aor)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e := s.m[c.aor]; e == nil || e == c.entry && e.version == c.version {
-		// The disk may have taken what it was said to have refused. If it takes this, that is mended.
-		b.write(s, c.aor, c.old)
-	}
 }
 
 // write makes a change that nobody waits for; s is locked.

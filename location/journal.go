@@ -42,6 +42,7 @@ type change struct {
 	entry   *entry // where the table has, or had, the set
 	version uint64 // of the set there
 	late    bool   // it is a refresh; nobody waits for it
+	undo    bool   // the table is to have old again when the disk refuses the change
 	old     []Binding
 	done    func(set []Binding, err error)
 }
@@ -149,6 +150,9 @@ func (j *journal) round() (more bool) {
 
 // tell says what came of changes.
 func (j *journal) tell(all []change, err error) {
+	if err != nil {
+		chain(all)
+	}
 	for i := range all {
 		j.table.told(&all[i], err)
 	}
