@@ -117,8 +117,15 @@ func (m *mmsg) WriteBatch(ms []ipv4.Message, flags int) (int, error) {
 	for i := range v.count {
 		v.set(i, &ms[i])
 		a := ms[i].Addr.(*net.UDPAddr)
+		ip := a.IP.To4()
+		if ip == nil { // those in front of it are sent
+			if v.count = i; i == 0 {
+				return 0, syscall.EAFNOSUPPORT
+			}
+			break
+		}
 		v.names[i].Family = syscall.AF_INET
-		copy(v.names[i].Addr[:], a.IP)
+		copy(v.names[i].Addr[:], ip)
 		*(*[2]byte)(unsafe.Pointer(&v.names[i].Port)) = [2]byte{byte(a.Port >> 8), byte(a.Port)}
 	}
 	return v.result(m.raw.Write(v.call))
