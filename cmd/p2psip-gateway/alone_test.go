@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +15,9 @@ import (
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/gateway"
+	"github.com/p2psip/p2psip-gateway/cmd/p2psip-gateway/internal/identity"
+	"github.com/p2psip/p2psip-gateway/overlay"
+	"github.com/p2psip/p2psip-gateway/overlay/wire"
 )
 
 // published is how many registrations of a node are in each state.
@@ -87,6 +92,62 @@ func registerOnce(user, server string) error {
 	return fmt.Errorf("%s: no answer", user)
 }
 
+// startTrusting starts a node that lets registerAll register anybody.
+func (r *ring) startTrusting(t *testing.T, m *ringNode) {
+	t.Helper()
+	conf, err := os.ReadFile(m.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, m.file, strings.Replace(string(conf), "registrar:\n", "registrar:\n  trusted: [127.0.0.2/32]\n", 1))
+	r.start(t, m)
+}
+
+// Whoever comes first may ask for anybody in the moment in which he is linked, and finds him: visitors come at once, each of whom asks for one of many
+// users as soon as he has a link. Were they not kept waiting they would ask some milliseconds after the node began to store its records.
+func TestProcessesAloneKeepWhoeverComesWaiting(t *testing.T) {
+	const visitors = 16
+	var users []string
+	for i := range 1000 {
+		users = append(users, fmt.Sprint(2000+i))
+	}
+	r := newRing(t, program(t, ""), 1, users)
+	authority := filepath.Join(r.dir, "overlay")
+	o, _, err := identity.LoadDocument(filepath.Join(authority, identity.DocumentFile), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var coming []overlay.Visitor
+	for i := range visitors {
+		name := fmt.Sprintf("visitor%d", i)
+		r.command(t, "identity", "issue", "--dir", authority, "--name", name, "--out", filepath.Join(r.dir, name))
+		self, err := identity.LoadNode(filepath.Join(r.dir, name), o, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		coming = append(coming, overlay.Visitor{Overlay: o, Self: self, Addresses: []string{r.members[0].overlay}})
+	}
+	first := r.members[0]
+	r.startTrusting(t, first)
+	registerAll(t, users, first.sip)
+	if n, err := published(first.admin); err != nil || n["alone"] != len(users) {
+		t.Fatalf("%v %v", n, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), e2eWait)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i, v := range coming {
+		wg.Go(func() {
+			aor := users[i*len(users)/visitors] + "@p2psip.test"
+			values, err := v.Fetch(ctx, wire.ResourceIDOf(aor), wire.KindSIPRegistration)
+			if err != nil || len(values) != 1 {
+				t.Errorf("%s: %d records, %v", aor, len(values), err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // A thousand users are registered at a node that was alone since it started, and nothing of them is published. The second node finds each of them at its first
 // try, and so does its phone; when the first is killed the records are still there, and when it is back its phones are called.
 func TestProcessesAloneUntilSomebodyComes(t *testing.T) {
@@ -96,12 +157,7 @@ func TestProcessesAloneUntilSomebodyComes(t *testing.T) {
 	}
 	r := newRing(t, program(t, ""), 2, users)
 	first, second := r.members[0], r.members[1]
-	conf, err := os.ReadFile(first.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, first.file, strings.Replace(string(conf), "registrar:\n", "registrar:\n  trusted: [127.0.0.2/32]\n", 1))
-	r.start(t, first)
+	r.startTrusting(t, first)
 	callee := newSoftPhone(t, "2000", first.sip)
 	if err := callee.register(600); err != nil {
 		t.Fatal(err)
