@@ -59,6 +59,43 @@ func (s *schedule) release(now time.Time, told func()) {
 	}
 }
 
+// leave notes that somebody was registered while nobody else was there.
+func (s *schedule) leave(key string) {
+	if s.alone && key != "" && len(s.left) < maxOffered {
+		if s.left == nil {
+			s.left = make(map[string]struct{})
+		}
+		s.left[key] = struct{}{}
+	}
+}
+
+// release is for who has come. Those who were registered before, and are not now, have their certificates shown: to him they are users, who are absent.
+func (p *Publisher) release(ctx context.Context) {
+	var absent []string
+	p.do(func(now time.Time, s *schedule) {
+		s.release(now, p.peer.Welcome)
+		for key := range s.left {
+			if s.records[key] == nil {
+				absent = append(absent, key)
+			}
+		}
+		s.left = nil
+	})
+	if p.certificates == nil || len(absent) == 0 {
+		return
+	}
+	p.running.Go(func() {
+		for _, key := range absent {
+			if ctx.Err() != nil {
+				return
+			}
+			if by, err := p.keys.Signer(key); err == nil {
+				p.certificates.OfferFirst(by)
+			}
+		}
+	})
+}
+
 // pay notes that r, if somebody waits for it, was tried.
 func (s *schedule) pay(r *record) {
 	if r != nil && r.owed {

@@ -297,3 +297,30 @@ func TestNoCertificateIsShownBeforeSomebodyComes(t *testing.T) {
 		<-ended
 	})
 }
+
+// Who was registered while nobody else was there, and is not any more, is a user nevertheless: who comes is to know it.
+func TestWhoHasGoneMeanwhileIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRing(t).gateway("gw1")
+		g.company = make(chan struct{})
+		b := &bench{T: t, gateway: g}
+		c, stop := b.showing()
+		b.offering(c)
+		for _, aor := range []location.AOR{"alice@example.org", "bob@example.org"} {
+			b.publish(aor, time.Hour)
+			b.answered(b.withdraw(aor), nil)
+		}
+		b.publish("bob@example.org", time.Hour)
+		b.comes()
+		b.after(time.Second)
+		for _, aor := range []string{"alice@example.org", "bob@example.org"} {
+			if n := len(b.stand(aor, wire.KindCertificateByUser)); n != 1 {
+				t.Errorf("%d certificates of %s", n, aor)
+			}
+		}
+		b.found("alice@example.org", 0)
+		b.found("bob@example.org", 1)
+		b.stop()
+		stop()
+	})
+}

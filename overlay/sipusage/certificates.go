@@ -27,6 +27,7 @@ var (
 type Certificates struct {
 	peer  Peer
 	queue chan *trust.Signer
+	first chan *trust.Signer // before those in queue
 	check func(*trust.Signer) error
 
 	mu   sync.Mutex
@@ -38,7 +39,8 @@ type Certificates struct {
 // NewCertificates returns what puts certificates into the overlay through peer. self is the gateway's own. Nothing is stored
 // before Run.
 func NewCertificates(peer Peer, self *trust.Signer) *Certificates {
-	return &Certificates{peer: peer, self: self, queue: make(chan *trust.Signer, maxOffered), due: make(map[[sha256.Size]byte]time.Time)}
+	return &Certificates{peer: peer, self: self, queue: make(chan *trust.Signer, maxOffered), first: make(chan *trust.Signer, maxOffered),
+		due: make(map[[sha256.Size]byte]time.Time)}
 }
 
 // Check has f look at the certificate of each user before it is shown to others; what f refuses is not. It is called before Run.
@@ -46,18 +48,25 @@ func (c *Certificates) Check(f func(*trust.Signer) error) { c.check = f }
 
 // Offer has the certificate of s stored, unless it was not long ago. It does not block: when many wait already, nothing
 // happens, and a later offer does it.
-func (c *Certificates) Offer(s *trust.Signer) {
+func (c *Certificates) Offer(s *trust.Signer) { c.offer(s, c.queue, 0) }
+
+// OfferFirst is Offer for the certificate of a user who is registered nowhere any more: nothing else says that there is such a user, and that calls are not to
+// go to a trunk. It is stored before all that wait.
+func (c *Certificates) OfferFirst(s *trust.Signer) { c.offer(s, c.first, retryCertificate) }
+
+// offer adds to a queue what is not looked at for longer than wait.
+func (c *Certificates) offer(s *trust.Signer, queue chan<- *trust.Signer, wait time.Duration) {
 	now, sum := time.Now(), sha256.Sum256(s.Chain()[0].Raw)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now.Before(c.due[sum]) {
+	if c.due[sum].After(now.Add(wait)) {
 		return
 	}
 	if len(c.due) >= maxRecords {
 		clear(c.due) // all of them are looked up once more than needed
 	}
 	select {
-	case c.queue <- s:
+	case queue <- s:
 		c.due[sum] = now.Add(retryCertificate)
 	default:
 	}
@@ -92,13 +101,32 @@ func (c *Certificates) Run(ctx context.Context) {
 	for {
 		c.Offer(c.own())
 		select {
+		case s := <-c.first:
+			c.show(ctx, s)
+			continue
+		default:
+		}
+		select {
+		case s := <-c.first:
+			c.show(ctx, s)
 		case s := <-c.queue:
-			c.publish(ctx, s)
-			pause(ctx, certificateInterval)
+			c.show(ctx, s)
 		case <-t.C:
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// show stores a certificate, unless that was done while it waited: it may wait in both queues.
+func (c *Certificates) show(ctx context.Context, s *trust.Signer) {
+	sum := sha256.Sum256(s.Chain()[0].Raw)
+	c.mu.Lock()
+	stands := c.due[sum].After(time.Now().Add(retryCertificate))
+	c.mu.Unlock()
+	if !stands {
+		c.publish(ctx, s)
+		pause(ctx, certificateInterval)
 	}
 }
 

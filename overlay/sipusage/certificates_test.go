@@ -25,6 +25,17 @@ func (b *bench) showing() (c *Certificates, stop func()) {
 	return c, func() { cancel(); <-ended }
 }
 
+// offering runs a publisher that offers certificates to c.
+func (b *bench) offering(c *Certificates) {
+	b.p = NewPublisher(b.gateway, b.self, b.gateway)
+	b.p.ShowCertificates(c)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { b.p.Run(ctx); close(ended) }()
+	b.stop = func() { cancel(); <-ended }
+	synctest.Wait()
+}
+
 func (b *bench) stand(name string, kind wire.KindID) []overlay.Value {
 	b.Helper()
 	values, err := b.Fetch(context.Background(), wire.ResourceIDOf(name), kind)
@@ -116,12 +127,7 @@ func TestCertificatesOfUsers(t *testing.T) {
 		c, stop := b.showing()
 		defer stop()
 		b.stop()
-		b.p = NewPublisher(b.gateway, b.self, b.gateway)
-		b.p.ShowCertificates(c)
-		ctx, cancel := context.WithCancel(context.Background())
-		ended := make(chan struct{})
-		go func() { b.p.Run(ctx); close(ended) }()
-		b.stop = func() { cancel(); <-ended }
+		b.offering(c)
 		const users = 40
 		for i := range users {
 			b.publish(location.AOR(fmt.Sprintf("user%d@%s", i, domain)), time.Hour)
@@ -249,6 +255,39 @@ func TestCertifiedUser(t *testing.T) {
 		b.set(func(r *ring) { r.fail = func(string) error { return overlay.ErrTimeout } })
 		if _, err := s.Certified(context.Background(), "other@"+domain); !errors.Is(err, location.ErrUnavailable) {
 			b.Errorf("without an answer: %v", err)
+		}
+	})
+}
+
+// A user who is registered nowhere any more is known by the certificate alone: it does not wait for those of users who are.
+func TestTheCertificateOfWhoHasGoneComesFirst(t *testing.T) {
+	publishing(t, func(b *bench) {
+		c, stop := b.showing()
+		defer stop()
+		b.stop()
+		b.offering(c)
+		const users = 100
+		for i := range users {
+			b.publish(location.AOR(fmt.Sprintf("user%d@%s", i, domain)), time.Hour)
+		}
+		const last = "user99@" + domain
+		b.answered(b.withdraw(last), nil)
+		b.after(3 * certificateInterval)
+		if n := len(b.stand(last, wire.KindCertificateByUser)); n != 1 {
+			b.Errorf("%d certificates of a user who has gone", n)
+		}
+		b.after((users + 4) * certificateInterval)
+		for i := range users {
+			if n := len(b.stand(fmt.Sprintf("user%d@%s", i, domain), wire.KindCertificateByUser)); n != 1 {
+				b.Errorf("%d certificates of user %d", n, i)
+			}
+		}
+		fetches := b.fetched()
+		b.publish(last, time.Hour)
+		b.answered(b.withdraw(last), nil)
+		b.after(time.Minute)
+		if n := b.fetched() - fetches; n != 0 {
+			b.Errorf("%d Fetches for a certificate that stands", n)
 		}
 	})
 }

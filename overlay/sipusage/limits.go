@@ -38,10 +38,9 @@ const (
 	checkCertificate = 24 * time.Hour  // a certificate that stands in the overlay may have been lost with three peers at once
 	retryCertificate = 5 * time.Minute // one that does not; for those of users it takes an offer besides
 	// certificateInterval is the pause behind each: nobody waits for them, so a start with thousands of users spreads their cost, which in a ring is
-	// a Fetch, a Store and two copies. Until it is the turn of a user's, others go by the registration; only who has none any more is taken
-	// for unknown, not for absent.
+	// a Fetch, a Store and two copies. Until it is the turn of a user's, others go by the registration; those who have none any more come first.
 	certificateInterval = 250 * time.Millisecond
-	maxOffered          = 4096 // certificates that wait to be looked up
+	maxOffered          = 4096 // certificates that wait to be looked up, of those who come first and of the others
 	// maxUserCertificates is how many users' certificates stand at our Node-ID, besides our own: max-count is 32 unless the
 	// overlay says otherwise, and one place is for our next certificate.
 	maxUserCertificates = 30

@@ -185,7 +185,7 @@ func (p *Publisher) Run(ctx context.Context) {
 		case <-p.wake:
 		case <-company:
 			company = nil
-			p.do(func(now time.Time, s *schedule) { s.release(now, p.peer.Welcome) })
+			p.release(ctx)
 		case <-p.peer.Uncertain():
 			p.do(func(now time.Time, s *schedule) { s.renew(now) })
 		case <-ctx.Done():
@@ -335,10 +335,14 @@ func (p *Publisher) store(ctx context.Context, t *task) outcome {
 			o.storageTime += (time.Minute << try).Milliseconds()
 		}
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		o.err = unavailable("store "+t.key, err)
-	} else if t.want && p.certificates != nil {
+	case p.certificates == nil:
+	case t.want:
 		p.certificates.Offer(by)
+	case t.key != "":
+		p.certificates.OfferFirst(by)
 	}
 	return o
 }

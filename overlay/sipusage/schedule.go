@@ -78,9 +78,10 @@ type schedule struct {
 	records  map[string]*record
 	due      dueHeap
 	inFlight int
-	online   bool // the overlay can be used
-	alone    bool // but nobody else is there
-	owed     int  // records that somebody waits for
+	online   bool                // the overlay can be used
+	alone    bool                // but nobody else is there
+	left     map[string]struct{} // who was registered meanwhile, and may be no more
+	owed     int                 // records that somebody waits for
 	paid     func()
 	rand     *rand.Rand
 	calls    []func()
@@ -168,6 +169,7 @@ func (s *schedule) withdraw(now time.Time, key string, value wire.StoredValue, d
 		r.waiters = append(r.waiters, done)
 	case r.flight == nil && r.end.IsZero():
 		s.forget(r) // nothing ever left this gateway
+		s.leave(key)
 		s.call(done, nil)
 	case r.removed(now):
 		s.call(done, nil)
