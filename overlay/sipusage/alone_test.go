@@ -281,10 +281,17 @@ func TestNoCertificateIsShownBeforeSomebodyComes(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Offer(alice)
-		time.Sleep(time.Hour)
+		for range 2 * maxOffered { // two months of calls
+			time.Sleep(2 * retryCertificate)
+			c.Offer(alice)
+			c.OfferFirst(alice)
+		}
 		synctest.Wait()
 		if n := len(g.log()); n != 0 {
 			t.Errorf("%d Stores", n)
+		}
+		if n := len(c.queue) + len(c.first); n > 2 {
+			t.Errorf("%d certificates wait", n)
 		}
 		close(g.company)
 		time.Sleep(time.Second)

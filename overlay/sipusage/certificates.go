@@ -33,14 +33,16 @@ type Certificates struct {
 	mu   sync.Mutex
 	self *trust.Signer
 	due  map[[sha256.Size]byte]time.Time // when to look again, by certificate
-	full time.Time                       // until then there is no room at our Node-ID, and no need to fetch all that stands there
+	// waiting are those in a queue; true: in first. While nobody else is there, they wait for as long as that takes.
+	waiting map[[sha256.Size]byte]bool
+	full    time.Time // until then there is no room at our Node-ID, and no need to fetch all that stands there
 }
 
 // NewCertificates returns what puts certificates into the overlay through peer. self is the gateway's own. Nothing is stored
 // before Run.
 func NewCertificates(peer Peer, self *trust.Signer) *Certificates {
 	return &Certificates{peer: peer, self: self, queue: make(chan *trust.Signer, maxOffered), first: make(chan *trust.Signer, maxOffered),
-		due: make(map[[sha256.Size]byte]time.Time)}
+		due: make(map[[sha256.Size]byte]time.Time), waiting: make(map[[sha256.Size]byte]bool)}
 }
 
 // Check has f look at the certificate of each user before it is shown to others; what f refuses is not. It is called before Run.
@@ -48,26 +50,38 @@ func (c *Certificates) Check(f func(*trust.Signer) error) { c.check = f }
 
 // Offer has the certificate of s stored, unless it was not long ago. It does not block: when many wait already, nothing
 // happens, and a later offer does it.
-func (c *Certificates) Offer(s *trust.Signer) { c.offer(s, c.queue, 0) }
-
-// OfferFirst is Offer for the certificate of a user who is registered nowhere any more: nothing else says that there is such a user, and that calls are not to
-// go to a trunk. It is stored before all that wait.
-func (c *Certificates) OfferFirst(s *trust.Signer) { c.offer(s, c.first, retryCertificate) }
-
-// offer adds to a queue what is not looked at for longer than wait.
-func (c *Certificates) offer(s *trust.Signer, queue chan<- *trust.Signer, wait time.Duration) {
+func (c *Certificates) Offer(s *trust.Signer) {
 	now, sum := time.Now(), sha256.Sum256(s.Chain()[0].Raw)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.due[sum].After(now.Add(wait)) {
-		return
+	if _, waits := c.waiting[sum]; !waits && !now.Before(c.due[sum]) {
+		c.queueUp(now, s, sum, false)
+	}
+}
+
+// OfferFirst is Offer for a certificate that is missed until it stands, and comes before all others: of a user who is registered nowhere any more, but whose
+// calls are not to go to a trunk; of one who calls and is not registered; of an account; our own.
+func (c *Certificates) OfferFirst(s *trust.Signer) {
+	now, sum := time.Now(), sha256.Sum256(s.Chain()[0].Raw)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if first, waits := c.waiting[sum]; !first && (waits || !now.Before(c.due[sum])) {
+		c.queueUp(now, s, sum, true)
+	}
+}
+
+// queueUp adds to a queue. c.mu is held.
+func (c *Certificates) queueUp(now time.Time, s *trust.Signer, sum [sha256.Size]byte, first bool) {
+	queue := c.queue
+	if first {
+		queue = c.first
 	}
 	if len(c.due) >= maxRecords {
 		clear(c.due) // all of them are looked up once more than needed
 	}
 	select {
 	case queue <- s:
-		c.due[sum] = now.Add(retryCertificate)
+		c.due[sum], c.waiting[sum] = now.Add(retryCertificate), first
 	default:
 	}
 }
@@ -77,7 +91,7 @@ func (c *Certificates) Renew(self *trust.Signer) {
 	c.mu.Lock()
 	c.self = self
 	c.mu.Unlock()
-	c.Offer(self)
+	c.OfferFirst(self)
 }
 
 func (c *Certificates) own() *trust.Signer {
@@ -99,7 +113,7 @@ func (c *Certificates) Run(ctx context.Context) {
 	t := time.NewTicker(retryCertificate)
 	defer t.Stop()
 	for {
-		c.Offer(c.own())
+		c.OfferFirst(c.own())
 		select {
 		case s := <-c.first:
 			c.show(ctx, s)
@@ -123,6 +137,7 @@ func (c *Certificates) show(ctx context.Context, s *trust.Signer) {
 	sum := sha256.Sum256(s.Chain()[0].Raw)
 	c.mu.Lock()
 	stands := c.due[sum].After(time.Now().Add(retryCertificate))
+	delete(c.waiting, sum)
 	c.mu.Unlock()
 	if !stands {
 		c.publish(ctx, s)

@@ -26,7 +26,7 @@ const (
 
 // openAccounts makes what registers accounts at providers. None is before registerAccounts.
 func (g *Gateway) openAccounts(sender sip.Sender, resolver *resolve.Resolver) {
-	leases := sipusage.NewLeases(g.peer, g.o.Keyring, g.shown.Offer)
+	leases := sipusage.NewLeases(g.peer, g.o.Keyring, g.shown.OfferFirst)
 	g.accounts = trunk.NewAccounts(trunk.AccountOptions{
 		Sender: sender, Resolve: resolver.Resolve, Domain: g.o.Config.Domain, Owner: owner{leases}, Changed: g.accountChanged,
 	})

@@ -33,7 +33,7 @@ type vouchers struct {
 
 func (g *Gateway) newVouchers() *vouchers {
 	return &vouchers{
-		registered: func(aor location.AOR) bool { return len(g.locator.Local(aor)) > 0 }, signer: g.o.Keyring.Signer, show: g.shown.Offer,
+		registered: func(aor location.AOR) bool { return len(g.locator.Local(aor)) > 0 }, signer: g.o.Keyring.Signer, show: g.shown.OfferFirst,
 		log: g.refusals, queue: make(chan location.AOR, vouchQueue), next: map[location.AOR]time.Time{},
 	}
 }
