@@ -82,6 +82,11 @@ func (c *change) parse(req *message.Message) bool {
 	return true
 }
 
+// binds reports whether a contact is to be bound, or to stay so.
+func (c *change) binds() bool {
+	return slices.ContainsFunc(c.contacts, func(one contact) bool { return one.expires != 0 })
+}
+
 func newContact(v message.ContactValue, uri message.URI, header time.Duration) contact {
 	c := contact{uri: v.URI, parsed: uri, q: v.Q, expires: header}
 	if v.HasExpires {

@@ -29,7 +29,7 @@ func (r *Registrar) Prompt(o sip.Offer) (rest func(sip.ServerTransaction)) {
 		return nil
 	case a.res != nil:
 		return func(tx sip.ServerTransaction) { r.respond(tx, a) }
-	case c.query:
+	case !c.binds(): // no binding would name it
 		return func(tx sip.ServerTransaction) { r.update(tx, c) }
 	}
 	set, ok := r.c.Bindings.Refresh(c.aor, r.edit(c))

@@ -138,3 +138,12 @@ func TestATrustedPhoneIsAnsweredAtOnceToo(t *testing.T) {
 	p.wants("again", 200, "", 2, "Contact: <sip:a@h>")
 	p.wants("transaction", 420, "", 2, "Contact: <sip:a@h>", "Require: x")
 }
+
+// A removal of what is not bound changes nothing, and no binding names it: its transaction has the answer for a repetition.
+func TestRFC3261_8_2_7_ARemovalOfNothingHasATransaction(t *testing.T) {
+	p := newPrompter(t)
+	p.wants("transaction", 200, "alice 1", 1, "Contact: <sip:a@h>")
+	p.wants("transaction", 200, "alice 2", 2, "Contact: <sip:gone@h>", "Expires: 0")
+	p.wants("at once", 200, "alice 3", 3, "Contact: <sip:gone@h>;expires=0, <sip:a@h>")
+	p.wants("again", 200, "alice 3", 3, "Contact: <sip:gone@h>;expires=0, <sip:a@h>")
+}
