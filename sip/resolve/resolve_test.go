@@ -123,6 +123,15 @@ func (s *nameServer) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	_ = w.WriteMsg(res) // the client sees what is missing
 }
 
+// keep has answers wait, for all names or for one, until release is called, or the test is over, however it ends.
+func (s *nameServer) keep(t *testing.T, name string) (release func()) {
+	hold := make(chan struct{})
+	s.set(func() { s.hole, s.hold = name, hold })
+	release = sync.OnceFunc(func() { close(hold) })
+	t.Cleanup(release)
+	return release
+}
+
 // questions returns what was asked since the last call, sorted.
 func (s *nameServer) questions() []string {
 	s.mu.Lock()
@@ -330,8 +339,7 @@ func TestCacheIsBounded(t *testing.T) {
 
 func TestOneQuestionForMany(t *testing.T) {
 	s := startServer(t, "a.test. 60 IN A 192.0.2.1", "a.test. 60 IN AAAA 2001:db8::1")
-	hold := make(chan struct{})
-	s.set(func() { s.hold = hold })
+	release := s.keep(t, "")
 	r := newResolver(t, s)
 	var wg sync.WaitGroup
 	started := make(chan struct{}, 20)
@@ -346,7 +354,7 @@ func TestOneQuestionForMany(t *testing.T) {
 	for range 20 {
 		<-started
 	}
-	close(hold)
+	release()
 	wg.Wait()
 	if q := s.questions(); len(q) != 2 {
 		t.Error(q)
@@ -355,8 +363,7 @@ func TestOneQuestionForMany(t *testing.T) {
 
 func TestStartDoesNotBlockAndIsBounded(t *testing.T) {
 	s := startServer(t, "a.test. 60 IN A 192.0.2.1")
-	hold := make(chan struct{})
-	s.set(func() { s.hold = hold })
+	release := s.keep(t, "")
 	r := newResolver(t, s)
 	type result struct {
 		hops []location.Hop
@@ -384,7 +391,7 @@ func TestStartDoesNotBlockAndIsBounded(t *testing.T) {
 	if err := start("late.test"); !errors.Is(err, ErrBusy) {
 		t.Error(err)
 	}
-	close(hold)
+	release()
 	found := 0
 	for range MaxRunning {
 		if got := <-done; got.err == nil && len(got.hops) == 1 {
@@ -404,8 +411,7 @@ func TestStartDoesNotBlockAndIsBounded(t *testing.T) {
 // Feature: PRX-20
 func TestABlackHoledNameHoldsUpNobodyElse(t *testing.T) {
 	s := startServer(t, "good.test. 0 IN A 192.0.2.1", "good.test. 0 IN AAAA 2001:db8::1")
-	hold := make(chan struct{})
-	s.set(func() { s.hole, s.hold = "hole.test.", hold })
+	release := s.keep(t, "hole.test.")
 	r := newResolver(t, s)
 	ended := make(chan error, maxPerHost)
 	for range maxPerHost {
@@ -427,7 +433,7 @@ func TestABlackHoledNameHoldsUpNobodyElse(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	close(hold)
+	release()
 }
 
 // What the servers said last holds for a minute more when they do not answer; callers hardly wait for them, and then not at all.
@@ -450,14 +456,13 @@ func TestRFC8767_4_AnOldAnswerIsBetterThanNone(t *testing.T) {
 		}
 	}
 	want("fresh", both)
-	hold := make(chan struct{})
-	s.set(func() { s.hold = hold })
+	release := s.keep(t, "")
 	now.Store(11)
 	want("the servers are silent", both)
 	eventually(t, func() bool { _, ok := r.Immediate(uri(t, "sip:a.test:5060")); return ok }) // they are given up, and nobody waits for a while
 	now.Store(71)
 	want("more than a minute later", "")
-	close(hold)
+	release()
 	s.set(func() { s.hold, s.zone = nil, map[string][]dns.RR{} })
 	s.add(t, "a.test. 10 IN A 192.0.2.9", "a.test. 10 IN SOA . . 1 1 1 1 1")
 	now.Store(90)
@@ -504,8 +509,7 @@ func TestRFC3263_4_1_NAPTR(t *testing.T) {
 
 func TestCallerMayGiveUp(t *testing.T) {
 	s := startServer(t, "a.test. 60 IN A 192.0.2.1")
-	hold := make(chan struct{})
-	s.set(func() { s.hold = hold })
+	release := s.keep(t, "")
 	r := newResolver(t, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -517,7 +521,7 @@ func TestCallerMayGiveUp(t *testing.T) {
 	if err := <-done; !errors.Is(err, ErrDNS) || !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	close(hold)
+	release()
 	// The question goes on for the others.
 	if hops, err := r.Resolve(t.Context(), uri(t, "sip:a.test:5060")); err != nil || len(hops) != 1 {
 		t.Error(hops, err)
