@@ -36,9 +36,9 @@ func newHelper(u *udpSocket, now time.Time) *helper {
 	return &helper{u: u, seed: maphash.MakeSeed(), able: runtime.GOMAXPROCS(0) > 1, since: now}
 }
 
-// begin is told of a batch of n datagrams at a time.
-func (h *helper) begin(n int, now time.Time) {
-	if n < batchSize {
+// begin is told of a batch of n datagrams that came at now, and when it was asked for.
+func (h *helper) begin(n int, asked, now time.Time) {
+	if n < batchSize || now.Sub(asked) > busyAfter { // it has waited, however many came then
 		h.since = now
 	}
 	h.part = h.able && now.Sub(h.since) > busyAfter || h.work.Load() > 0

@@ -43,7 +43,7 @@ func TestAHelperKeepsTheOrderOfEachCall(t *testing.T) {
 			n-- // a pause
 		}
 		now = now.Add(busyAfter / 2)
-		h.begin(n, now)
+		h.begin(n, now, now)
 		for i := range n {
 			id := strconv.Itoa((batch*batchSize + i) % calls)
 			m := &message.Message{Method: "INFO"}
@@ -75,14 +75,24 @@ func TestAReaderThatKeepsUpHasNoHelp(t *testing.T) {
 	h := &helper{able: true, since: now}
 	for range 100 {
 		now = now.Add(gatherUDP)
-		h.begin(batchSize, now)
-		h.begin(1, now)
+		h.begin(batchSize, now, now)
+		h.begin(1, now, now)
 		if h.part {
 			t.Fatal("divided")
 		}
 	}
-	h.begin(batchSize, now.Add(busyAfter+1))
+	asked := now
+	for range 2 { // it had none
+		now = now.Add(busyAfter)
+		h.begin(batchSize, asked, now)
+		asked = now
+	}
 	if !h.part {
 		t.Error("no help when there was no pause")
+	}
+	// It slept for a second, and then many came at once.
+	h.begin(batchSize, asked, now.Add(time.Second))
+	if h.part {
+		t.Error("divided behind a long pause")
 	}
 }

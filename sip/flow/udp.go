@@ -110,8 +110,8 @@ func (u *udpSocket) read() {
 			in[i].OOB = u.info.room()
 		}
 	}
-	yielded := time.Now()
-	g, h := newGather(gatherUDP, yielded), newHelper(u, yielded)
+	asked := time.Now()
+	yielded, g, h := asked, newGather(gatherUDP, asked), newHelper(u, asked)
 	defer h.end()
 	for {
 		n, err := u.batch.ReadBatch(in, waitForOne)
@@ -127,7 +127,7 @@ func (u *udpSocket) read() {
 		}
 		came := time.Now()
 		g.came(n, came)
-		h.begin(n, came)
+		h.begin(n, asked, came)
 		u.cork()
 		for i := range in[:n] {
 			u.receive(h, in[i].Buffers[0][:in[i].N], addrPort(in[i].Addr), in[i].OOB[:in[i].NN])
@@ -137,6 +137,7 @@ func (u *udpSocket) read() {
 		// A goroutine that has run for 10 ms without a pause loses its processor to the runtime's monitor, which then looks every
 		// 20 µs for a while.
 		now := time.Now()
+		asked = now
 		if now.Sub(yielded) > yieldAfter {
 			runtime.Gosched()
 			yielded = now
