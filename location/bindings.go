@@ -160,9 +160,7 @@ func (b *Bindings) told(c *change, err error) {
 	case c.late:
 		b.postpone(c)
 	default:
-		if c.undo {
-			b.takeBack(c)
-		}
+		b.takeBack(c)
 		err = fmt.Errorf("location: journal: %w: %w", err, ErrUnavailable)
 	}
 	if c.done != nil {
@@ -210,11 +208,14 @@ func (b *Bindings) install(s *shard, e *entry, set []Binding) {
 
 // write makes a change that nobody waits for; s is locked.
 func (b *Bindings) write(s *shard, aor AOR, set []Binding) {
-	e := s.entry(aor)
+	e, full := s.entry(aor), false
 	if b.journal != nil {
-		_ = b.journal.put(change{aor: aor, set: set, entry: e, version: e.version + 1})
+		full = b.journal.put(change{aor: aor, set: set, entry: e, version: e.version + 1}) != nil
 	}
 	b.install(s, e, set)
+	if full {
+		b.rewrite(e)
+	}
 }
 
 // All iterates over a snapshot of every AOR with bindings that live at now.
@@ -240,8 +241,7 @@ func (s *shard) snapshot() map[AOR][]Binding {
 	return m
 }
 
-// Sweep removes the bindings that expired by now and returns the AORs that lost one, with what is left of each. A removal that
-// the journal has no room for is made again by the first Sweep after the next Open.
+// Sweep removes the bindings that expired by now and returns the AORs that lost one, with what is left of each.
 func (b *Bindings) Sweep(now time.Time) map[AOR][]Binding {
 	changed := map[AOR][]Binding{}
 	for _, aor := range b.popDue(now) {

@@ -12,13 +12,16 @@ import (
 
 // onDisk is what is known of how the disk has a set: like the table, but for when the bindings were refreshed last, and end.
 type onDisk struct {
-	until int64 // ms of the Unix epoch: each binding lives until then at least; 0: that is not known
+	until int64 // ms of the Unix epoch: each binding lives until then at least; 0: that is not known; unwritten
 	next  int64 // likewise of what is to be written, or being written, and of all that the table had since
 	late  bool  // the entry is among those that the journal is to write
 }
 
-// forever is the until of a table without a disk.
-const forever = math.MaxInt64
+// forever is the until of a table without a disk, unwritten that of a set that the disk does not have and is to have, as if it were only refreshed.
+const (
+	forever   = math.MaxInt64
+	unwritten = -1
+)
 
 // Refresh is Update where the bindings of aor are only refreshed, and need not be durable before who asked is answered. Otherwise nothing is
 // changed, and ok is false: Update tells what there is to be told.
@@ -27,7 +30,7 @@ func (b *Bindings) Refresh(aor AOR, edit Edit) (set []Binding, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.m[aor]
-	if e == nil || e.known.until == 0 {
+	if e == nil || e.known.until <= 0 {
 		return nil, false
 	}
 	set, err := edit(e.set)
@@ -57,7 +60,7 @@ func (b *Bindings) refresh(e *entry, set []Binding) bool {
 
 // covers reports whether set does no more than refresh bindings that the disk has, and keeps for long enough.
 func (e *entry) covers(set []Binding) bool {
-	if e.known.until == 0 || len(set) != len(e.set) {
+	if e.known.until <= 0 || len(set) != len(e.set) {
 		return false
 	}
 	for i := range set {
@@ -105,13 +108,22 @@ func (b *Bindings) appendLate(all []change, late []*entry) []change {
 		s := b.shard(e.due.aor)
 		s.mu.Lock()
 		e.known.late = false
-		if e.known.until != 0 && len(e.set) > 0 {
+		switch {
+		case len(e.set) > 0 && e.known.until != 0:
 			e.known.next = firstExpiry(e.set).UnixMilli()
+			fallthrough
+		case e.known.until == unwritten && s.m[e.due.aor] == nil:
 			all = append(all, change{aor: e.due.aor, set: e.set, entry: e, version: e.version, late: true})
 		}
 		s.mu.Unlock()
 	}
 	return all
+}
+
+// rewrite has the set of e, whose shard is locked, written with the next changes, for it could not be; whoever waited for it has been told.
+func (b *Bindings) rewrite(e *entry) {
+	e.known.until = unwritten
+	e.known.late = e.known.late || b.journal.later(e)
 }
 
 // kept notes that the disk has a set.

@@ -15,21 +15,21 @@ func chain(all []change) {
 	}
 }
 
-// takeBack undoes a change that the disk refused. When there was another one since, that one stays, and takes this one back as well should it fail.
+// takeBack undoes a change that the disk refused, or has it tried again when nobody waited for it. When there was another one since, that one stays,
+// and takes this one back as well should it fail.
 func (b *Bindings) takeBack(c *change) {
 	s := b.shard(c.aor)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, newest := s.m[c.aor], c.entry.version == c.version
+	gone := e == nil && newest
 	switch {
-	case newest && e == c.entry:
-	case b.journal.pass(c):
-		return
-	case !newest || e != nil:
-		return
+	case !c.undo && newest && (gone || e == c.entry):
+		b.rewrite(c.entry)
+	case newest && e == c.entry, c.undo && !b.journal.pass(c) && gone:
+		// The disk may have taken what it was said to have refused. If it takes this, that is mended.
+		b.write(s, c.aor, c.old)
 	}
-	// The disk may have taken what it was said to have refused. If it takes this, that is mended.
-	b.write(s, c.aor, c.old)
 }
 
 // pass leaves what c was to take back to the next change of its AOR; false when none is queued. The AOR's shard is locked.

@@ -2,6 +2,8 @@ package location
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -75,6 +77,70 @@ func TestEveryRefusedChangeIsTakenBack(t *testing.T) {
 		}
 		if got := contacts(table, "a@d"); got != c.want || table.Count() != len(table.Get("a@d", epoch)) {
 			t.Errorf("%s: %q at last, %d bindings are counted", name, got, table.Count())
+		}
+	}
+}
+
+// Whatever the disk refuses, and whatever comes meanwhile: when it takes things again, it has what the table has, and nothing is told but the truth.
+func TestTheDiskEndsUpWithWhatTheTableHas(t *testing.T) {
+	for seed := range uint64(4) {
+		s := newScene(t, seed)
+		table, now := s.j.table, epoch
+		act := func() {
+			aor, contact, n := user(s.r.IntN(4)), fmt.Sprintf("sip:%d@h", s.r.IntN(3)), s.r.IntN(12)
+			edit := func(old []Binding) ([]Binding, error) {
+				left := slices.DeleteFunc(slices.Clone(old), func(b Binding) bool { return b.Contact == contact || !b.Expires.After(now) })
+				if n < 4 {
+					return left, nil
+				}
+				return append(left, binding(contact, now.Add(time.Hour))), nil
+			}
+			switch {
+			case n == 11:
+				now = now.Add(20 * time.Minute)
+				table.Sweep(now)
+			case n > 6:
+				table.Update(aor, refreshed("", now, time.Hour), func([]Binding, error) {})
+			default:
+				table.Update(aor, edit, func([]Binding, error) {})
+			}
+		}
+		for step := range 3000 {
+			for range s.r.IntN(4) {
+				act()
+			}
+			all := s.take()
+			n := len(s.j.late)
+			all = table.appendLate(all, s.j.late[:n:n])
+			s.j.late = s.j.late[n:]
+			for range s.r.IntN(4) {
+				act()
+			}
+			err := errors.New("the disk is full")
+			if s.r.IntN(3) > 0 {
+				err = s.j.commit(all)
+			}
+			s.j.tell(all, err)
+			if step%50 != 0 {
+				continue
+			}
+			s.round(false)
+			s.round(false)
+			held := 0
+			for i := range 4 {
+				want, got := table.set(user(i)), s.setOnDisk(user(i))
+				if held += len(want); len(want) != len(got) {
+					t.Fatalf("seed %d, step %d: %d bindings in the table, %d on the disk", seed, step, len(want), len(got))
+				}
+				for k := range want {
+					if want[k].Contact != got[k].Contact || !want[k].Expires.Equal(got[k].Expires) {
+						t.Fatalf("seed %d, step %d: %v in the table, %v on the disk", seed, step, want[k], got[k])
+					}
+				}
+			}
+			if table.Count() != held {
+				t.Fatalf("seed %d, step %d: %d bindings are counted, there are %d", seed, step, table.Count(), held)
+			}
 		}
 	}
 }
