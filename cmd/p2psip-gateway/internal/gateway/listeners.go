@@ -75,7 +75,27 @@ func sipListener(s string, c SIPConfig) (l flow.Listen, err error) {
 			return l, fmt.Errorf("%q: %s=%s: want advertise=HOST, clients=none|optional|required, allow=NETWORKS or deny=NETWORKS", s, name, value)
 		}
 	}
+	host, ok := bareHost(l.AdvertiseHost)
+	if !ok {
+		return l, fmt.Errorf("%q: advertise %q: want a host name or an IP address, without port", s, l.AdvertiseHost)
+	}
+	l.AdvertiseHost = host
 	return l, nil
+}
+
+// bareHost is a host without the brackets that an IPv6 address has in a URI (RFC 3261 §25.1): who writes it into a message puts them there. ok is false
+// when there is more than a host.
+func bareHost(s string) (host string, ok bool) {
+	if host, found := strings.CutPrefix(s, "["); found {
+		s, found = strings.CutSuffix(host, "]")
+		a, err := netip.ParseAddr(s)
+		return s, found && err == nil && a.Is6()
+	}
+	if strings.Contains(s, ":") {
+		_, err := netip.ParseAddr(s)
+		return s, err == nil
+	}
+	return s, true
 }
 
 func resolveListen(hostport string) (netip.AddrPort, error) {
