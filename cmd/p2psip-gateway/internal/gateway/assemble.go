@@ -299,8 +299,8 @@ func certificateHosts(c Config) []string {
 			hosts = append(hosts, host)
 		}
 	}
-	if c.SIP.Advertise != "" {
-		hosts = append(hosts, c.SIP.Advertise)
+	if host, ok := bareHost(c.SIP.Advertise); ok && host != "" {
+		hosts = append(hosts, host)
 	}
 	return hosts
 }

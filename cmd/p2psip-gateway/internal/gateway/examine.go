@@ -148,7 +148,9 @@ func (e *examination) names(ctx context.Context) {
 			e.warn(key, "E0108", "%q leads nowhere: %v", host, err)
 		}
 	}
-	ask("sip.advertise", e.Config.SIP.Advertise)
+	if host, ok := bareHost(e.Config.SIP.Advertise); ok {
+		ask("sip.advertise", host)
+	}
 	o := e.Config.Overlay
 	for _, l := range []struct {
 		key  string
