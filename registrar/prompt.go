@@ -55,7 +55,8 @@ func (r *Registrar) repeats(o sip.Offer, c *change) bool {
 	set := r.c.Bindings.Get(c.aor, c.now)
 	for i := range set {
 		if set[i].Request == c.id && c.now.Sub(set[i].Updated) < repeatFor {
-			if !c.parse(req) || r.route(req, c) != nil {
+			// The overlay may not have it yet: there was no room for the transaction in which it was to be told.
+			if !c.parse(req) || r.route(req, c) != nil || !r.c.Publisher.Extend(c.aor, lastExpiry(set)) {
 				return false
 			}
 			o.Again(r.ok(req, c, set).res)

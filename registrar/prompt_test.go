@@ -33,6 +33,7 @@ func (f fussy) Authenticate(req *message.Message) (string, []string, bool) {
 type prompter struct {
 	*bench
 	answered int
+	full     bool // there is no room for transactions
 }
 
 func newPrompter(t *testing.T, change ...func(*Config)) *prompter {
@@ -46,7 +47,8 @@ func newPrompter(t *testing.T, change ...func(*Config)) *prompter {
 	return p
 }
 
-// offer offers a REGISTER with a CSeq, and reports what came of it: "at once", "again", or "transaction" when that was needed; and the answer.
+// offer offers a REGISTER with a CSeq, and reports what came of it: "at once", "again", "transaction" when that was needed, or "refused" when there was
+// no room for it; and the answer.
 func (p *prompter) offer(credentials string, cseq int, lines ...string) (how string, res *message.Message) {
 	p.t.Helper()
 	if credentials != "" {
@@ -66,6 +68,9 @@ func (p *prompter) offer(credentials string, cseq int, lines ...string) (how str
 		return "at once", o.answer()
 	case len(o.got) > 0:
 		p.t.Fatal("answered, and there is something left to do")
+	}
+	if p.full {
+		return "refused", message.NewResponse(req, 503, "", "x")
 	}
 	tx := &transaction{req: req, source: p.source, got: make(chan *message.Message, 1)}
 	rest(tx)
@@ -146,4 +151,17 @@ func TestRFC3261_8_2_7_ARemovalOfNothingHasATransaction(t *testing.T) {
 	p.wants("transaction", 200, "alice 2", 2, "Contact: <sip:gone@h>", "Expires: 0")
 	p.wants("at once", 200, "alice 3", 3, "Contact: <sip:gone@h>;expires=0, <sip:a@h>")
 	p.wants("again", 200, "alice 3", 3, "Contact: <sip:gone@h>;expires=0, <sip:a@h>")
+}
+
+// A refresh whose transaction there was no room for was answered 503 by the stack. Its repetition has no 200 either as long as the overlay has not got
+// what it is to have.
+func TestARefreshThatIsNotPublishedIsNoRepetition(t *testing.T) {
+	p := newPrompter(t)
+	p.wants("transaction", 200, "alice 1", 1, "Contact: <sip:a@h>")
+	p.overlay.holds, p.full = false, true
+	p.wants("refused", 503, "alice 2", 2, "Contact: <sip:a@h>")
+	p.full = false
+	p.wants("transaction", 401, "alice 2", 2, "Contact: <sip:a@h>")
+	p.overlay.holds = true
+	p.wants("again", 200, "alice 2", 2, "Contact: <sip:a@h>")
 }
