@@ -43,7 +43,7 @@ func (r *Registrar) publish(tx sip.ServerTransaction, c *change, set []location.
 	}
 	w := &waiter{answer: func(err error) {
 		if err != nil && r.c.Required && len(set) > 0 {
-			r.refuse(tx, notPublished)
+			r.refuse(tx, c, notPublished)
 			return
 		}
 		r.respond(tx, r.ok(tx.Request(), c, set))
@@ -100,7 +100,7 @@ func lastExpiry(set []location.Binding) time.Time {
 // ok is the 200 with every binding at this gateway (RFC 3261 §10.3 step 8). Deviation: bindings that the AOR has at other gateways are not
 // ours to list (RFC 7904 §7 gives each its own record).
 func (r *Registrar) ok(req *message.Message, c *change, set []location.Binding) answer {
-	res := message.NewResponse(req, 200, "", toTag)
+	res := message.ResponseInto(c.answerRoom(), req, 200, "", toTag)
 	now := r.c.Now()
 	gruu := r.c.GRUUs != nil && len(set) > 0 && supports(req, "gruu")
 	buf := make([]byte, 0, 256)
@@ -181,8 +181,8 @@ type answer struct {
 }
 
 // refusal is a refusal with the header fields that are owed with it.
-func (r *Registrar) refusal(req *message.Message, why *sip.Refusal) answer {
-	res := why.Response(req, toTag)
+func (r *Registrar) refusal(req *message.Message, c *change, why *sip.Refusal) answer {
+	res := why.ResponseInto(c.answerRoom(), req, toTag)
 	switch why {
 	case tooBrief:
 		// RFC 3261 §10.3 step 7: "It then MUST generate a 423 [..] with a Min-Expires header field".
@@ -198,8 +198,8 @@ func (r *Registrar) refusal(req *message.Message, why *sip.Refusal) answer {
 	return answer{res, why.Word}
 }
 
-func (r *Registrar) refuse(tx sip.ServerTransaction, why *sip.Refusal) {
-	r.respond(tx, r.refusal(tx.Request(), why))
+func (r *Registrar) refuse(tx sip.ServerTransaction, c *change, why *sip.Refusal) {
+	r.respond(tx, r.refusal(tx.Request(), c, why))
 }
 
 // failure is the refusal that an error of the table means.

@@ -3,6 +3,7 @@ package registrar
 import (
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/p2psip/p2psip-gateway/location"
@@ -23,7 +24,28 @@ type change struct {
 	outbound bool     // a flow is registered, and the phone knows it (RFC 5626)
 	hop      location.Hop
 	now      time.Time
-	id       uint64 // see location.Binding.Request
+	id       uint64           // see location.Binding.Request
+	spare    *message.Message // memory for the answer
+}
+
+// changes keeps those of requests that were answered without a transaction.
+var changes = sync.Pool{New: func() any { return new(change) }}
+
+// free is for when c and its answer, which was sent, are in nobody's hands any longer.
+func (c *change) free(res *message.Message) {
+	res.Reset()
+	*c = change{spare: res}
+	changes.Put(c)
+}
+
+// answerRoom is memory for the answer, of which there is one.
+func (c *change) answerRoom() *message.Message {
+	m := c.spare
+	c.spare = nil
+	if m == nil {
+		m = &message.Message{Fields: make([]message.Field, 0, answerFields)}
+	}
+	return m
 }
 
 // contact is one Contact value. Its strings are the request's.

@@ -14,6 +14,8 @@ const (
 	// flowTimer is how often, in seconds, a phone is to send a keep-alive over a stream: the upper end of what RFC 5626 §4.4.1 has phones
 	// do by themselves.
 	flowTimer = "120"
+	// answerFields is what an answer has room for: more than most need.
+	answerFields = 12
 	// probeSteps is into how many parts the asking of all contacts is divided.
 	probeSteps = 60
 )

@@ -26,6 +26,7 @@ func (r *Registrar) Prompt(o sip.Offer) (rest func(sip.ServerTransaction)) {
 		// RFC 3261 §26.3.2.4: servers are to "challenge questionable requests with only a single 401 [..] forgoing the normal response retransmission
 		// algorithm, and thus behaving statelessly towards unauthenticated requests".
 		r.respond(o, a)
+		c.free(a.res)
 		return nil
 	case a.res != nil:
 		return func(tx sip.ServerTransaction) { r.respond(tx, a) }
@@ -38,7 +39,9 @@ func (r *Registrar) Prompt(o sip.Offer) (rest func(sip.ServerTransaction)) {
 	}
 	r.changed(c.aor)
 	if r.c.Publisher.Extend(c.aor, lastExpiry(set)) {
-		r.respond(o, r.ok(req, c, set))
+		a := r.ok(req, c, set)
+		r.respond(o, a)
+		c.free(a.res)
 		return nil
 	}
 	return func(tx sip.ServerTransaction) { r.publish(tx, c, set) }
@@ -50,6 +53,7 @@ func (r *Registrar) Again(o sip.Offer) bool {
 	return r.address(c, o.Request()) == nil && r.repeats(o, c)
 }
 
+// repeats answers a request that o repeats, and frees c; false when it does not.
 func (r *Registrar) repeats(o sip.Offer, c *change) bool {
 	req := o.Request()
 	set := r.c.Bindings.Get(c.aor, c.now)
@@ -59,7 +63,9 @@ func (r *Registrar) repeats(o sip.Offer, c *change) bool {
 			if !c.parse(req) || r.route(req, c) != nil || !r.c.Publisher.Extend(c.aor, lastExpiry(set)) {
 				return false
 			}
-			o.Again(r.ok(req, c, set).res)
+			a := r.ok(req, c, set)
+			o.Again(a.res)
+			c.free(a.res)
 			return true
 		}
 	}

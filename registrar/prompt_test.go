@@ -17,6 +17,9 @@ type offer struct {
 	again bool
 }
 
+// Respond keeps a copy: res is the registrar's again.
+func (o *offer) Respond(res *message.Message) { o.transaction.Respond(res.Clone()) }
+
 func (o *offer) Again(res *message.Message) { o.again = true; o.Respond(res) }
 
 // fussy is an authenticator that takes each nonce count once.

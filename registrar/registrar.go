@@ -104,26 +104,28 @@ func (r *Registrar) Request(tx sip.ServerTransaction) {
 
 // begin takes down when a request came, and where from.
 func (r *Registrar) begin(tx sip.ServerTransaction) *change {
-	return &change{hop: tx.Source(), now: r.c.Now()}
+	c := changes.Get().(*change)
+	c.hop, c.now = tx.Source(), r.c.Now()
+	return c
 }
 
 // examine reads a request and checks all that does not depend on what is bound, in the order of RFC 3261 §10.3. It changes nothing; the answer is
 // why nothing may be. bad is what address said.
 func (r *Registrar) examine(c *change, req *message.Message, bad *sip.Refusal) answer {
 	if bad != nil {
-		return r.refusal(req, bad)
+		return r.refusal(req, c, bad)
 	}
 	if a := r.authorise(c, req); a.res != nil {
 		return a
 	}
 	if !c.parse(req) {
-		return r.refusal(req, badRequest)
+		return r.refusal(req, c, badRequest)
 	}
 	if c.query {
 		return answer{}
 	}
 	if why := cmp.Or(r.bulk(c), r.route(req, c)); why != nil {
-		return r.refusal(req, why)
+		return r.refusal(req, c, why)
 	}
 	return answer{}
 }
@@ -148,7 +150,7 @@ func (r *Registrar) update(tx sip.ServerTransaction, c *change) {
 	}
 	r.c.Bindings.Update(c.aor, r.edit(c), func(set []location.Binding, err error) {
 		if err != nil {
-			r.refuse(tx, failure(err))
+			r.refuse(tx, c, failure(err))
 			return
 		}
 		r.changed(c.aor)
@@ -166,11 +168,11 @@ func (r *Registrar) changed(aor location.AOR) {
 func (r *Registrar) authorise(c *change, req *message.Message) answer {
 	if !r.certified(c.hop, c.aor) && !r.trusted(c.hop) {
 		if r.c.Certified != nil && len(r.c.Certified(c.hop)) > 0 {
-			return r.refusal(req, otherUser)
+			return r.refusal(req, c, otherUser)
 		}
 		user, challenge, ok := r.c.Auth.Authenticate(req)
 		if !ok {
-			res := challenged.Response(req, toTag)
+			res := challenged.ResponseInto(c.answerRoom(), req, toTag)
 			for _, v := range challenge {
 				res.Add(message.WWWAuthenticate, v)
 			}
@@ -178,12 +180,12 @@ func (r *Registrar) authorise(c *change, req *message.Message) answer {
 		}
 		if name, _, _ := strings.Cut(string(c.aor), "@"); user != name {
 			// RFC 3261 §10.3 step 4: "If the authenticated user is not authorized to modify bindings, the registrar MUST return a 403".
-			return r.refusal(req, otherUser)
+			return r.refusal(req, c, otherUser)
 		}
 	}
 	if !r.c.Known(c.aor) {
 		// RFC 3261 §10.3 step 5: "If the address-of-record is not valid [..] the registrar MUST send a 404".
-		return r.refusal(req, unknownUser)
+		return r.refusal(req, c, unknownUser)
 	}
 	return answer{}
 }

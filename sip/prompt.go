@@ -11,7 +11,8 @@ type Prompter interface {
 	Prompt(o Offer) (rest func(tx ServerTransaction))
 }
 
-// Offer is a request that has no transaction. It is valid during Prompt only; what it returns is valid as long as that of a transaction.
+// Offer is a request that has no transaction. It is valid during Prompt only, and so is the request when it is answered; otherwise what it returns is
+// valid as long as that of a transaction. A response that it was given is the core's again when the method returns.
 type Offer interface {
 	ServerTransaction
 	// Again is Respond to a request that was answered before.

@@ -14,7 +14,15 @@ type Refusal struct {
 
 // Response is the response that r stands for, with a Warning that says why. RFC 3261 §20.43: warn-code 399 is "Miscellaneous warning".
 func (r *Refusal) Response(req *message.Message, toTag string) *message.Message {
-	res := message.NewResponse(req, r.Status, "", toTag)
+	return r.warn(message.NewResponse(req, r.Status, "", toTag))
+}
+
+// ResponseInto is Response in an empty message that nobody else has.
+func (r *Refusal) ResponseInto(res, req *message.Message, toTag string) *message.Message {
+	return r.warn(message.ResponseInto(res, req, r.Status, "", toTag))
+}
+
+func (r *Refusal) warn(res *message.Message) *message.Message {
 	res.Add(message.Warning, "399 p2psip "+strconv.Quote(r.Word+" "+r.Text))
 	return res
 }

@@ -153,6 +153,8 @@ type Table struct {
 	dials  map[streamKey]*dial
 	per    map[netip.Addr]int
 	closed bool
+
+	rooms sync.Pool // of *message.Message that nobody has any longer: see Recycle
 }
 
 // New binds every socket. Nothing is read before Serve.

@@ -26,6 +26,7 @@ const (
 
 	batchSize       = 8                     // datagrams for one system call: 512 kB of buffers for a socket. 32 gain nothing more, 1 costs 10 %
 	udpQueue        = 4096                  // datagrams that wait while the kernel's buffer is full; later ones are lost, as UDP may
+	udpSpared       = 1 << 17               // octets of a queue that was written whose memory is kept for the next one
 	udpCorked       = 64                    // answers held back while a batch is worked off; a longer queue is written at once
 	busyAfter       = 4 * time.Millisecond  // without a pause of the reader until it has help: two thirds of a processor
 	helperQueue     = 4                     // batches that wait for the helper

@@ -24,6 +24,12 @@ func (t *Table) deliver(m *message.Message, perr *message.ParseError, from locat
 	t.receiver.Deliver(m, from)
 }
 
+// Recycle takes a message that was delivered, and that nobody has any longer: its memory is used for another one.
+func (t *Table) Recycle(m *message.Message) {
+	m.Reset()
+	t.rooms.Put(m)
+}
+
 // stamp fills in received and rport of the top Via. What the sender put there itself is overwritten.
 func stamp(m *message.Message, from netip.AddrPort) {
 	value, _ := m.FirstValue(message.Via)

@@ -11,7 +11,7 @@ import (
 
 // Send writes one message in wire form to a hop: over the connection that it names while that stands, else over another one to the
 // same place, else over a new one; over UDP from the socket that it names. b is the table's to read until it is written, and
-// must not change. receipt may be nil. An error means that nothing was sent and that receipt will not be told.
+// must not change; over UDP it is the caller's again when Send returns. receipt may be nil. An error means that nothing was sent and that receipt will not be told.
 func (t *Table) Send(to location.Hop, b []byte, receipt *Receipt) error {
 	switch {
 	case to.Node != "", to.Transport == TCP, to.Transport == TLS, webSocket(to.Transport):

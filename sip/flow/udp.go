@@ -44,7 +44,9 @@ type udpSocket struct {
 
 	mu       sync.Mutex
 	queue    []datagram
+	text     []byte     // what they say
 	spare    []datagram // the queue before, kept for its memory
+	spared   []byte     // likewise
 	corked   int        // batches being worked off: their answers leave together
 	flushing bool       // somebody writes; what is queued meanwhile, he writes too
 	out      []ipv4.Message
@@ -167,7 +169,8 @@ func (u *udpSocket) receive(h *helper, b []byte, from netip.AddrPort, oob []byte
 		_ = u.send(datagram{b: res, to: from, from: local.Addr()})
 		return
 	}
-	m, err := message.Parse(b)
+	room, _ := u.t.rooms.Get().(*message.Message)
+	m, err := message.ParseInto(room, b)
 	h.deliver(delivery{m, message.AsParseError(err), location.Hop{Transport: UDP, Remote: from, Local: local}})
 }
 
@@ -214,6 +217,9 @@ func (u *udpSocket) send(d datagram) error {
 		u.t.counters.drop(dropUDPQueue)
 		return ErrQueue
 	}
+	at := len(u.text)
+	u.text = append(u.text, d.b...)
+	d.b = u.text[at:]
 	u.queue = append(u.queue, d)
 	if u.corked == 0 || len(u.queue) >= udpCorked {
 		u.flush()
@@ -228,8 +234,8 @@ func (u *udpSocket) flush() {
 	}
 	u.flushing = true
 	for len(u.queue) > 0 {
-		q := u.queue
-		u.queue = u.spare[:0]
+		q, text := u.queue, u.text
+		u.queue, u.text = u.spare[:0], u.spared[:0]
 		u.mu.Unlock()
 		for rest := q; len(rest) > 0; {
 			n := min(len(rest), batchSize)
@@ -238,7 +244,9 @@ func (u *udpSocket) flush() {
 		}
 		clear(q)
 		u.mu.Lock()
-		u.spare = q
+		if u.spare, u.spared = q, text; cap(text) > udpSpared {
+			u.spared = nil
+		}
 	}
 	u.flushing = false
 }

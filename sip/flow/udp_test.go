@@ -116,6 +116,37 @@ func TestWhatIsSentTogetherLeavesAtTheEnd(t *testing.T) {
 	}
 }
 
+func TestOverUDPTheOctetsAreTheCallersAgainWhenSendReturns(t *testing.T) {
+	tb, _ := newTable(t, Config{}, UDP)
+	c := dialUDP(t, addr(tb, 0))
+	u := tb.sockets.Load().udp[0]
+	to := location.Hop{Transport: UDP, Remote: addrPort(c.LocalAddr()), Local: u.local}
+	const rounds, each = 3, 50
+	b := make([]byte, 4)
+	for round := range rounds {
+		tb.Together(func() {
+			for i := range each {
+				b[0], b[1] = byte(round), byte(i)
+				check(t, tb.Send(to, b, nil))
+			}
+		})
+		for i := range each {
+			got := make([]byte, 8)
+			if _, err := c.Read(got); err != nil || got[0] != byte(round) || got[1] != byte(i) {
+				t.Fatalf("datagram %d of round %d is %v, %v", i, round, got[:2], err)
+			}
+		}
+	}
+	tb.Together(func() {
+		for range udpCorked - 1 {
+			check(t, tb.Send(to, make([]byte, 4096), nil))
+		}
+	})
+	if got := cap(u.spared); got > udpSpared {
+		t.Errorf("%d octets are kept for the next queue", got)
+	}
+}
+
 // FuzzStamp: whatever Via comes, what leaves is one that says where it came from.
 func FuzzStamp(f *testing.F) {
 	for _, v := range []string{plainVia, "SIP/2.0/UDP [::1]:5060;rport;branch=1", "SIP/2.0/UDP h ;received=\"a;b\";rport=\t9 ;x, SIP/2.0/UDP i"} {

@@ -214,6 +214,13 @@ func (m *Message) Clone() *Message {
 	return c
 }
 
+// Reset empties m, whose memory may be used for another message then: see ParseInto and ResponseInto. Nobody else may have it any longer; strings
+// that were parts of it stay as they are.
+func (m *Message) Reset() {
+	clear(m.Fields)
+	*m = Message{Fields: m.Fields[:0]}
+}
+
 // withRoom makes a message for so many fields and spareFields more: in one piece of memory when they are not many.
 func withRoom(fields int) *Message {
 	if fields > usualFields {

@@ -19,7 +19,10 @@ func (e *ParseError) Error() string { return "message: " + e.Text }
 // Parse reads one whole message (a datagram). CRLFs in front of it are skipped, and what follows its body is ignored.
 // b may be used again: the message holds copies. When err is not nil it is a *ParseError, and m holds what could be
 // read, enough to answer with; m is nil when Status is 0.
-func Parse(b []byte) (m *Message, err error) {
+func Parse(b []byte) (m *Message, err error) { return ParseInto(nil, b) }
+
+// ParseInto is Parse into an empty message that nobody else has (see Reset), if it has the room; otherwise, and where it is nil, into a new one.
+func ParseInto(room *Message, b []byte) (m *Message, err error) {
 	b = skipCRLF(b)
 	large := len(b) > MaxMessage
 	b = b[:min(len(b), MaxMessage)]
@@ -27,7 +30,7 @@ func Parse(b []byte) (m *Message, err error) {
 	if whole {
 		head = b[:len(head)+2]
 	}
-	var h headReader
+	h := headReader{m: room}
 	h.read(head)
 	switch {
 	case large:
@@ -94,7 +97,11 @@ func (h *headReader) tooLarge() {
 // built from what is good.
 func (h *headReader) read(b []byte) {
 	s := string(b)
-	*h = headReader{length: -1, m: withRoom(min(strings.Count(s, "\n")-1, MaxFields))}
+	fields, m := min(strings.Count(s, "\n")-1, MaxFields), h.m
+	if m == nil || cap(m.Fields) < fields+spareFields {
+		m = withRoom(fields)
+	}
+	*h = headReader{length: -1, m: m}
 	line, rest := h.line(s)
 	h.startLine(line)
 	for rest != "" {

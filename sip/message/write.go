@@ -64,12 +64,17 @@ type response struct {
 // a 100 Timestamp as well (§8.2.6.1). toTag, when not empty, is added to a To without one. An empty reason becomes
 // the usual one. req may be what Parse returned with an error: what is missing in it is missing in the response.
 func NewResponse(req *Message, status int, reason, toTag string) *Message {
+	r := &response{}
+	r.Fields = r.room[:0]
+	return ResponseInto(&r.Message, req, status, reason, toTag)
+}
+
+// ResponseInto is NewResponse into an empty message that nobody else has: see Reset.
+func ResponseInto(res, req *Message, status int, reason, toTag string) *Message {
 	if reason == "" {
 		reason = StatusText(status)
 	}
-	r := &response{Message: Message{StatusCode: status, Reason: reason}}
-	res := &r.Message
-	res.Fields = r.room[:0]
+	res.StatusCode, res.Reason = status, reason
 	for _, f := range req.Fields {
 		switch f.Name {
 		case To:

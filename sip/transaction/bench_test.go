@@ -25,6 +25,7 @@ func (nowhere) Via(_ location.Hop, branch string) string {
 func (nowhere) Address(location.Hop) sip.Address { return sip.Address{} }
 func (nowhere) Alive(location.Hop) bool          { return true }
 func (nowhere) Reliable(to location.Hop) bool    { return to.Transport != flow.UDP }
+func (nowhere) Recycle(m *message.Message)       { m.Reset() }
 
 // BenchmarkServerTransaction is one OPTIONS, parsed, answered and finished, in memory.
 func BenchmarkServerTransaction(b *testing.B) {

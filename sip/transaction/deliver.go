@@ -90,6 +90,7 @@ func (l *Layer) request(m *message.Message, via message.ViaValue, from location.
 	}
 	rest, answered := l.offer(m, via, from)
 	if answered {
+		l.transport.Recycle(m)
 		return
 	}
 	initial := message.Tag(m.Get(message.To)) == ""

@@ -29,6 +29,7 @@ type Transport interface {
 	Address(to location.Hop) sip.Address
 	Alive(to location.Hop) bool
 	Reliable(to location.Hop) bool
+	Recycle(m *message.Message)
 }
 
 // Config is a layer's. The zero value is usable.

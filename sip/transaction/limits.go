@@ -30,6 +30,7 @@ const (
 	defaultTransactions = 1 << 18 // under way: each holds its request and what its user has for it
 	defaultFinished     = 1 << 28 // octets of finished ones: 32 s of 30,000 calls a second
 	remainsRoom         = 160     // octets that most of what is left of a finished transaction fits in, for a moment
+	maxWire             = 8 << 10 // octets of the wire form of a message whose memory is used again
 	retryAfter          = "10"    // seconds, in a 503 of ours
 	drainPoll           = 20 * time.Millisecond
 )

@@ -84,6 +84,27 @@ func TestWhatIsNotAnsweredAtOnceHasATransaction(t *testing.T) {
 	}
 }
 
+// The memory of a request is used again when nobody has it any longer: not that of one with a transaction.
+func TestTheMemoryOfARequestThatLeavesNothingIsUsedAgain(t *testing.T) {
+	c := &prompt{prompt: func(o sip.Offer) func(sip.ServerTransaction) {
+		if o.Request().Get(message.CallID) == "known" {
+			o.Respond(answer(o.Request(), 200))
+		}
+		return nil
+	}}
+	var kept *message.Message
+	c.request = func(tx sip.ServerTransaction) { kept = tx.Request(); tx.Respond(answer(kept, 200)) }
+	virtual(t, Config{}, &c.core, func(l *Layer, w *wire) {
+		l.prompter = c
+		known := parse(ask{method: "REGISTER", branch: "z9hG4bK1", call: "known"})
+		l.Deliver(known, udpHop)
+		l.Deliver(parse(ask{method: "REGISTER", branch: "z9hG4bK2", call: "new"}), udpHop)
+		if len(w.recycled) != 1 || w.recycled[0] != known || kept.Get(message.CallID) != "new" {
+			t.Errorf("%d are used again; %v has a transaction", len(w.recycled), kept)
+		}
+	})
+}
+
 // Before they are refused because the gateway is going down, requests are offered: the core knows what it has answered.
 func TestWhoWasAnsweredIsAnsweredWhileDraining(t *testing.T) {
 	c := &prompt{prompt: func(o sip.Offer) func(sip.ServerTransaction) {

@@ -137,9 +137,11 @@ func (l *Layer) repeat(m *message.Message, to location.Hop) {
 }
 
 func (l *Layer) put(m *message.Message, to location.Hop) {
-	if l.transport.Send(to, m.AppendTo(nil), nil) != nil {
+	w := newOctets(to)
+	if l.transport.Send(to, w.of(m), nil) != nil {
 		l.counters.unsent.Add(1)
 	}
+	w.free()
 }
 
 // relay sends a 2xx over the INVITE server transaction that k names, when it is in Accepted or on the way there.

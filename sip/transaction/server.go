@@ -45,7 +45,10 @@ func (e *entry) respond(res *message.Message) {
 		if e.out {
 			e.step(evTick, nil, nil) // nobody watches its time any more
 		}
-		e.step(classify(res.StatusCode), res, res.AppendTo(nil))
+		w := newOctets(e.hop)
+		if e.step(classify(res.StatusCode), res, w.of(res)); e.last == nil {
+			w.free()
+		}
 	}
 	e.hand()
 }

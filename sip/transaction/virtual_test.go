@@ -24,6 +24,8 @@ type wire struct {
 	err   error
 	last  *message.Message
 
+	recycled []*message.Message
+
 	packets bool // the connection to a gateway is one over DTLS
 	receipt *flow.Receipt
 }
@@ -66,6 +68,11 @@ func (w *wire) Via(_ location.Hop, branch string) string {
 }
 func (w *wire) Address(location.Hop) sip.Address { return sip.Address{} }
 func (w *wire) Alive(location.Hop) bool          { return true }
+
+func (w *wire) Recycle(m *message.Message) {
+	w.recycled = append(w.recycled, m)
+	m.Reset()
+}
 
 func (w *wire) Reliable(to location.Hop) bool {
 	w.mu.Lock()
