@@ -44,8 +44,9 @@ func (s *schedule) keepAll(now time.Time, value wire.StoredValue, mayKeep map[st
 	s.connect(now)
 }
 
-// release is when somebody has come: what was kept back is due. told is called when all of it was stored or has failed once.
-func (s *schedule) release(now time.Time, told func()) {
+// release is when somebody has come: what was kept back is due. told is called when all of it was stored or has failed once. Of those who have gone he may hold what
+// an earlier run of this program has stored, and he is to see by their certificates that there are such users: value is removed for each.
+func (s *schedule) release(now time.Time, value wire.StoredValue, told func()) {
 	s.alone, s.paid = false, told
 	for _, r := range s.records {
 		if r.held || r.want && r.flight == nil && r.end.IsZero() {
@@ -54,12 +55,18 @@ func (s *schedule) release(now time.Time, told func()) {
 			s.at(r, now)
 		}
 	}
+	for key := range s.left {
+		if s.records[key] == nil {
+			s.withdraw(now, key, value, func(error) {})
+		}
+	}
+	s.left = nil
 	if s.owed == 0 {
 		s.pay(nil)
 	}
 }
 
-// leave notes that somebody was registered while nobody else was there.
+// leave notes that somebody has gone while nobody else was there.
 func (s *schedule) leave(key string) {
 	if s.alone && key != "" && len(s.left) < maxOffered {
 		if s.left == nil {
@@ -67,33 +74,6 @@ func (s *schedule) leave(key string) {
 		}
 		s.left[key] = struct{}{}
 	}
-}
-
-// release is for who has come. Those who were registered before, and are not now, have their certificates shown: to him they are users, who are absent.
-func (p *Publisher) release(ctx context.Context) {
-	var absent []string
-	p.do(func(now time.Time, s *schedule) {
-		s.release(now, p.peer.Welcome)
-		for key := range s.left {
-			if s.records[key] == nil {
-				absent = append(absent, key)
-			}
-		}
-		s.left = nil
-	})
-	if p.certificates == nil || len(absent) == 0 {
-		return
-	}
-	p.running.Go(func() {
-		for _, key := range absent {
-			if ctx.Err() != nil {
-				return
-			}
-			if by, err := p.keys.Signer(key); err == nil {
-				p.certificates.OfferFirst(by)
-			}
-		}
-	})
 }
 
 // pay notes that r, if somebody waits for it, was tried.

@@ -94,7 +94,8 @@ func (p *Publisher) extends(aor location.AOR, until time.Time) bool {
 func (p *Publisher) Withdraw(aor location.AOR, done func(error)) {
 	p.do(func(now time.Time, s *schedule) {
 		if s.alone && s.records[string(aor)] == nil && !p.inherits.Load() {
-			s.call(done, nil) // nothing of ours is anywhere
+			s.leave(string(aor))
+			s.call(done, nil) // nothing of ours is where anybody could ask for it
 			return
 		}
 		s.withdraw(now, string(aor), p.route, done)
@@ -185,7 +186,7 @@ func (p *Publisher) Run(ctx context.Context) {
 		case <-p.wake:
 		case <-company:
 			company = nil
-			p.release(ctx)
+			p.do(func(now time.Time, s *schedule) { s.release(now, p.route, p.peer.Welcome) })
 		case <-p.peer.Uncertain():
 			p.do(func(now time.Time, s *schedule) { s.renew(now) })
 		case <-ctx.Done():

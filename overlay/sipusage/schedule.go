@@ -80,7 +80,7 @@ type schedule struct {
 	inFlight int
 	online   bool                // the overlay can be used
 	alone    bool                // but nobody else is there
-	left     map[string]struct{} // who was registered meanwhile, and may be no more
+	left     map[string]struct{} // who has gone meanwhile, and may have come again
 	owed     int                 // records that somebody waits for
 	paid     func()
 	rand     *rand.Rand
