@@ -44,7 +44,9 @@ func (r *Registrar) Prompt(o sip.Offer) (rest func(sip.ServerTransaction)) {
 		c.free(a.res)
 		return nil
 	}
-	return func(tx sip.ServerTransaction) { r.publish(tx, c, set) }
+	return func(tx sip.ServerTransaction) {
+		r.publish(tx, c, r.c.Bindings.Get(c.aor, c.now)) // others may have been told of what came since
+	}
 }
 
 // Again answers a request that refreshed bindings a short time ago; false when it did not. Nothing is changed.

@@ -36,7 +36,8 @@ func (f fussy) Authenticate(req *message.Message) (string, []string, bool) {
 type prompter struct {
 	*bench
 	answered int
-	full     bool // there is no room for transactions
+	full     bool   // there is no room for transactions
+	between  func() // an offer and its transaction
 }
 
 func newPrompter(t *testing.T, change ...func(*Config)) *prompter {
@@ -74,6 +75,9 @@ func (p *prompter) offer(credentials string, cseq int, lines ...string) (how str
 	}
 	if p.full {
 		return "refused", message.NewResponse(req, 503, "", "x")
+	}
+	if p.between != nil {
+		p.between()
 	}
 	tx := &transaction{req: req, source: p.source, got: make(chan *message.Message, 1)}
 	rest(tx)
@@ -167,4 +171,29 @@ func TestARefreshThatIsNotPublishedIsNoRepetition(t *testing.T) {
 	p.wants("transaction", 401, "alice 2", 2, "Contact: <sip:a@h>")
 	p.overlay.holds = true
 	p.wants("again", 200, "alice 2", 2, "Contact: <sip:a@h>")
+}
+
+// Somebody else removes all bindings between a refresh and what it has the overlay told: nobody is bound here, and nobody is told so.
+func TestWhatWasRemovedMeanwhileIsNotPublished(t *testing.T) {
+	p := newPrompter(t)
+	p.wants("transaction", 200, "alice 1", 1, "Contact: <sip:a@h>")
+	p.overlay.holds = false
+	p.between = func() {
+		if _, err := update(p.bindings, alice); err != nil {
+			t.Error(err)
+		}
+	}
+	published := len(p.overlay.published)
+	if res := p.wants("transaction", 200, "alice 2", 2, "Contact: <sip:a@h>"); res.Has(message.Contact) {
+		t.Errorf("Contact %s", res.Get(message.Contact))
+	}
+	if n := len(p.overlay.published) - published; n != 0 {
+		t.Errorf("published %d times", n)
+	}
+}
+
+// update removes what is bound.
+func update(b Bindings, aor location.AOR) (set []location.Binding, err error) {
+	b.Update(aor, func([]location.Binding) ([]location.Binding, error) { return nil, nil }, func(s []location.Binding, e error) { set, err = s, e })
+	return set, err
 }
