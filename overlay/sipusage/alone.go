@@ -49,9 +49,12 @@ func (s *schedule) keepAll(now time.Time, value wire.StoredValue, mayKeep map[st
 func (s *schedule) release(now time.Time, value wire.StoredValue, told func()) {
 	s.alone, s.paid = false, told
 	for _, r := range s.records {
-		if r.held || r.want && r.flight == nil && r.end.IsZero() {
-			r.held, r.owed = false, true
-			s.owed++
+		if !r.held && (!r.want || !r.end.IsZero()) {
+			continue // it stands there, or nobody looks for it
+		}
+		r.held, r.owed = false, true
+		s.owed++
+		if r.flight == nil {
 			s.at(r, now)
 		}
 	}

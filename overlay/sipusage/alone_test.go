@@ -211,6 +211,22 @@ func TestWhoGoesAndComesAgainIsThere(t *testing.T) {
 	})
 }
 
+// Who comes waits for what is on its way to be stored just then, too.
+func TestWhoComesWaitsForWhatIsOnItsWay(t *testing.T) {
+	lonely(t, func(b *bench) {
+		b.set(func(r *ring) { r.delay = time.Second })
+		if err := b.p.Forward("alice@example.org", "sip:bob@example.org", func(error) {}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		b.comes()
+		b.welcomed(0)
+		b.after(time.Second)
+		b.welcomed(1)
+		b.written(1, 0)
+	})
+}
+
 // Until what was kept back is stored it counts as registered here: who calls meanwhile is not told that nobody is there.
 func TestWhatIsOnItsWayIsSeenHere(t *testing.T) {
 	lonely(t, func(b *bench) {
