@@ -31,8 +31,8 @@ const (
 	busyAfter       = 4 * time.Millisecond  // without a pause of the reader until it has help: two thirds of a processor
 	helperQueue     = 4                     // batches that wait for the helper
 	udpKernelBuffer = 4 << 20               // asked of the kernel for each direction: rides out a burst while Go's scheduler is away
-	yieldAfter      = 7 * time.Millisecond  // the monitor looks every 10 ms, and a batch may have waited for 2
-	gatherUDP       = 2 * time.Millisecond  // datagrams gather for so long; a call setup waits for it some four times
+	yieldAfter      = 6 * time.Millisecond  // the monitor looks every 10 ms, and a batch may have waited for 3
+	gatherUDP       = 3 * time.Millisecond  // datagrams gather for so long; a call setup waits for it some four times
 	gatherStream    = 4 * time.Millisecond  // messages of one connection: to read it costs more
 	gatherLeast     = 2                     // where so many are to be expected in that time
 	gatherGapMax    = 10 * time.Millisecond // between two messages, as far as the smoothed gap is concerned
